@@ -1,0 +1,42 @@
+"""Attention for Keras, from the paper to the phone.
+
+What Keras must know to load a saved model is imported at once and is quick. The parts that
+need more than Keras (tokenizers, exports, pictures) load when they are first used:
+
+>>> import keras_attention
+>>> layer = keras_attention.layers.BahdanauAttention(units=8)
+>>> "viz" in dir(keras_attention)
+True
+"""
+
+import importlib
+from types import ModuleType
+
+from keras_attention import decoders, generation, layers, models, ops, training
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "datasets",
+    "decoders",
+    "export",
+    "generation",
+    "layers",
+    "metrics",
+    "models",
+    "ops",
+    "tasks",
+    "text",
+    "training",
+    "viz",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
