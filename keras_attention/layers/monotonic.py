@@ -1,0 +1,171 @@
+"""Monotonic attention: trained on its expectation, decoded by hard choices."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attention.layers.attention import Attention, BahdanauAttention
+from keras_attention.layers.checks import check_positive
+from keras_attention.layers.luong import LuongAttention
+from keras_attention.ops import masks
+from keras_attention.ops.attention import Memory
+from keras_attention.ops.loop import scan
+from keras_attention.ops.monotonic import MODES
+
+SCORES = ("bahdanau", "luong")
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class MonotonicAttention(Attention):
+    """Attention that only moves forward (Raffel et al. 2017).
+
+    A query stands where the query before it attended, and stops at a key with probability
+    `sigmoid(energy)`. Called on a sequence of queries, the layer runs them in order; `attend` takes
+    the last alignment of each query as `previous`, or starts with `initial_alignment`. Rows sum to
+    at most 1: the rest is the chance to run past the end.
+
+    Train it with mode "parallel" or "recursive", with noise so that the choices become sharp, and
+    decode with mode "hard"; the weights are the same in all modes.
+
+    Args:
+        units: Width of the hidden layer of the score "bahdanau"; for "luong" the width of the
+            query.
+        score: `"bahdanau"` (additive) or `"luong"` (general), as the two mechanisms of tfa.seq2seq.
+        normalize: Give the score a learned scale, as section 2.4 of the paper recommends:
+            `g v / ||v||` and a bias for "bahdanau", a scalar for "luong".
+        mode: `"parallel"`: expected attention, linear in S. `"recursive"`: the same without
+            clipping, quadratic in S. `"hard"`: the first key with `sigmoid(energy) > 0.5`.
+        sigmoid_noise: Standard deviation of normal noise on the energies in training.
+        score_bias_init: First value of the bias `r` on the energies. Negative ones start with
+            attention that reaches far.
+        seed: Seed of the noise.
+        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+
+    Raises:
+        ValueError: If the score or the mode is unknown, `units` is below 1 or does not fit the
+            query of "luong", or `sigmoid_noise` is negative.
+
+    References:
+        Raffel et al. 2017, [Online and Linear-Time Attention by Enforcing Monotonic
+        Alignments](https://arxiv.org/abs/1704.00784).
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = MonotonicAttention(units=4, mode="hard", score_bias_init=1.0)
+    >>> query, value = np.zeros((1, 2, 5), "float32"), np.zeros((1, 3, 6), "float32")
+    >>> output, scores = layer(query, value, return_attention_scores=True)
+    >>> [[float(score) for score in row] for row in scores[0]]
+    [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+    """
+
+    uses_previous = True
+
+    def __init__(
+        self,
+        units: int,
+        score: str = "bahdanau",
+        normalize: bool = False,
+        mode: str = "parallel",
+        sigmoid_noise: float = 0.0,
+        score_bias_init: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if score not in SCORES:
+            raise ValueError(f"`score` must be one of {SCORES}. Received: score={score!r}")
+        if mode not in MODES:
+            raise ValueError(f"`mode` must be one of {tuple(MODES)}. Received: mode={mode!r}")
+        check_positive("units", units)
+        if sigmoid_noise < 0:
+            raise ValueError(
+                f"`sigmoid_noise` must not be negative. Received: sigmoid_noise={sigmoid_noise}"
+            )
+        self.units = units
+        self.score = score
+        self.normalize = normalize
+        self.mode = mode
+        self.sigmoid_noise = sigmoid_noise
+        self.score_bias_init = score_bias_init
+        self.seed = seed
+        common = {"name": "scorer", "dtype": self.dtype_policy}
+        if score == "bahdanau":
+            self.scorer = BahdanauAttention(units, normalize, **common)
+        else:
+            self.scorer = LuongAttention("general", scale=normalize, **common)
+        if sigmoid_noise:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        if self.score == "luong" and query_shape[-1] != self.units:
+            raise ValueError(
+                'With score="luong" `units` is the width of the query. '
+                f"Received: units={self.units}, query_shape={query_shape}"
+            )
+        self.scorer.build(query_shape, value_shape, key_shape)
+        start = keras.initializers.Constant(self.score_bias_init)
+        self.score_bias = self.add_weight(shape=(), initializer=start, name="score_bias")
+        self.built = True
+
+    def project_keys(self, keys: Any):
+        return self.scorer.project_keys(keys)
+
+    def energies(self, query: Any, memory: Memory):
+        return self.scorer.energies(query, memory) + self.weight(self.score_bias)
+
+    def initial_alignment(self, memory: Memory, queries: int):
+        """All attention on the first key that is kept: (B, queries, S)."""
+        if memory.mask is None:
+            first = ops.one_hot([0], ops.shape(memory.values)[1], dtype=self.compute_dtype)
+            first = ops.expand_dims(first, 0)  # (1, 1, S)
+        else:
+            is_first = masks.combine(ops.equal(masks.positions(memory.mask), 0), memory.mask)
+            first = ops.cast(ops.expand_dims(is_first, 1), self.compute_dtype)  # (B, 1, S)
+        return first + super().initial_alignment(memory, queries)
+
+    def align(self, query, memory, mask, position, previous, training):
+        if previous is None:
+            previous = self.initial_alignment(memory, ops.shape(query)[1])
+        return MODES[self.mode](self.choose(query, memory, mask, training), previous)
+
+    def align_in_order(self, query, memory, mask, training):
+        choose = self.choose(query, memory, mask, training)  # (B, T, S)
+        start = ops.squeeze(self.initial_alignment(memory, 1), 1)  # (B, S)
+        asks = ops.ones_like(choose[..., :1], dtype="bool")
+        if mask is not None:
+            asks = ops.logical_and(asks, ops.any(mask, axis=-1, keepdims=True))  # (B, T, 1)
+
+        def step(previous, inputs):
+            choose, asks = inputs
+            weights = MODES[self.mode](ops.expand_dims(choose, 1), ops.expand_dims(previous, 1))
+            weights = ops.squeeze(weights, 1)  # (B, S)
+            # A query that is padding leaves the position to the next one.
+            return ops.where(asks, weights, previous), weights
+
+        return scan(step, start, (choose, asks), start)[1]
+
+    def choose(self, query, memory, mask, training):
+        """The probability of stopping at each key, `p`: (B, T, S)."""
+        energies = self.energies(query, memory)
+        if training and self.sigmoid_noise:
+            noise = keras.random.normal(
+                ops.shape(energies), dtype=energies.dtype, seed=self.seed_generator
+            )
+            energies = energies + self.sigmoid_noise * noise
+        p = ops.greater(energies, 0) if self.mode == "hard" else ops.sigmoid(energies)
+        p = ops.cast(p, energies.dtype)
+        return p if mask is None else ops.where(mask, p, ops.zeros_like(p))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "score": self.score,
+            "normalize": self.normalize,
+            "mode": self.mode,
+            "sigmoid_noise": self.sigmoid_noise,
+            "score_bias_init": self.score_bias_init,
+            "seed": self.seed,
+        }

@@ -1,0 +1,176 @@
+"""Luong's scores and windows against equations 7 to 10 of the paper, in float64."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention.layers import LuongAttention
+
+B, T, S, Q, D = 2, 4, 6, 5, 5
+LENGTHS = (4, 6)
+KEPT = np.arange(S) < np.array(LENGTHS)[:, None]
+
+
+def data(width=D):
+    rng = np.random.default_rng(0)
+    query, value = rng.normal(size=(B, T, Q)), rng.normal(size=(B, S, width))
+    return query.astype("float32"), value.astype("float32")
+
+
+def build(query, value, **kwargs):
+    """A layer with random weights, and they by name in float64."""
+    layer = LuongAttention(**kwargs)
+    layer.build(query.shape, value.shape)
+    rng = np.random.default_rng(1)
+    weights = {}
+    for weight in layer.weights:
+        name = weight.path.removeprefix(f"{layer.name}/")
+        weights[name] = rng.normal(size=weight.shape)
+        weight.assign(weights[name])
+    return layer, weights
+
+
+def energies_of(score, query, value):
+    """score(h_t, h_s) of every pair."""
+    energies = np.zeros((B, T, S))
+    for b, t, s in np.ndindex(B, T, S):
+        energies[b, t, s] = score(query[b, t].astype("float64"), value[b, s].astype("float64"))
+    return energies
+
+
+def softmax(energies, kept):
+    exponentials = np.exp(energies) * kept
+    total = exponentials.sum(-1, keepdims=True)
+    return np.divide(exponentials, total, out=np.zeros_like(energies), where=total > 0)
+
+
+def check(layer, query, value, energies, expected):
+    output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
+    got = layer.energies(query, layer.memory(value))
+    for result, wanted in ((got, energies), (weights, expected), (output, expected @ value)):
+        np.testing.assert_allclose(ops.convert_to_numpy(result), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_dot(scale):
+    query, value = data()
+    layer, weights = build(query, value, score="dot", scale=scale)
+    energies = energies_of(lambda h_t, h_s: h_t @ h_s, query, value) * weights.get("g", 1)
+    check(layer, query, value, energies, softmax(energies, KEPT[:, None]))
+
+
+@pytest.mark.parametrize("scale", [False, True])
+def test_general_is_the_mechanism_of_tfa(scale):
+    """g h_t . (W_a h_s), where tfa's memory layer is W_a."""
+    query, value = data(width=3)
+    layer, weights = build(query, value, score="general", scale=scale)
+    w_a = weights["key/kernel"].T
+    energies = energies_of(lambda h_t, h_s: h_t @ w_a @ h_s, query, value) * weights.get("g", 1)
+    check(layer, query, value, energies, softmax(energies, KEPT[:, None]))
+
+
+@pytest.mark.parametrize("units", [None, 7])
+def test_concat(units):
+    query, value = data(width=3)
+    layer, weights = build(query, value, score="concat", units=units)
+    w_a = np.concatenate([weights["query/kernel"], weights["key/kernel"]]).T
+    assert w_a.shape == (units or Q, Q + 3)
+    energies = energies_of(
+        lambda h_t, h_s: weights["v"] @ np.tanh(w_a @ np.concatenate([h_t, h_s])), query, value
+    )
+    check(layer, query, value, energies, softmax(energies, KEPT[:, None]))
+
+
+@pytest.mark.parametrize("max_length", [3, S, 9])
+def test_location_uses_the_top_of_its_weights_and_ignores_words_behind_them(max_length):
+    query, value = data(width=3)
+    layer, weights = build(query, value, score="location", max_length=max_length)
+    energies = np.zeros((B, T, S))
+    covered = min(S, max_length)
+    for b, t in np.ndindex(B, T):
+        energies[b, t, :covered] = (weights["kernel"].T @ query[b, t])[:covered]
+    within = KEPT[:, None] & (np.arange(S) < max_length)
+    check(layer, query, value, energies, softmax(energies, within))
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_local_m_looks_around_the_query_position(width):
+    query, value = data()
+    layer, _ = build(query, value, window="local-m", window_width=width)
+    energies = energies_of(lambda h_t, h_s: h_t @ h_s, query, value)
+    s, t = np.arange(S), np.arange(T)[:, None]
+    window = KEPT[:, None] & (np.abs(s - t) <= width)
+    check(layer, query, value, energies, softmax(energies, window))
+
+
+def test_local_m_behind_the_source_sees_nothing():
+    query, value = data()
+    layer, _ = build(query, value, window="local-m", window_width=1)
+    memory = layer.memory(value, mask=KEPT)
+    context, weights = layer.attend(query[:, :1], memory, position=5)
+    assert (ops.convert_to_numpy(weights)[0] == 0).all()
+    assert (ops.convert_to_numpy(context)[0] == 0).all()
+    np.testing.assert_allclose(ops.convert_to_numpy(weights)[1].sum(), 1, rtol=1e-5)
+
+
+def test_local_m_takes_a_position_for_each_query():
+    query, value = data()
+    layer, _ = build(query, value, window="local-m", window_width=1)
+    memory = layer.memory(value, mask=KEPT)
+    expected = ops.convert_to_numpy(layer.attend(query, memory)[1])
+    order = np.array([3, 1, 0, 2], "int32")
+    shuffled = layer.attend(query[:, order], memory, position=ops.convert_to_tensor(order))[1]
+    np.testing.assert_allclose(ops.convert_to_numpy(shuffled), expected[:, order], atol=1e-6)
+
+
+@pytest.mark.parametrize("score", ["dot", "general", "concat"])
+def test_local_p_predicts_its_position_in_the_true_length(score):
+    """Equations 9 and 10, with S the length without padding, D = 2 and sigma = D / 2."""
+    query, value = data()
+    layer, weights = build(query, value, score=score, window="local-p", window_width=2)
+    energies = ops.convert_to_numpy(layer.energies(query, layer.memory(value)))  # tested above
+    w_p, v_p = weights["window_kernel"].T, weights["window_v"]
+    p = np.zeros((B, T, 1))
+    for b, t in np.ndindex(B, T):
+        p[b, t] = LENGTHS[b] / (1 + np.exp(-v_p @ np.tanh(w_p @ query[b, t])))
+    s = np.arange(S)
+    align = softmax(energies.astype("float64"), KEPT[:, None] & (np.abs(s - p) <= 2))
+    check(layer, query, value, energies, align * np.exp(-((s - p) ** 2) / (2 * 1.0**2)))
+
+
+def test_local_p_learns_its_position():
+    """The gradient reaches W_p and v_p through the Gaussian."""
+    query, value = data()
+    inputs = keras.Input((T, Q)), keras.Input((S, D))
+    layer = LuongAttention(window="local-p", window_width=2)
+    model = keras.Model(inputs, layer(*inputs))
+    before = [ops.convert_to_numpy(w).copy() for w in (layer.window_kernel, layer.window_v)]
+    model.compile("sgd", "mse")
+    model.fit([query, value], np.ones((B, T, D)), verbose=0)
+    for old, new in zip(before, (layer.window_kernel, layer.window_v), strict=True):
+        assert (ops.convert_to_numpy(new) != old).any()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"score": "dots"}, "`score` must be one of .* Received: score='dots'"),
+        ({"window": "local"}, "`window` must be one of .* Received: window='local'"),
+        ({"score": "dot", "units": 3}, "`units` is .* Received: score='dot', units=3"),
+        ({"score": "concat", "units": 0}, "`units` must be positive. Received: units=0"),
+        ({"score": "location"}, "`max_length` must .* Received: score='location', max_length=None"),
+        ({"max_length": 4}, "`max_length` must .* Received: score='dot', max_length=4"),
+        ({"score": "location", "max_length": 0}, "`max_length` must be positive. Received: .*=0"),
+        ({"window": "local-m", "window_width": 0}, "`window_width` must .* Received: .*=0"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LuongAttention(**arguments)
+
+
+def test_dot_of_two_widths_is_refused():
+    query, value = data(width=3)
+    with pytest.raises(ValueError, match=r"one width.*Received: .*\(2, 4, 5\).*\(2, 6, 3\)"):
+        LuongAttention("dot")(query, value)
