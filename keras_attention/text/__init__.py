@@ -1,0 +1,26 @@
+"""Text to ids and back inside the graph, and batches of sentence pairs."""
+
+from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
+from keras_attention.text.base import Tokenizer
+from keras_attention.text.data import batches, bucket_lengths, read_parallel
+from keras_attention.text.files import read_lines
+from keras_attention.text.sentencepiece import Characters, SentencePiece
+from keras_attention.text.tokenizers import load_tokenizer
+from keras_attention.text.wordpiece import WordPiece
+
+__all__ = [
+    "END",
+    "PAD",
+    "SPECIALS",
+    "START",
+    "UNKNOWN",
+    "Characters",
+    "SentencePiece",
+    "Tokenizer",
+    "WordPiece",
+    "batches",
+    "bucket_lengths",
+    "load_tokenizer",
+    "read_lines",
+    "read_parallel",
+]

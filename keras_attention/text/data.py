@@ -1,0 +1,160 @@
+"""Pairs of sentences from files, and batches of them for `model.fit`."""
+
+import math
+import os
+from collections.abc import Sequence
+from functools import reduce
+from itertools import zip_longest
+
+import numpy as np
+import tensorflow as tf
+
+from keras_attention.ops.ids import PAD, START
+from keras_attention.text.base import Tokenizer
+from keras_attention.text.files import PathLike, read_lines
+
+Dataset = tf.data.Dataset
+Pair = tuple[str, str]
+
+
+def read_parallel(source: PathLike, target: PathLike | None = None) -> list[Pair]:
+    """Reads sentence pairs from two files aligned by line, or from one with tabs.
+
+    Args:
+        source: A UTF-8 text file with one sentence a line; without `target`, a file with
+            source, tab, target on each line (further columns are ignored). `.gz` is allowed.
+        target: The file of translations, aligned with `source` by line.
+
+    Returns:
+        A list of `(source, target)` pairs, one per line.
+
+    Raises:
+        ValueError: if the two files differ in their number of lines, a line of the one file has
+            no tab, or as `read_lines` does.
+    """
+    if target is None:
+        return [_split_at_tab(source, *line) for line in enumerate(read_lines(source), start=1)]
+    pairs = list(zip_longest(read_lines(source), read_lines(target)))
+    counts = [sum(pair[side] is not None for pair in pairs) for side in (0, 1)]
+    if counts[0] != counts[1]:
+        longer = source if counts[0] > counts[1] else target
+        raise ValueError(
+            "Expected two files of as many lines. Line "
+            f"{min(counts) + 1} of {os.fspath(longer)!r} has no partner. Received: {counts[0]} "
+            f"lines in {os.fspath(source)!r}, {counts[1]} lines in {os.fspath(target)!r}"
+        )
+    return pairs
+
+
+def _split_at_tab(path: PathLike, number: int, line: str) -> Pair:
+    columns = line.split("\t")
+    if len(columns) < 2:
+        raise ValueError(
+            f"Expected source, tab, target in {os.fspath(path)!r}, line {number}. "
+            f"Received: {line[:80]!r}"
+        )
+    return columns[0], columns[1]
+
+
+def batches(
+    pairs: Sequence[Pair],
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    batch_size: int = 64,
+    max_length: int = 128,
+    shuffle: bool = True,
+    seed: int = 0,
+    batch_tokens: int | None = None,
+) -> Dataset:
+    """Makes batches of encoded pairs, grouped by length.
+
+    A pair goes to the first of the lengths `bucket_lengths(max_length)` that holds both its
+    sides, and its batch is padded to that length. Shapes are therefore few, and the same in
+    every epoch, which is what XLA wants. Each pair appears once per epoch; the last batch of a
+    length may be smaller. Text is tokenized once, here.
+
+    Args:
+        pairs: `(source, target)` sentences.
+        source_tokenizer: Encodes the source.
+        target_tokenizer: Encodes the target.
+        batch_size: The most pairs in a batch.
+        max_length: The longest row, `[END]` counted; longer sentences are truncated, with a
+            warning that counts them.
+        shuffle: Whether pairs come in a new order in each epoch. `False` for validation.
+        seed: Makes the orders repeatable, together with the seed of `keras.utils.set_random_seed`
+            where that is set.
+        batch_tokens: The most positions in one side of a batch, padding counted: batches of long
+            sentences are smaller. `None` sets no limit.
+
+    Returns:
+        A dataset of `({"source": (B, L), "target": (B, L)}, labels (B, L))`, int32, padded
+        with 0. `source` is ids and `[END]`, `target` is `[START]` and ids, `labels` is ids and
+        `[END]`. Its cardinality is known.
+
+    Raises:
+        ValueError: if there are no pairs, or a number is not positive.
+    """
+    if not len(pairs):
+        raise ValueError(f"`pairs` should have at least one pair. Received: {pairs!r}")
+    if min(batch_size, max_length, batch_tokens or 1) < 1:
+        raise ValueError(
+            "`batch_size`, `max_length` and `batch_tokens` should be at least 1. "
+            f"Received: {batch_size}, {max_length}, {batch_tokens}"
+        )
+    sources, targets = zip(*pairs, strict=True)
+    sources = source_tokenizer.encode_ragged(sources, max_length)
+    targets = target_tokenizer.encode_ragged(targets, max_length)
+    rows = np.maximum(sources.row_lengths().numpy(), targets.row_lengths().numpy())
+
+    lengths = bucket_lengths(max_length)
+    places = np.searchsorted(lengths, rows)  # (pairs,)
+    buckets = []
+    for place in np.unique(places):
+        inside, length = np.flatnonzero(places == place), lengths[place]
+        size = min(batch_size, max(1, (batch_tokens or 2**31) // length))
+        data = _bucket(tf.gather(sources, inside), tf.gather(targets, inside), length)
+        buckets.append(_batches_of(data, size, seed + int(place) if shuffle else None))
+    dataset = _interleave(buckets, seed) if shuffle else reduce(Dataset.concatenate, buckets)
+    steps = sum(len(bucket) for bucket in buckets)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def bucket_lengths(max_length: int) -> list[int]:
+    """The lengths that `batches` pads to: multiples of 8, each about a quarter above the last.
+
+    >>> bucket_lengths(60)
+    [8, 16, 24, 32, 40, 56, 60]
+    """
+    lengths, length = [], 8
+    while length < max_length:
+        lengths.append(length)
+        length = 8 * math.ceil(length * 1.25 / 8)
+    return [*lengths, max_length]
+
+
+def _bucket(sources: tf.RaggedTensor, targets: tf.RaggedTensor, length: int) -> tuple:
+    """Pads pairs of about one length, and shifts labels to make the decoder's input."""
+    source = sources.to_tensor(PAD, shape=[None, length])  # (N, L)
+    labels = targets.to_tensor(PAD, shape=[None, length])  # (N, L)
+    starts = tf.fill([tf.shape(labels)[0], 1], START)  # (N, 1)
+    shifted = tf.concat([starts, labels[:, :-1]], axis=1)  # (N, L)
+    return {"source": source, "target": tf.where(labels == PAD, PAD, shifted)}, labels
+
+
+def _batches_of(data: tuple, size: int, seed: int | None) -> Dataset:
+    count = len(data[1])
+    index = Dataset.range(count)
+    if seed is not None:
+        index = index.shuffle(count, seed=seed, reshuffle_each_iteration=True)
+    # Gathering a batch at once is many times faster than batching rows.
+    return index.batch(size).map(
+        lambda rows: tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), data)
+    )
+
+
+def _interleave(buckets: list[Dataset], seed: int) -> Dataset:
+    """Takes the next batch from any bucket, at random, until all are empty."""
+    steps = np.array([len(bucket) for bucket in buckets])
+    return Dataset.sample_from_datasets(
+        buckets, weights=steps / steps.sum(), seed=seed, rerandomize_each_iteration=True
+    )

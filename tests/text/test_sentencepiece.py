@@ -1,0 +1,54 @@
+"""SentencePiece and Characters: spaces, unknown characters, repeatable learning, errors."""
+
+import io
+
+import pytest
+from sentencepiece import SentencePieceTrainer
+
+from keras_attention.text import SPECIALS, Characters, SentencePiece
+
+LINES = ["der hund läuft im park", "die hunde laufen", "ein park , ein hund"] * 5
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_repeatable(model_type):
+    first, second = (SentencePiece.train(LINES, 24, model_type=model_type) for _ in range(2))
+    assert first.vocabulary == second.vocabulary
+    assert first.vocabulary_size == 24
+    assert first._proto == second._proto
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_size_is_a_limit(model_type):
+    tokenizer = SentencePiece.train(LINES, 5000, model_type=model_type)
+    assert 24 < tokenizer.vocabulary_size < 200
+
+
+def test_pieces_join_to_the_text():
+    tokenizer = SentencePiece.train(LINES, 60, model_type="bpe")
+    ids = tokenizer.tokenize(["der hund läuft"])[0]
+    assert "".join(tokenizer.tokens(ids)) == "▁der▁hund▁läuft"
+
+
+def test_characters():
+    tokenizer = Characters.train(["ab ba", "aa"])
+    assert tokenizer.vocabulary == [*SPECIALS, "a", "b", "▁"]
+    ids = tokenizer.tokenize([" a  b ", "xyz b"])
+    assert ids.to_list() == [[6, 4, 6, 6, 5, 6], [3, 6, 5]]
+    assert list(tokenizer.detokenize(ids).numpy()) == [b" a  b ", b"[UNK] b"]
+
+
+def test_rare_characters_are_left_out():
+    tokenizer = Characters.train(["aaa bbb c", "a"], vocabulary_size=6)
+    assert tokenizer.vocabulary == [*SPECIALS, "a", "b"]
+
+
+def test_wrong_protos():
+    with pytest.raises(ValueError, match="Received: b'no model'"):
+        SentencePiece(b"no model")
+    model = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES), model_writer=model, vocab_size=20, minloglevel=2
+    )
+    with pytest.raises(ValueError, match=r"Received: \(-1, 1, 2, 0\)"):
+        SentencePiece(model.getvalue())
