@@ -1,0 +1,199 @@
+"""The decoder contract, kept by an RNN with attention."""
+
+import keras
+from keras import ops, tree
+
+from keras_attention.layers.recurrent import AttentionCell, build_once
+from keras_attention.ops.attention import Memory
+from keras_attention.ops.ids import check_vocabulary_size
+from keras_attention.ops.loop import scan
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class RNNDecoder(keras.layers.Layer):
+    """Embedding -> RNN with attention -> readout -> logits.
+
+    The first state is `tanh(W summary)` of the encoder's last state (Bahdanau et al. 2015,
+    appendix A.2.2). In Bahdanau's order the readout is the paper's deep output, a layer over the
+    state, the context and the last token (tanh in maxout's place); in Luong's order the logits
+    come from the joined vector (Luong et al. 2015, eq. 6).
+
+    Args:
+        vocabulary_size: number of target ids.
+        embedding_dim: width of the target embedding and of the readout.
+        cell: an `AttentionCell`.
+        dropout: rate on the embedding and on the readout.
+        tie_embeddings: whether the output weights are the embedding's (Press and Wolf 2017).
+        summary_input: whether the encoder's last state joins the input of every step: the same
+            context at every step (Cho et al. 2014), the baseline that Bahdanau argues with.
+        scheduled_sampling: `schedule(step) -> probability of feeding the true token` from
+            `keras_attention.training`, or None for teacher forcing.
+
+    Raises:
+        ValueError: if the vocabulary has no room for the four special ids, or if embeddings are
+            tied and the readout is not as wide as they are.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_attention.layers import AttentionCell, BahdanauAttention
+    >>> cell = AttentionCell(keras.layers.GRUCell(4), BahdanauAttention(4))
+    >>> decoder = RNNDecoder(12, 8, cell)
+    >>> encoded = {"sequence": np.ones((2, 5, 6), "float32"), "state": np.ones((2, 6), "float32")}
+    >>> decoder(np.array([[1, 5, 6]] * 2), encoded).shape[1:]
+    (3, 12)
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int,
+        cell: AttentionCell,
+        dropout: float = 0.0,
+        tie_embeddings: bool = False,
+        summary_input: bool = False,
+        scheduled_sampling=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_vocabulary_size(vocabulary_size)
+        self.vocabulary_size = vocabulary_size
+        self.embedding_dim = embedding_dim
+        self.cell = cell
+        self.tie_embeddings = tie_embeddings
+        self.summary_input = summary_input
+        self.scheduled_sampling = scheduled_sampling
+        self.embedding = keras.layers.ReversibleEmbedding(
+            vocabulary_size, embedding_dim, tie_weights=tie_embeddings, name="embedding"
+        )
+        self.dropout = keras.layers.Dropout(dropout)
+        sizes = tree.flatten(cell.cell.state_size)
+        self.bridge = [
+            keras.layers.Dense(n, "tanh", name=f"bridge_{i}") for i, n in enumerate(sizes)
+        ]
+        self.deep_output = not cell.joins
+        if self.deep_output:
+            self.readout = keras.layers.Dense(embedding_dim, "tanh", name="readout")
+        self.noise = keras.random.SeedGenerator()
+
+    def build(self, target_ids_shape, encoded_shape):
+        batch, time = target_ids_shape
+        sequence, summary = encoded_shape["sequence"], encoded_shape["state"]
+        self.embedding.build(target_ids_shape)
+        for layer in self.bridge:
+            layer.build(summary)
+        width = self.embedding_dim + (summary[-1] if self.summary_input else 0)
+        build_once(self.cell, (batch, 1, width), memory_width=sequence[-1])
+        if self.deep_output:
+            self.readout.build((batch, time, self.embedding_dim + self.cell.output_size))
+        elif self.cell.output_size != self.embedding_dim:
+            raise ValueError(
+                "cell: expected its output in Luong's order to be as wide as the embedding that "
+                f"turns it to logits. Received: output width {self.cell.output_size}, "
+                f"embedding_dim={self.embedding_dim}"
+            )
+        if self.scheduled_sampling is not None:
+            self.trained_steps = self.add_weight(
+                shape=(), dtype="int32", initializer="zeros", trainable=False, name="trained_steps"
+            )
+        self.built = True
+
+    def call(self, target_ids, encoded, encoded_mask=None, training=None):
+        """Teacher forcing: logits `(batch, time, vocabulary)` of all steps at once."""
+        context, state = self.start(encoded, encoded_mask)
+        if training and self.scheduled_sampling is not None:
+            target_ids = self._mix_in_predictions(target_ids, context, state)
+        embedded = self.dropout(self.embedding(target_ids), training=training)  # (B, T, E)
+        inputs = self._with_summary(embedded, context)
+        outputs, _ = self.cell.sequence(inputs, state, context["memory"], bool(training))
+        return self._logits(embedded, outputs, training)
+
+    def start(self, encoded: dict, encoded_mask=None, beams: int = 1) -> tuple[dict, dict]:
+        """What all steps and beams share, and the state before the first step.
+
+        Args:
+            encoded: `{"sequence": (batch, source, width), "state": (batch, width)}`.
+            encoded_mask: `(batch, source)` bool, True is kept.
+            beams: hypotheses per sequence.
+
+        Returns:
+            `(context, state)`; every leaf of `state` is `(batch, beams, ...)`.
+        """
+        if self.cell.attention is None:
+            memory = Memory(encoded["sequence"], encoded["sequence"], encoded_mask)
+        else:
+            memory = self.cell.attention.memory(encoded["sequence"], mask=encoded_mask)
+        summary = ops.expand_dims(encoded["state"], 1)  # (B, 1, D)
+        states = [ops.repeat(layer(summary), beams, axis=1) for layer in self.bridge]  # (B, K, U)
+        return {"memory": memory, "summary": summary}, self.cell.initial_state(states, memory)
+
+    def step(self, ids, position, state: dict, context: dict) -> tuple:
+        """One step of every beam.
+
+        Args:
+            ids: `(batch, beams)` int, the last token of each.
+            position: scalar int, how many tokens came before it.
+            state: from `start` or the step before.
+            context: from `start`.
+
+        Returns:
+            `(logits, state, scores)`: `(batch, beams, vocabulary)`, the next state, and attention
+            scores `(batch, beams, source)`.
+        """
+        embedded = self.embedding(ids)  # (B, K, E)
+        inputs = self._with_summary(embedded, context)
+        outputs, state, scores = self.cell(inputs, state, context["memory"], position=position)
+        return self._logits(embedded, outputs), state, scores
+
+    def _with_summary(self, embedded, context):
+        if not self.summary_input:
+            return embedded
+        summary = context["summary"]
+        shape = (*ops.shape(embedded)[:2], summary.shape[-1])
+        return ops.concatenate([embedded, ops.broadcast_to(summary, shape)], axis=-1)
+
+    def _logits(self, embedded, outputs, training=None):
+        if self.deep_output:
+            outputs = self.readout(ops.concatenate([embedded, outputs], axis=-1))
+        return self.embedding(self.dropout(outputs, training=training), reverse=True)
+
+    def _mix_in_predictions(self, target_ids, context, state):
+        """Scheduled sampling (Bengio et al. 2015, section 2.4): some true tokens give way to the
+        model's own choices. No gradient runs through the choice, as in the paper.
+        """
+        truth = self.scheduled_sampling(self.trained_steps)
+        self.trained_steps.assign_add(1)
+        feed_truth = keras.random.uniform(ops.shape(target_ids), seed=self.noise) < truth
+        first = target_ids[:, 0]
+
+        def step(carry, x):
+            position, chosen, state = carry
+            true_ids, feed_truth = x
+            ids = ops.where(feed_truth, true_ids, chosen)  # (B,)
+            logits, state, _ = self.step(ops.expand_dims(ids, 1), position, state, context)
+            chosen = ops.cast(ops.argmax(ops.squeeze(logits, 1), axis=-1), ids.dtype)
+            return (position + 1, chosen, state), ids
+
+        start = (ops.convert_to_tensor(0, "int32"), first, state)
+        _, mixed = scan(step, start, (target_ids, feed_truth), first)
+        return ops.stop_gradient(mixed)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "embedding_dim": self.embedding_dim,
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "dropout": self.dropout.rate,
+            "tie_embeddings": self.tie_embeddings,
+            "summary_input": self.summary_input,
+            "scheduled_sampling": keras.saving.serialize_keras_object(self.scheduled_sampling),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        made = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("cell", "scheduled_sampling")
+        }
+        return cls(**{**config, **made})

@@ -1,0 +1,8 @@
+"""Strategies that turn a decoder's steps into answers."""
+
+from keras_attention.generation.beam import Beam
+from keras_attention.generation.generator import Generator
+from keras_attention.generation.greedy import Greedy, Sample
+from keras_attention.generation.strategy import Generated, Strategy
+
+__all__ = ["Beam", "Generated", "Generator", "Greedy", "Sample", "Strategy"]

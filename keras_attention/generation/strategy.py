@@ -1,0 +1,174 @@
+"""The loop that every strategy shares. It drives a decoder's `step` and knows no model."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from keras import ops, tree
+
+from keras_attention.ops.ids import END, PAD, START
+from keras_attention.ops.loop import while_loop
+
+IMPOSSIBLE = -1e9  # a log-probability that no hypothesis has; finite, so that sums stay numbers
+
+
+class Generated(NamedTuple):
+    """What a strategy found, best first.
+
+    Attributes:
+        ids: `(batch, n, max_length)` int32; ends with END unless cut, then padding.
+        scores: `(batch, n)` float32; -1e9 where there is no such hypothesis.
+        attention: `(batch, n, max_length, source)` float32, or None when it was not asked for.
+    """
+
+    ids: Any
+    scores: Any
+    attention: Any = None
+
+
+class Strategy:
+    """Base of Greedy, Beam and Sample: limits, the loop, and what is written in it.
+
+    A strategy says how many `beams` it follows, what a hypothesis holds at first (`begin`), how it
+    goes on (`advance`), which still run (`running`), and what comes out (`finish`).
+
+    Args:
+        max_length: most tokens in an answer, END among them.
+        length_ratio: limits the answer further, to this many tokens for each token of the source.
+
+    Raises:
+        ValueError: if a limit is not positive.
+    """
+
+    beams = 1
+
+    def __init__(self, max_length: int = 64, length_ratio: float | None = None):
+        for name, limit in (("max_length", max_length), ("length_ratio", length_ratio)):
+            if limit is not None and limit <= 0:
+                raise ValueError(f"{name}: expected more than 0. Received: {name}={limit}")
+        self.max_length = max_length
+        self.length_ratio = length_ratio
+
+    def __call__(
+        self, step: Callable, state: Any, source_mask: Any, attention: bool = False
+    ) -> Generated:
+        """Generates.
+
+        Args:
+            step: `step(ids, position, state) -> (logits, state, scores)`, a decoder's step with
+                its context bound; ids are `(batch, beams)`.
+            state: of the decoder, before the first step.
+            source_mask: `(batch, source)` bool.
+            attention: whether to return where each token looked.
+        """
+        kept = ops.cast(source_mask, "float32")
+        limit = ops.full_like(kept[:, 0], self.max_length, "int32")  # (B,)
+        if self.length_ratio is not None:
+            by_source = ops.cast(ops.ceil(self.length_ratio * ops.sum(kept, -1)), "int32")
+            limit = ops.minimum(limit, ops.maximum(by_source, 1))
+
+        def going_on(t, last, state, found):
+            return ops.logical_and(t < self.max_length, ops.any(self.running(found)))
+
+        def body(t, last, state, found):
+            logits, state, scores = step(last, t, state)
+            parents, last, found = self.advance(t, logits, scores, found, limit, kept)
+            if parents is not None:
+                state = tree.map_structure(lambda x: gather_beams(x, parents), state)
+            return t + 1, last, state, found
+
+        batch, source = ops.shape(kept)
+        last = ops.full((batch, self.beams), START, "int32")
+        found = self.begin(batch, source if attention else None, kept)
+        *_, found = while_loop(going_on, body, (0, last, state, found))
+        return self.finish(found, limit)
+
+    def begin(self, batch, source, kept) -> dict:
+        """A dictionary of tensors `(batch, beams, ...)`: what is known of each hypothesis."""
+        raise NotImplementedError("abstract")
+
+    def advance(self, t, logits, scores, found, limit, kept):
+        """One token more. Returns `(parents or None, last ids, found)`; parents are `(B, K)`."""
+        raise NotImplementedError("abstract")
+
+    def running(self, found):
+        """`(batch, beams)` bool: which hypotheses may still grow."""
+        raise NotImplementedError("abstract")
+
+    def finish(self, found, limit) -> Generated:
+        """What the caller gets."""
+        return Generated(found["ids"], found["score"], found.get("attention"))
+
+    def get_config(self) -> dict:
+        return {"max_length": self.max_length, "length_ratio": self.length_ratio}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Strategy":
+        return cls(**config)
+
+    def __repr__(self):
+        options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({options})"
+
+
+class OneByOne(Strategy):
+    """What Greedy and Sample share: every row picks its own next token, no row ends another."""
+
+    def begin(self, batch, source, kept):
+        rows = (batch, self.beams)
+        found = {
+            "ids": ops.full((*rows, self.max_length), PAD, "int32"),
+            "score": ops.zeros(rows, "float32"),
+            "open": ops.ones(rows, "bool"),
+        }
+        if source is not None:
+            found["attention"] = ops.zeros((*rows, self.max_length, source), "float32")
+        return found
+
+    def advance(self, t, logits, scores, found, limit, kept):
+        log_probs = log_probabilities(logits)
+        token = self.pick(t, log_probs)  # (B, K)
+        chosen = ops.one_hot(token, log_probs.shape[-1], dtype="float32")
+        gained = ops.sum(chosen * log_probs, axis=-1)
+        token = ops.where(found["open"], token, PAD)
+        after = {
+            "ids": write(found["ids"], t, token),
+            "score": found["score"] + ops.where(found["open"], gained, 0.0),
+            "open": found["open"] & (token != END) & (t + 1 < ops.expand_dims(limit, -1)),
+        }
+        if "attention" in found:
+            looked = ops.where(ops.expand_dims(found["open"], -1), scores, 0.0)
+            after["attention"] = write(found["attention"], t, looked)
+        return None, token, after
+
+    def pick(self, t, log_probs):
+        """The next token of each row: `(batch, beams, vocabulary)` -> `(batch, beams)` int32."""
+        raise NotImplementedError("abstract")
+
+    def running(self, found):
+        return found["open"]
+
+
+def log_probabilities(logits):
+    """Log-softmax in float32; PAD and START are never generated."""
+    log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
+    ids = ops.arange(logits.shape[-1], dtype="int32")
+    return ops.where((ids == PAD) | (ids == START), IMPOSSIBLE, log_probs)
+
+
+def best(values):
+    """The index of the greatest value, int32. TFLite's built-ins refuse `ops.argmax`."""
+    return ops.cast(ops.squeeze(ops.top_k(values, 1)[1], -1), "int32")
+
+
+def write(buffer, t, values):
+    """Sets slot `t` of the third axis: `(B, K, L, ...)` from `(B, K, ...)`."""
+    start = (0, 0, t, *[0] * (len(buffer.shape) - 3))
+    return ops.slice_update(buffer, start, ops.cast(ops.expand_dims(values, 2), buffer.dtype))
+
+
+def gather_beams(x, beams):
+    """Reorders the second axis of `(B, K, ...)` by `beams` `(B, N)`, one gather."""
+    batch, width = ops.shape(x)[:2]
+    offset = ops.expand_dims(ops.arange(batch, dtype="int32") * width, -1)
+    flat = ops.reshape(x, (batch * width, *ops.shape(x)[2:]))
+    return ops.take(flat, beams + offset, axis=0)  # (B, N, ...)

@@ -1,0 +1,380 @@
+"""Recurrent encoder and the cell that puts attention around any Keras RNN cell."""
+
+import keras
+from keras import ops, tree
+
+from keras_attention.layers.attention import Attention
+from keras_attention.ops.attention import Memory
+from keras_attention.ops.linear import PROJECT
+from keras_attention.ops.loop import scan
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class RecurrentEncoder(keras.layers.Layer):
+    """Reads a sequence with a stack of RNN layers, in one direction or both.
+
+    Bahdanau et al. 2015, section 3.2 (bidirectional: the annotation of a token is the two states
+    side by side); Luong et al. 2015, section 3 (stacked). https://arxiv.org/abs/1409.0473
+
+    Args:
+        cell: any Keras RNN cell. It reads the first layer forward; every other layer and
+            direction gets a fresh copy made from its config.
+        num_layers: layers in the stack.
+        bidirectional: whether each layer also reads backward.
+        dropout: rate on the input of every layer after the first.
+
+    Call arguments:
+        inputs: `(batch, source, width)`.
+        mask: `(batch, source)` bool, True is kept. Padding, left or right, leaves the states
+            untouched, so it changes nothing.
+
+    Returns:
+        Dictionary: `"sequence"` `(batch, source, directions * units)`, zeros where masked, and
+        `"state"` `(batch, directions * units)`, what the last layer's directions held at their end.
+
+    Raises:
+        ValueError: if `num_layers` is below 1 or the inputs are not of rank 3.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> encoder = RecurrentEncoder(keras.layers.GRUCell(4))
+    >>> encoded = encoder(np.ones((2, 5, 3), "float32"))
+    >>> tuple(encoded["sequence"].shape), tuple(encoded["state"].shape)
+    ((2, 5, 8), (2, 8))
+    """
+
+    def __init__(self, cell, num_layers=1, bidirectional=True, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if num_layers < 1:
+            raise ValueError(f"num_layers: expected at least 1. Received: num_layers={num_layers}")
+        self.cell = cell
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = keras.layers.Dropout(dropout)
+        directions = 2 if bidirectional else 1
+        cells = [cell] + [_copy(cell) for _ in range(num_layers * directions - 1)]
+        self.stack = [cells[i : i + directions] for i in range(0, len(cells), directions)]
+        self.supports_masking = True
+
+    def build(self, inputs_shape):
+        if len(inputs_shape) != 3:
+            raise ValueError(
+                "inputs: expected (batch, source, width). "
+                f"Received: inputs.shape={tuple(inputs_shape)}"
+            )
+        width = inputs_shape[-1]
+        for cells in self.stack:
+            for cell in cells:
+                build_once(cell, (None, width))
+            width = sum(cell.output_size for cell in cells)
+        self.built = True
+
+    def call(self, inputs, mask=None, training=None):
+        if mask is None:
+            mask = ops.ones(ops.shape(inputs)[:2], "bool")
+        x = inputs
+        for depth, cells in enumerate(self.stack):
+            if depth:
+                x = self.dropout(x, training=training)
+            ran = [_read(cell, x, mask, reverse=i == 1) for i, cell in enumerate(cells)]
+            x = ops.concatenate([outputs for outputs, _ in ran], axis=-1)  # (B, S, directions * U)
+        state = ops.concatenate([_hidden(states) for _, states in ran], axis=-1)
+        return {"sequence": x, "state": state}
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return {"sequence": previous_mask, "state": None}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "num_layers": self.num_layers,
+            "bidirectional": self.bidirectional,
+            "dropout": self.dropout.rate,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class AttentionCell(keras.layers.Layer):
+    """One step of an RNN with attention, for any number of beams at once.
+
+    `order="bahdanau"` (Bahdanau et al. 2015, section 3.1): the previous state asks, and the
+    context joins the cell's input. The output is the new state beside the context.
+
+    `order="luong"` (Luong et al. 2015, eq. 5): the cell runs first, its output asks, and the
+    context joins the output: `combine="concat"` is `tanh(W [context; output])`, `combine="add"`
+    is `output + context`. With `input_feeding` (section 3.3) the joined vector also enters the
+    next step's input; without it nothing recurs through the attention, and `sequence` runs the
+    RNN over all steps and then one attention over all its outputs.
+
+    Args:
+        cell: any Keras RNN cell (`StackedRNNCells` too); its top layer's state asks.
+        attention: a layer of `keras_attention.layers`, or None for a plain RNN (Sutskever et
+            al. 2014), whose scores are zeros.
+        order: `"bahdanau"` or `"luong"`.
+        combine: `"concat"` or `"add"`; Luong's order alone reads it.
+        units: width of the joined vector for `"concat"`; None takes the cell's.
+        input_feeding: whether the joined vector enters the next step; Luong's order alone.
+
+    Call arguments:
+        inputs: `(batch, beams, width)`, one step.
+        state: from `initial_state` or the step before; every leaf is `(batch, beams, ...)`.
+        memory: the attention's `Memory`.
+        position: scalar int, the step's number.
+
+    Returns:
+        `(output, state, scores)`: `(batch, beams, output_size)`, the next state, and
+        `(batch, beams, source)`.
+
+    Raises:
+        ValueError: for an unknown order or combine, input feeding in Bahdanau's order, or
+            `combine="add"` where the widths of output and memory differ.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_attention.layers import AttentionCell, BahdanauAttention
+    >>> cell = AttentionCell(keras.layers.GRUCell(4), BahdanauAttention(4))
+    >>> cell.build((2, 1, 3), memory_width=6)
+    >>> memory = cell.attention.memory(np.ones((2, 5, 6), "float32"))
+    >>> state = cell.initial_state([np.zeros((2, 1, 4), "float32")], memory)
+    >>> output, state, scores = cell(np.ones((2, 1, 3), "float32"), state, memory, position=0)
+    >>> tuple(output.shape), tuple(scores.shape)
+    ((2, 1, 10), (2, 1, 5))
+    """
+
+    def __init__(
+        self,
+        cell,
+        attention: Attention | None,
+        order: str = "bahdanau",
+        combine: str = "concat",
+        units: int | None = None,
+        input_feeding: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if order not in ("bahdanau", "luong"):
+            raise ValueError(f"order: expected 'bahdanau' or 'luong'. Received: order={order!r}")
+        if combine not in ("concat", "add"):
+            raise ValueError(f"combine: expected 'concat' or 'add'. Received: combine={combine!r}")
+        if input_feeding and (order == "bahdanau" or attention is None):
+            raise ValueError(
+                "input_feeding: expected False in Bahdanau's order, where the context enters the "
+                f"input already, and without attention. Received: order={order!r}, "
+                f"attention={attention}, input_feeding={input_feeding}"
+            )
+        noisy = getattr(attention, "sigmoid_noise", 0)
+        if noisy and (order == "bahdanau" or input_feeding):
+            raise ValueError(
+                "attention: expected sigmoid_noise=0 in a loop over steps; noise is drawn for all "
+                "steps at once, in Luong's order without input feeding. "
+                f"Received: sigmoid_noise={noisy}, order={order!r}, input_feeding={input_feeding}"
+            )
+        self.cell = cell
+        self.attention = attention
+        self.order = order
+        self.combine = combine
+        self.units = units
+        self.input_feeding = input_feeding
+        self.joins = attention is not None and order == "luong"
+        if self.joins and combine == "concat":
+            units = units or cell.output_size
+            self.join = keras.layers.EinsumDense(PROJECT, (None, units), "tanh", name="join")
+
+    @property
+    def parallel(self) -> bool:
+        """Whether the attention can run after the RNN has run over all steps."""
+        return self.attention is None or (self.order == "luong" and not self.input_feeding)
+
+    def build(self, inputs_shape, memory_width: int):
+        width, query = inputs_shape[-1], self.cell.output_size
+        self.output_size = query
+        if self.attention is not None:
+            memory_shape = (inputs_shape[0], None, memory_width)
+            build_once(self.attention, (*inputs_shape[:2], query), memory_shape)
+        if self.order == "bahdanau" and self.attention is not None:
+            width += memory_width
+            self.output_size = query + memory_width
+        elif self.joins and self.combine == "concat":
+            self.join.build((*inputs_shape[:2], memory_width + query))
+            self.output_size = self.units or query
+        elif self.joins and memory_width != query:
+            raise ValueError(
+                "combine='add': expected a memory as wide as the cell's output. "
+                f"Received: memory width {memory_width}, output width {query}"
+            )
+        build_once(self.cell, (None, width + self.output_size if self.input_feeding else width))
+        self.built = True
+
+    def initial_state(self, cell_states: list, memory: Memory) -> dict:
+        """The state before the first step.
+
+        Args:
+            cell_states: list of tensors `(batch, beams, units)`, the cell's own states, flat: for
+                a stack of LSTM cells h and c of the first, h and c of the second.
+            memory: what will be attended to.
+
+        Returns:
+            Dictionary of nested tensors `(batch, beams, ...)`.
+        """
+        state = {"cell": tree.pack_sequence_as(_zero_states(self.cell, 1), cell_states)}
+        hidden = _hidden(state["cell"])
+        batch, beams = ops.shape(hidden)[:2]
+        if self.input_feeding:
+            state["joined"] = ops.zeros((batch, beams, self.output_size), hidden.dtype)
+        if self.attention is not None and self.attention.uses_previous:
+            state["alignment"] = self.attention.initial_alignment(memory, beams)
+        return state
+
+    def call(self, inputs, state, memory, position=0):
+        if self.attention is None:
+            output, cell = self._run_cell(inputs, state["cell"])
+            return output, {**state, "cell": cell}, _no_scores(output, memory)
+        if self.order == "bahdanau":
+            context, scores = self._attend(_hidden(state["cell"]), memory, position, state)
+            joined = ops.concatenate([inputs, context], axis=-1)  # (B, K, E + D)
+            output, cell = self._run_cell(joined, state["cell"])
+            output = ops.concatenate([output, context], axis=-1)  # (B, K, U + D)
+        else:
+            if self.input_feeding:
+                inputs = ops.concatenate([inputs, state["joined"]], axis=-1)
+            output, cell = self._run_cell(inputs, state["cell"])
+            context, scores = self._attend(output, memory, position, state)
+            output = self._join(output, context)
+        after = {"cell": cell, "joined": output, "alignment": scores}
+        return output, {name: after[name] for name in state}, scores
+
+    def sequence(self, inputs, state: dict, memory: Memory, training: bool = False) -> tuple:
+        """All steps of teacher forcing at once; the same numbers as stepping.
+
+        Args:
+            inputs: `(batch, time, width)`.
+            state: from `initial_state`, one beam.
+            memory: what is attended to.
+            training: whether the attention adds the noise it trains with.
+
+        Returns:
+            Outputs `(batch, time, output_size)` and scores `(batch, time, source)`.
+        """
+        if not self.parallel:
+            return self._sequence_by_steps(inputs, state, memory)
+        output = ops.zeros((ops.shape(inputs)[0], 1, self.cell.output_size), self.compute_dtype)
+
+        def step(states, x):
+            output, states = self._run_cell(ops.expand_dims(x, 1), states)
+            return states, output
+
+        _, outputs = scan(step, state["cell"], inputs, output)
+        outputs = ops.squeeze(outputs, 2)  # (B, T, U)
+        if self.attention is None:
+            return outputs, _no_scores(outputs, memory)
+        context, scores = self.attention.attend_in_order(outputs, memory, training=training)
+        return self._join(outputs, context), scores
+
+    def _sequence_by_steps(self, inputs, state, memory):
+        batch, source = ops.shape(memory.values)[:2]
+        blank = (
+            ops.zeros((batch, 1, self.output_size), self.compute_dtype),
+            ops.zeros((batch, 1, source), self.compute_dtype),
+        )
+
+        def step(carry, x):
+            position, state = carry
+            output, state, scores = self(ops.expand_dims(x, 1), state, memory, position=position)
+            return (position + 1, state), (output, scores)
+
+        start = (ops.convert_to_tensor(0, "int32"), state)
+        _, (outputs, scores) = scan(step, start, inputs, blank)
+        return ops.squeeze(outputs, 2), ops.squeeze(scores, 2)
+
+    def _attend(self, query, memory, position, state):
+        previous = state.get("alignment")
+        return self.attention.attend(query, memory, position=position, previous=previous)
+
+    def _join(self, output, context):
+        if self.combine == "add":
+            return output + context
+        return self.join(ops.concatenate([context, output], axis=-1))  # eq. 5
+
+    def _run_cell(self, inputs, states):
+        batch, beams, _ = ops.shape(inputs)
+
+        def fold(x):
+            return ops.reshape(x, (-1, x.shape[-1]))  # (B * K, width)
+
+        def unfold(x):
+            return ops.reshape(x, (batch, beams, x.shape[-1]))
+
+        output, after = self.cell(fold(inputs), tree.map_structure(fold, states))
+        after = tree.pack_sequence_as(states, [unfold(x) for x in tree.flatten(after)])
+        return unfold(output), after
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "cell": keras.saving.serialize_keras_object(self.cell),
+            "attention": keras.saving.serialize_keras_object(self.attention),
+            "order": self.order,
+            "combine": self.combine,
+            "units": self.units,
+            "input_feeding": self.input_feeding,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        made = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("cell", "attention")
+        }
+        return cls(**{**config, **made})
+
+
+def _read(cell, inputs, mask, reverse):
+    """Runs a cell over `(B, S, width)`; states stand still where the mask is False."""
+    batch = ops.shape(inputs)[0]
+    states = _zero_states(cell, batch)
+
+    def step(states, x):
+        x, kept = x
+        output, after = cell(x, states)
+        after = tree.pack_sequence_as(states, tree.flatten(after))
+        held = tree.map_structure(lambda new, old: ops.where(kept, new, old), after, states)
+        return held, ops.where(kept, output, ops.zeros_like(output))
+
+    blank = ops.zeros((batch, cell.output_size), cell.compute_dtype)
+    kept = ops.expand_dims(mask, -1)  # (B, S, 1)
+    states, outputs = scan(step, states, (inputs, kept), blank, reverse=reverse)
+    return outputs, states
+
+
+def _zero_states(cell, batch):
+    states = cell.get_initial_state(batch_size=batch)
+    return states if isinstance(states, list) else [states]
+
+
+def _hidden(states):
+    """The state that a cell shows: `h` of the top layer."""
+    top = states[-1] if isinstance(states[-1], (list, tuple)) else states
+    return top[0]
+
+
+def _no_scores(outputs, memory):
+    batch, time, _ = ops.shape(outputs)
+    return ops.zeros((batch, time, ops.shape(memory.values)[1]), outputs.dtype)
+
+
+def build_once(layer: keras.layers.Layer, *shapes, **options) -> None:
+    """Builds a layer that was handed in, unless loading it from a config has done so already."""
+    if not layer.built:
+        layer.build(*shapes, **options)
+
+
+def _copy(cell):
+    config = {**cell.get_config(), "name": None}
+    return cell.__class__.from_config(config)
