@@ -1,0 +1,64 @@
+"""Folders and files that are replaced whole: a reader sees the old one or the new one."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replace_folder(folder: str | Path) -> Iterator[Path]:
+    """Gives an empty folder to fill; it takes the name `folder` when the block ends well.
+
+    When the block fails, `folder` is as it was.
+
+    Args:
+        folder: the name; what stands there is replaced.
+
+    Yields:
+        The folder to fill, beside the other.
+    """
+    folder = Path(folder).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield new
+        new.chmod(0o777 & ~_umask())
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+            os.rename(folder, old / folder.name)
+            os.rename(new, folder)
+            shutil.rmtree(old)
+        else:
+            os.rename(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes indented JSON in UTF-8."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    """Reads JSON.
+
+    Raises:
+        ValueError: if the file is missing or holds something else.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"Expected a JSON file of this library at {str(path)!r} ({error}). Received: nothing "
+            "that could be read"
+        ) from None
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
