@@ -1,0 +1,1 @@
+from keras_attention.datasets import dates as dates
