@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"

@@ -158,8 +158,9 @@ class RNNDecoder(keras.layers.Layer):
         return self.embedding(self.dropout(outputs, training=training), reverse=True)
 
     def _mix_in_predictions(self, target_ids, context, state):
-        """Scheduled sampling (Bengio et al. 2015, section 2.4): some true tokens give way to the
-        model's own choices. No gradient runs through the choice, as in the paper.
+        """Gives some true tokens up for the model's own choices.
+
+        Bengio et al. 2015, section 2.4; no gradient runs through the choice, as in the paper.
         """
         truth = self.scheduled_sampling(self.trained_steps)
         self.trained_steps.assign_add(1)

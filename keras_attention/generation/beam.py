@@ -18,8 +18,9 @@ from keras_attention.ops.ids import END, PAD
 class Beam(Strategy):
     """Follows the `width` likeliest beginnings; keeps the `width` best complete answers.
 
-    A hypothesis Y of source X is complete at END or at its limit. It then leaves the beam and stands
-    still among the finished, ranked by Wu et al. 2016, eq. 14 (https://arxiv.org/abs/1609.08144):
+    A hypothesis Y of source X is complete at END or at its limit. It then leaves the beam and
+    stands still among the finished, ranked by Wu et al. 2016, eq. 14
+    (https://arxiv.org/abs/1609.08144):
 
         score(Y, X) = log P(Y|X) / lp(Y) + cp(X, Y)
         lp(Y) = ((5 + |Y|) / 6) ** length_penalty

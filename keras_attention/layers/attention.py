@@ -201,6 +201,7 @@ class Attention(keras.layers.Layer):
     def projection(self, name: str, units: int, input_shape: tuple) -> keras.layers.EinsumDense:
         """A built linear layer without bias."""
         dense = keras.layers.EinsumDense(PROJECT, (None, units), name=name, dtype=self.dtype_policy)
+        dense.supports_masking = True  # or it warns of every masked input
         dense.build((None, None, input_shape[-1]))
         return dense
 

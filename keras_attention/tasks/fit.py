@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from keras_attention.folders import read_json, write_json
 from keras_attention.metrics import bleu
 from keras_attention.tasks.translator import Translator
 from keras_attention.text import batches
@@ -18,29 +19,34 @@ from keras_attention.training import (
 )
 
 Pair = tuple[str, str]
+SCORE_FILE = "training.json"
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Saves the task whenever its score is the best so far; interrupted training saves too.
+    """Saves the task whenever its score is the best so far, and the score as `training.json`.
 
     Args:
         task: has `save(folder)`.
         folder: where to.
         monitor: name of the score in the logs; higher is better.
+        resumed: whether the folder's score is one to beat.
     """
 
-    def __init__(self, task: Translator, folder: Path, monitor: str):
+    def __init__(self, task: Translator, folder: Path, monitor: str, resumed: bool):
         super().__init__()
         self.task = task
         self.folder = folder
         self.monitor = monitor
         self.best = -math.inf
+        if resumed and (folder / SCORE_FILE).is_file():
+            self.best = read_json(folder / SCORE_FILE)[monitor]
 
     def on_epoch_end(self, epoch, logs=None):
         score = (logs or {}).get(self.monitor, -math.inf)
         if score > self.best:
             self.best = score
             self.task.save(self.folder)
+            write_json(self.folder / SCORE_FILE, {self.monitor: score, "epoch": epoch + 1})
 
 
 def fit(
@@ -101,7 +107,7 @@ def fit(
     )
     sources, references = map(list, zip(*validation, strict=True))
     unfinished = folder.with_name(f".{folder.name}.unfinished")
-    keep = KeepBest(task, folder, metric_name)
+    keep = KeepBest(task, folder, metric_name, resumed=unfinished.exists())
     callbacks = [
         keras.callbacks.BackupAndRestore(unfinished),
         GenerationScore(
@@ -112,7 +118,7 @@ def fit(
     if patience is not None:
         callbacks.append(keras.callbacks.EarlyStopping(metric_name, patience=patience, mode="max"))
     try:
-        history = task.model.fit(data, epochs=epochs, callbacks=callbacks)
+        history = task.model.fit(data, epochs=epochs, callbacks=callbacks, shuffle=False)
     except KeyboardInterrupt:
         if keep.best == -math.inf:
             task.save(folder)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-import keras_attention.training  # noqa: F401, a saved decoder may hold a sampling schedule
 from keras_attention.folders import read_json, replace_folder, write_json
 from keras_attention.generation import Generated, Greedy, Strategy
 from keras_attention.models import EncoderDecoder

@@ -1,41 +1,18 @@
-"""The command `keras-attention`: train, generate, evaluate, attention, export, demo."""
+"""`keras-attention train`: two files in, a translator out."""
 
 import argparse
-import sys
 from pathlib import Path
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs a command line; returns its exit status."""
-    options = parser().parse_args(arguments)
-    try:
-        return options.run(options) or 0
-    except ValueError as error:
-        print(f"keras-attention: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-
-
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    top = argparse.ArgumentParser(
-        prog="keras-attention",
-        description="Attention for Keras, from two text files to TF Serving and a phone.",
-        epilog="Begin with 'keras-attention demo'; 'keras-attention COMMAND --help' teaches one.",
-    )
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _train_parser(commands)
-    return top
-
-
-def _train_parser(commands):
+def add(commands: argparse._SubParsersAction) -> None:
+    """Adds the command."""
     command = commands.add_parser(
         "train",
         help="train a translator on two files",
         description="Trains a translator on line-aligned files, or on one file with tabs.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        epilog="Example: keras-attention train --source train.en --target train.de "
+        epilog="Ctrl-C leaves the best model so far in --output; the same command again goes on "
+        "from the last whole epoch. Example: keras-attention train --source train.en --target train.de "
         "--valid-source val.en --valid-target val.de --output models/en-de",
     )
     data = command.add_argument_group("data")
@@ -75,10 +52,10 @@ def _train_parser(commands):
     training.add_argument("--bleu-tokenize", default="13a", help="'none' for tokenized text")
     training.add_argument("--jit", action="store_true", help="compile with XLA")
     training.add_argument("--seed", type=int, default=0)
-    command.set_defaults(run=train)
+    command.set_defaults(run=run)
 
 
-def train(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
     """Trains a translator as the options say."""
     import keras
 
