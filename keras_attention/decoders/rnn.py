@@ -3,7 +3,8 @@
 import keras
 from keras import ops, tree
 
-from keras_attention.layers.recurrent import AttentionCell, build_once
+from keras_attention.layers.cells import build_once
+from keras_attention.layers.recurrent import AttentionCell
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.ids import check_vocabulary_size
 from keras_attention.ops.loop import scan
@@ -30,8 +31,8 @@ class RNNDecoder(keras.layers.Layer):
             `keras_attention.training`, or None for teacher forcing.
 
     Raises:
-        ValueError: if the vocabulary has no room for the four special ids, or if embeddings are
-            tied and the readout is not as wide as they are.
+        ValueError: if the vocabulary has no room for the four special ids, or if the joined vector
+            of Luong's order is not `embedding_dim` wide.
 
     Example:
 
@@ -63,17 +64,24 @@ class RNNDecoder(keras.layers.Layer):
         self.tie_embeddings = tie_embeddings
         self.summary_input = summary_input
         self.scheduled_sampling = scheduled_sampling
+        same = {"dtype": self.dtype_policy}
         self.embedding = keras.layers.ReversibleEmbedding(
-            vocabulary_size, embedding_dim, tie_weights=tie_embeddings, name="embedding"
+            vocabulary_size,
+            embedding_dim,
+            tie_weights=tie_embeddings,
+            # Keras would take the product in float32 and say that it did not.
+            reverse_dtype=self.compute_dtype,
+            name="embedding",
+            **same,
         )
-        self.dropout = keras.layers.Dropout(dropout)
-        sizes = tree.flatten(cell.cell.state_size)
+        self.dropout = keras.layers.Dropout(dropout, **same)
         self.bridge = [
-            keras.layers.Dense(n, "tanh", name=f"bridge_{i}") for i, n in enumerate(sizes)
+            keras.layers.Dense(size, "tanh", name=f"bridge_{i}", **same)
+            for i, size in enumerate(tree.flatten(cell.cell.state_size))
         ]
         self.deep_output = not cell.joins
         if self.deep_output:
-            self.readout = keras.layers.Dense(embedding_dim, "tanh", name="readout")
+            self.readout = keras.layers.Dense(embedding_dim, "tanh", name="readout", **same)
         self.noise = keras.random.SeedGenerator()
 
     def build(self, target_ids_shape, encoded_shape):

@@ -40,5 +40,9 @@ class Generator(keras.Model):
 
     def generate(self, source: Any) -> Generated:
         """Compiled generation of one batch, as NumPy arrays."""
-        found = self.predict_on_batch(ops.convert_to_numpy(source))
-        return Generated(**{name: np.asarray(x) for name, x in found.items()})
+        source = ops.convert_to_numpy(source)
+        rows = len(source)
+        if not rows:  # compilers want a row
+            source = np.zeros_like(source, shape=(1, source.shape[1]))
+        found = self.predict_on_batch(source)
+        return Generated(**{name: np.asarray(x)[:rows] for name, x in found.items()})

@@ -4,6 +4,14 @@ import keras
 from keras import ops, tree
 
 from keras_attention.layers.attention import Attention
+from keras_attention.layers.cells import (
+    build_once,
+    check_cell,
+    copy,
+    hidden,
+    output_size,
+    zero_states,
+)
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.linear import PROJECT
 from keras_attention.ops.loop import scan
@@ -17,8 +25,8 @@ class RecurrentEncoder(keras.layers.Layer):
     side by side); Luong et al. 2015, section 3 (stacked). https://arxiv.org/abs/1409.0473
 
     Args:
-        cell: any Keras RNN cell. It reads the first layer forward; every other layer and
-            direction gets a fresh copy made from its config.
+        cell: any Keras RNN cell, without dropout of its own. It reads the first layer forward;
+            every other layer and direction gets a fresh copy made from its config.
         num_layers: layers in the stack.
         bidirectional: whether each layer also reads backward.
         dropout: rate on the input of every layer after the first.
@@ -33,7 +41,8 @@ class RecurrentEncoder(keras.layers.Layer):
         `"state"` `(batch, directions * units)`, what the last layer's directions held at their end.
 
     Raises:
-        ValueError: if `num_layers` is below 1 or the inputs are not of rank 3.
+        ValueError: if `num_layers` is below 1, the cell has dropout, or the inputs are not of
+            rank 3.
 
     Example:
 
@@ -48,12 +57,13 @@ class RecurrentEncoder(keras.layers.Layer):
         super().__init__(**kwargs)
         if num_layers < 1:
             raise ValueError(f"num_layers: expected at least 1. Received: num_layers={num_layers}")
+        check_cell(cell)
         self.cell = cell
         self.num_layers = num_layers
         self.bidirectional = bidirectional
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         directions = 2 if bidirectional else 1
-        cells = [cell] + [_copy(cell) for _ in range(num_layers * directions - 1)]
+        cells = [cell] + [copy(cell) for _ in range(num_layers * directions - 1)]
         self.stack = [cells[i : i + directions] for i in range(0, len(cells), directions)]
         self.supports_masking = True
 
@@ -67,7 +77,7 @@ class RecurrentEncoder(keras.layers.Layer):
         for cells in self.stack:
             for cell in cells:
                 build_once(cell, (None, width))
-            width = sum(cell.output_size for cell in cells)
+            width = sum(output_size(cell) for cell in cells)
         self.built = True
 
     def call(self, inputs, mask=None, training=None):
@@ -79,7 +89,7 @@ class RecurrentEncoder(keras.layers.Layer):
                 x = self.dropout(x, training=training)
             ran = [_read(cell, x, mask, reverse=i == 1) for i, cell in enumerate(cells)]
             x = ops.concatenate([outputs for outputs, _ in ran], axis=-1)  # (B, S, directions * U)
-        state = ops.concatenate([_hidden(states) for _, states in ran], axis=-1)
+        state = ops.concatenate([hidden(cells[0], states) for _, states in ran], axis=-1)
         return {"sequence": x, "state": state}
 
     def compute_mask(self, inputs, previous_mask=None):
@@ -113,7 +123,8 @@ class AttentionCell(keras.layers.Layer):
     RNN over all steps and then one attention over all its outputs.
 
     Args:
-        cell: any Keras RNN cell (`StackedRNNCells` too); its top layer's state asks.
+        cell: any Keras RNN cell (`StackedRNNCells` too), without dropout of its own; its top
+            layer's state asks.
         attention: a layer of `keras_attention.layers`, or None for a plain RNN (Sutskever et
             al. 2014), whose scores are zeros.
         order: `"bahdanau"` or `"luong"`.
@@ -132,8 +143,9 @@ class AttentionCell(keras.layers.Layer):
         `(batch, beams, source)`.
 
     Raises:
-        ValueError: for an unknown order or combine, input feeding in Bahdanau's order, or
-            `combine="add"` where the widths of output and memory differ.
+        ValueError: for an unknown order or combine, a cell with dropout, input feeding in
+            Bahdanau's order, noise in a loop over steps, or `combine="add"` where the widths of
+            output and memory differ.
 
     Example:
 
@@ -176,6 +188,7 @@ class AttentionCell(keras.layers.Layer):
                 "steps at once, in Luong's order without input feeding. "
                 f"Received: sigmoid_noise={noisy}, order={order!r}, input_feeding={input_feeding}"
             )
+        check_cell(cell)
         self.cell = cell
         self.attention = attention
         self.order = order
@@ -184,8 +197,10 @@ class AttentionCell(keras.layers.Layer):
         self.input_feeding = input_feeding
         self.joins = attention is not None and order == "luong"
         if self.joins and combine == "concat":
-            units = units or cell.output_size
-            self.join = keras.layers.EinsumDense(PROJECT, (None, units), "tanh", name="join")
+            units = units or output_size(cell)
+            self.join = keras.layers.EinsumDense(
+                PROJECT, (None, units), "tanh", name="join", dtype=self.dtype_policy
+            )
 
     @property
     def parallel(self) -> bool:
@@ -193,7 +208,7 @@ class AttentionCell(keras.layers.Layer):
         return self.attention is None or (self.order == "luong" and not self.input_feeding)
 
     def build(self, inputs_shape, memory_width: int):
-        width, query = inputs_shape[-1], self.cell.output_size
+        width, query = inputs_shape[-1], output_size(self.cell)
         self.output_size = query
         if self.attention is not None:
             memory_shape = (inputs_shape[0], None, memory_width)
@@ -223,11 +238,11 @@ class AttentionCell(keras.layers.Layer):
         Returns:
             Dictionary of nested tensors `(batch, beams, ...)`.
         """
-        state = {"cell": tree.pack_sequence_as(_zero_states(self.cell, 1), cell_states)}
-        hidden = _hidden(state["cell"])
-        batch, beams = ops.shape(hidden)[:2]
+        state = {"cell": tree.pack_sequence_as(zero_states(self.cell, 1), cell_states)}
+        top = hidden(self.cell, state["cell"])  # (B, K, U)
+        batch, beams = ops.shape(top)[:2]
         if self.input_feeding:
-            state["joined"] = ops.zeros((batch, beams, self.output_size), hidden.dtype)
+            state["joined"] = ops.zeros((batch, beams, self.output_size), top.dtype)
         if self.attention is not None and self.attention.uses_previous:
             state["alignment"] = self.attention.initial_alignment(memory, beams)
         return state
@@ -237,7 +252,9 @@ class AttentionCell(keras.layers.Layer):
             output, cell = self._run_cell(inputs, state["cell"])
             return output, {**state, "cell": cell}, _no_scores(output, memory)
         if self.order == "bahdanau":
-            context, scores = self._attend(_hidden(state["cell"]), memory, position, state)
+            context, scores = self._attend(
+                hidden(self.cell, state["cell"]), memory, position, state
+            )
             joined = ops.concatenate([inputs, context], axis=-1)  # (B, K, E + D)
             output, cell = self._run_cell(joined, state["cell"])
             output = ops.concatenate([output, context], axis=-1)  # (B, K, U + D)
@@ -264,7 +281,7 @@ class AttentionCell(keras.layers.Layer):
         """
         if not self.parallel:
             return self._sequence_by_steps(inputs, state, memory)
-        output = ops.zeros((ops.shape(inputs)[0], 1, self.cell.output_size), self.compute_dtype)
+        output = ops.zeros((ops.shape(inputs)[0], 1, output_size(self.cell)), self.compute_dtype)
 
         def step(states, x):
             output, states = self._run_cell(ops.expand_dims(x, 1), states)
@@ -338,7 +355,7 @@ class AttentionCell(keras.layers.Layer):
 def _read(cell, inputs, mask, reverse):
     """Runs a cell over `(B, S, width)`; states stand still where the mask is False."""
     batch = ops.shape(inputs)[0]
-    states = _zero_states(cell, batch)
+    states = zero_states(cell, batch)
 
     def step(states, x):
         x, kept = x
@@ -347,34 +364,12 @@ def _read(cell, inputs, mask, reverse):
         held = tree.map_structure(lambda new, old: ops.where(kept, new, old), after, states)
         return held, ops.where(kept, output, ops.zeros_like(output))
 
-    blank = ops.zeros((batch, cell.output_size), cell.compute_dtype)
+    blank = ops.zeros((batch, output_size(cell)), cell.compute_dtype)
     kept = ops.expand_dims(mask, -1)  # (B, S, 1)
     states, outputs = scan(step, states, (inputs, kept), blank, reverse=reverse)
     return outputs, states
 
 
-def _zero_states(cell, batch):
-    states = cell.get_initial_state(batch_size=batch)
-    return states if isinstance(states, list) else [states]
-
-
-def _hidden(states):
-    """The state that a cell shows: `h` of the top layer."""
-    top = states[-1] if isinstance(states[-1], (list, tuple)) else states
-    return top[0]
-
-
 def _no_scores(outputs, memory):
     batch, time, _ = ops.shape(outputs)
     return ops.zeros((batch, time, ops.shape(memory.values)[1]), outputs.dtype)
-
-
-def build_once(layer: keras.layers.Layer, *shapes, **options) -> None:
-    """Builds a layer that was handed in, unless loading it from a config has done so already."""
-    if not layer.built:
-        layer.build(*shapes, **options)
-
-
-def _copy(cell):
-    config = {**cell.get_config(), "name": None}
-    return cell.__class__.from_config(config)

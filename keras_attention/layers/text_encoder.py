@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_attention.layers.recurrent import build_once
+from keras_attention.layers.cells import build_once
 from keras_attention.ops import masks
 from keras_attention.ops.ids import check_vocabulary_size
 
@@ -43,9 +43,11 @@ class TextEncoder(keras.layers.Layer):
         check_vocabulary_size(vocabulary_size)
         self.vocabulary_size = vocabulary_size
         self.embedding_dim = embedding_dim
-        self.embedding = keras.layers.Embedding(vocabulary_size, embedding_dim)
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size, embedding_dim, dtype=self.dtype_policy
+        )
         self.body = body
-        self.dropout = keras.layers.Dropout(dropout)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.reverse = reverse
         # Keras would hang the mask on one entry of the dictionary; callers pass it on instead.
         self.supports_masking = False

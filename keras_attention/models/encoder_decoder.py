@@ -56,13 +56,16 @@ class EncoderDecoder(keras.Model):
             `Generated` of NumPy arrays.
 
         Raises:
-            ValueError: if the source is not of rank 2 or an id is not in the vocabulary.
+            ValueError: if the source is not of rank 2 or of length 0, or an id is not in the
+                vocabulary.
         """
         source = np.asarray(source)
         size = self.encoder.vocabulary_size
-        if source.ndim != 2 or (source.size and not 0 <= source.min() <= source.max() < size):
+        rows = source.ndim == 2 and source.shape[1]
+        if not rows or (source.size and not 0 <= source.min() <= source.max() < size):
             raise ValueError(
-                f"source: expected ids (batch, source) from 0 to {size - 1}. Received: "
+                f"source: expected ids (batch, source) from 0 to {size - 1}, one at least in a "
+                "row. Received: "
                 f"shape={source.shape}"
                 + (f", ids from {source.min()} to {source.max()}" if source.size else "")
             )

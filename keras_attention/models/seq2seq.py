@@ -66,7 +66,8 @@ def seq2seq(
         An `EncoderDecoder`, not compiled.
 
     Raises:
-        ValueError: for an unknown cell or attention, or an odd `units` when bidirectional.
+        ValueError: for an unknown cell or attention, fewer than one layer, an odd `units` when
+            bidirectional, or options that do not go together.
 
     Example:
 
@@ -80,6 +81,10 @@ def seq2seq(
         raise ValueError(
             "units: expected an even number, half for each direction of the encoder. "
             f"Received: units={units}"
+        )
+    if decoder_layers < 1:
+        raise ValueError(
+            f"decoder_layers: expected at least 1. Received: decoder_layers={decoder_layers}"
         )
     layer, order = _attention(attention, units)
     make_cell = CELLS[cell]

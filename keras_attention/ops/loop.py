@@ -89,8 +89,10 @@ def _scan_while(step, carry, inputs, outputs, reverse):
         new = (t + 1, carry_after, written_after)
         return tree.map_structure(_shaped_like, (t, carry, written), new)
 
+    if 0 in tree.flatten(written)[0].shape:
+        return carry, written  # TensorFlow's scatter refuses empty buffers, also where none is run
     start = (ops.convert_to_tensor(0, "int32"), carry, written)
-    # TensorFlow's scatter refuses empty buffers: an empty batch takes no step.
+    # An empty batch, when only running tells that it is one, takes no step.
     steps = ops.minimum(length, ops.size(tree.flatten(written)[0]))
     # XLA needs `maximum_iterations` to keep what the gradient will read.
     _, carry, written = ops.while_loop(

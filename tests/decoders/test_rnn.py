@@ -1,0 +1,278 @@
+"""The decoder contract: stepping gives the logits of `call`, whatever the builder made."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention.decoders import RNNDecoder
+from keras_attention.layers import (
+    AttentionCell,
+    BahdanauAttention,
+    ContentAttention,
+    DotAttention,
+    LuongAttention,
+    MonotonicAttention,
+)
+from keras_attention.models import seq2seq
+from keras_attention.training import LinearDecay, MaskedCrossEntropy
+
+V, W = 11, 9  # source and target vocabulary
+SOURCE = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2]])
+TARGET = np.array([[1, 4, 5, 6], [1, 7, 8, 0]])
+LABELS = np.array([[4, 5, 6, 2], [7, 8, 2, 0]])
+OPTIONS = {
+    "bahdanau": {},
+    "bahdanau-general": {"attention": lambda: BahdanauAttention(5, normalize=True)},
+    "luong": {"attention": "luong"},
+    "dot": {"attention": lambda: LuongAttention("dot")},
+    "concat": {"attention": lambda: LuongAttention("concat", units=5)},
+    "location": {"attention": lambda: LuongAttention("location", max_length=4)},
+    "local-m": {"attention": lambda: LuongAttention(window="local-m", window_width=1)},
+    "local-p": {"attention": lambda: LuongAttention("general", window="local-p", window_width=2)},
+    "scaled-dot": {"attention": lambda: DotAttention()},
+    "content": {"attention": lambda: ContentAttention()},
+    "monotonic": {"attention": lambda: MonotonicAttention(5)},
+    "monotonic-hard-feeding": {
+        "attention": lambda: MonotonicAttention(5, mode="hard"),
+        "input_feeding": True,
+    },
+    "fixed": {"attention": "fixed"},
+    "none": {"attention": None},
+    "none-reversed": {"attention": None, "reverse_source": True, "bidirectional": False},
+    "feeding": {"attention": "luong", "input_feeding": True},
+    "add-feeding": {"attention": "luong", "combine": "add", "input_feeding": True},
+    "add": {"attention": "luong", "combine": "add"},
+    "tied": {"tie_embeddings": True},
+    "luong-tied-stacked": {"attention": "luong", "tie_embeddings": True, "decoder_layers": 2},
+    "stacked": {"encoder_layers": 2, "decoder_layers": 2},
+    "lstm-stacked": {"cell": "lstm", "decoder_layers": 2, "reverse_source": True},
+    "lstm-luong": {"cell": "lstm", "attention": "luong", "input_feeding": True},
+    "lstm-fixed": {"cell": "lstm", "attention": "fixed"},
+}
+every_option = pytest.mark.parametrize("option", OPTIONS)
+
+
+def make(option, **more):
+    options = {**OPTIONS[option], **more}
+    if callable(options.get("attention")):
+        options["attention"] = options["attention"]()
+    model = seq2seq(V, W, embedding_dim=8, units=8, dropout=0.0, **options)
+    rng = np.random.default_rng(1)  # far from zero, so that every path shows in the logits
+    floats = [w for w in model.weights if "float" in w.dtype]
+    for weight in floats:
+        weight.assign(rng.normal(size=weight.shape) * 0.5)
+    return model
+
+
+def array(x):
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+def encode(model, source=SOURCE):
+    return model.encoder(source), model.encoder.compute_mask(source)
+
+
+def steps(decoder, target, encoded, mask):
+    """Logits and scores `(batch, time, beams, ...)`; `target` is `(batch, time, beams)`."""
+    context, state = decoder.start(encoded, mask, beams=target.shape[2])
+    logits, scores = [], []
+    for t in range(target.shape[1]):
+        assert all(x.shape[:2] == target.shape[::2] for x in keras.tree.flatten(state))
+        found = decoder.step(ops.convert_to_tensor(target[:, t], "int32"), t, state, context)
+        state = found[1]
+        logits.append(array(found[0]))
+        scores.append(array(found[2]))
+    return np.stack(logits, 1), np.stack(scores, 1)
+
+
+@every_option
+def test_stepping_is_call_and_beams_do_not_meet(option):
+    model = make(option)
+    encoded, mask = encode(model)
+    expected = array(model.decoder(TARGET, encoded, mask))
+    assert expected.shape == (2, 4, W) and expected.std() > 0.1
+    other = np.array([[1, 8, 8, 4], [1, 3, 4, 5]])
+    logits, scores = steps(model.decoder, np.stack([other, TARGET, TARGET], 2), encoded, mask)
+    for beam in (1, 2):
+        np.testing.assert_allclose(logits[:, :, beam], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        logits[:, :, 0], array(model.decoder(other, encoded, mask)), rtol=1e-4, atol=1e-5
+    )
+    assert scores.shape == (2, 4, 3, 5) and (scores >= 0).all()
+    assert (scores[0, :, :, 4] == 0).all()  # the padding
+    if model.decoder.cell.attention is None:
+        assert not scores.any()
+
+
+@every_option
+def test_padding_of_the_source_changes_nothing(option):
+    model = make(option)
+    expected = array(model({"source": SOURCE[:1, :4], "target": TARGET[:1]}))
+    for left, right in ((0, 3), (3, 0)):
+        padded = np.pad(SOURCE[:1, :4], ((0, 0), (left, right)))
+        got = array(model({"source": padded, "target": TARGET[:1]}))
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", ["bahdanau", "luong", "feeding", "monotonic", "fixed", "tied"])
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(option, policy, tmp_path):
+    full = make(option)
+    keras.config.set_dtype_policy(policy)
+    try:
+        half = make(option)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    encoded, mask = encode(half)
+    logits = half.decoder(TARGET, encoded, mask)
+    assert keras.backend.standardize_dtype(logits.dtype) == half.decoder.compute_dtype
+    expected = array(full({"source": SOURCE, "target": TARGET}))
+    np.testing.assert_allclose(array(logits), expected, atol=0.06)
+    # outside of any call, so without Keras's autocast scope
+    stepped, _ = steps(half.decoder, TARGET[:, :, None], encoded, mask)
+    np.testing.assert_allclose(stepped[:, :, 0], array(logits), atol=0.06)
+    # a policy that was saved is the model's, though another is set when it is loaded
+    half.save(tmp_path / "half.keras")
+    loaded = keras.models.load_model(tmp_path / "half.keras")
+    np.testing.assert_array_equal(
+        loaded.generate(SOURCE).ids[:, :, :4], half.generate(SOURCE).ids[:, :, :4]
+    )
+    half.compile("sgd", MaskedCrossEntropy())
+    history = half.fit({"source": SOURCE, "target": TARGET}, LABELS, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    assert all(np.isfinite(weight).all() for weight in half.get_weights())
+
+
+@pytest.mark.parametrize(
+    "source, target",
+    [
+        (SOURCE[:1, 3:4], TARGET[:1, :1]),
+        (SOURCE[:0], TARGET[:0]),
+        (np.zeros((2, 3), int), TARGET),  # nothing to attend to
+    ],
+)
+@pytest.mark.parametrize("option", ["bahdanau", "luong", "monotonic", "none"])
+def test_the_smallest_inputs(source, target, option):
+    logits = array(make(option)({"source": source, "target": target}))
+    assert logits.shape == (*target.shape, W)
+    assert np.isfinite(logits).all()
+
+
+def test_tied_embeddings_have_one_table():
+    tables = [w for w in make("tied").decoder.weights if tuple(w.shape) in ((W, 8), (8, W))]
+    assert len(tables) == 1
+    untied = [w for w in make("bahdanau").decoder.weights if tuple(w.shape) in ((W, 8), (8, W))]
+    assert len(untied) == 2
+
+
+def test_dropout_is_there_in_training_alone():
+    model = seq2seq(V, W, embedding_dim=8, units=8, dropout=0.5)
+    encoded, mask = encode(model)
+    quiet = array(model.decoder(TARGET, encoded, mask))
+    np.testing.assert_array_equal(array(model.decoder(TARGET, encoded, mask)), quiet)
+    loud = array(model.decoder(TARGET, encoded, mask, training=True))
+    assert np.abs(loud - quiet).max() > 1e-3
+
+
+# Scheduled sampling
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Always:
+    """A schedule that stands still."""
+
+    def __init__(self, truth):
+        self.truth = truth
+
+    def __call__(self, step):
+        return self.truth + 0.0 * ops.cast(step, "float32")
+
+    def get_config(self):
+        return {"truth": self.truth}
+
+
+def own_choices(decoder, encoded, mask, length):
+    """What a decoder is fed that hears nothing but START and itself."""
+    context, state = decoder.start(encoded, mask)
+    ids, fed = np.full((2, 1), 1, "int32"), []
+    for t in range(length):
+        fed.append(ids)
+        logits, state, _ = decoder.step(ops.convert_to_tensor(ids), t, state, context)
+        ids = array(logits).argmax(-1).astype("int32")
+    return np.concatenate(fed, 1)
+
+
+@pytest.mark.parametrize("option", ["bahdanau", "luong", "local-m"])
+def test_with_probability_0_it_is_fed_its_own_predictions(option):
+    model = make(option, scheduled_sampling=Always(0.0))
+    encoded, mask = encode(model)
+    own = own_choices(model.decoder, encoded, mask, 4)
+    assert (own != TARGET).any()
+    trained = array(model.decoder(TARGET, encoded, mask, training=True))
+    np.testing.assert_allclose(
+        trained, array(model.decoder(own, encoded, mask)), rtol=1e-4, atol=1e-5
+    )
+    assert np.abs(trained - array(model.decoder(TARGET, encoded, mask))).max() > 0.01
+
+
+def test_with_probability_1_it_is_teacher_forcing():
+    model = make("bahdanau", scheduled_sampling=Always(1.0))
+    encoded, mask = encode(model)
+    np.testing.assert_allclose(
+        array(model.decoder(TARGET, encoded, mask, training=True)),
+        array(model.decoder(TARGET, encoded, mask)),
+        atol=1e-6,
+    )
+
+
+def test_a_probability_between_mixes_both():
+    model = make("bahdanau", scheduled_sampling=Always(0.5))
+    source, target = np.repeat(SOURCE[:1], 400, 0), np.repeat(TARGET[:1], 400, 0)
+    encoded, mask = encode(model, source)
+    context, state = model.decoder.start(encoded, mask)
+    fed = array(model.decoder._mix_in_predictions(ops.convert_to_tensor(target), context, state))
+    true = (fed == target).mean(0)
+    assert true[0] == 1  # START has nothing before it
+    assert 0.4 < true[1] < 0.6
+
+
+def test_training_moves_from_the_truth_to_its_own_predictions():
+    """The steps are counted by fit and saved; when the schedule ends, the truth is not heard."""
+    model = make("bahdanau", scheduled_sampling=LinearDecay(k=1.0, c=0.5))
+    decoder = model.decoder
+    model.compile(keras.optimizers.SGD(0.0), MaskedCrossEntropy(), jit_compile=False)
+    inputs = {"source": SOURCE, "target": TARGET}
+    losses = model.fit(inputs, LABELS, epochs=4, verbose=0).history["loss"]
+    assert int(array(decoder.trained_steps)) == 4
+    encoded, mask = encode(model)
+    own = own_choices(decoder, encoded, mask, 4)
+    for loss, fed in ((losses[0], TARGET), (losses[2], own), (losses[3], own)):
+        expected = float(array(MaskedCrossEntropy()(LABELS, decoder(fed, encoded, mask))))
+        np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    assert abs(losses[0] - losses[3]) > 0.01
+
+
+def test_scheduled_sampling_trains():
+    model = make("luong", scheduled_sampling=Always(0.0))
+    model.compile(keras.optimizers.Adam(0.05), MaskedCrossEntropy())
+    inputs = {"source": SOURCE, "target": TARGET}
+    losses = model.fit(inputs, LABELS, epochs=12, verbose=0).history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+# Errors
+
+
+def test_a_vocabulary_needs_room():
+    cell = AttentionCell(keras.layers.GRUCell(4), BahdanauAttention(4))
+    with pytest.raises(ValueError, match="vocabulary_size: .* Received: vocabulary_size=4"):
+        RNNDecoder(4, 8, cell)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_joined_vector_must_be_as_wide_as_the_embedding(tied):
+    cell = AttentionCell(keras.layers.GRUCell(4), LuongAttention("general"), "luong", units=5)
+    encoded = {"sequence": np.ones((2, 5, 6)), "state": np.ones((2, 6))}
+    with pytest.raises(ValueError, match="Received: output width 5, embedding_dim=8"):
+        RNNDecoder(9, 8, cell, tie_embeddings=tied)(TARGET, encoded)

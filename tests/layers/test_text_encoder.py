@@ -1,0 +1,100 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras.src.testing import TestCase
+
+from keras_attention.layers import RecurrentEncoder, TextEncoder
+
+IDS = np.array([[5, 6, 2, 0, 0], [7, 8, 9, 4, 2]])
+KEPT = IDS != 0
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def make(policy="float32", **options):
+    body = RecurrentEncoder(keras.layers.GRUCell(3, dtype=policy), dtype=policy)
+    return TextEncoder(10, 4, body, dtype=policy, **options)
+
+
+def test_it_is_the_body_over_the_embedding():
+    encoder = make()
+    encoded = encoder(IDS)
+    expected = encoder.body(array(encoder.embedding.embeddings)[IDS], mask=KEPT)
+    for name in expected:
+        np.testing.assert_allclose(array(encoded[name]), array(expected[name]), atol=1e-6)
+    np.testing.assert_array_equal(array(encoder.compute_mask(IDS)), KEPT)
+
+
+def test_reverse_reads_from_the_end_and_keeps_the_order():
+    encoder = make(reverse=True)
+    encoded = encoder(IDS)
+    backward = array(encoder.embedding.embeddings)[IDS][:, ::-1]
+    expected = encoder.body(backward, mask=KEPT[:, ::-1])
+    np.testing.assert_allclose(
+        array(encoded["sequence"]), array(expected["sequence"])[:, ::-1], atol=1e-6
+    )
+    np.testing.assert_allclose(array(encoded["state"]), array(expected["state"]), atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_padding_changes_nothing(reverse):
+    encoder = make(reverse=reverse)
+    expected = encoder(IDS[:1, :3])
+    for padded, places in ((IDS[:1], slice(0, 3)), (np.roll(IDS[:1], 2, 1), slice(2, 5))):
+        encoded = encoder(padded)
+        np.testing.assert_allclose(
+            array(encoded["sequence"])[:, places], array(expected["sequence"]), atol=1e-6
+        )
+        np.testing.assert_allclose(array(encoded["state"]), array(expected["state"]), atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"reverse": True, "dropout": 0.3}])
+def test_keras_layer_checks(options):
+    TestCase().run_layer_test(
+        TextEncoder,
+        init_kwargs={
+            "vocabulary_size": 10,
+            "embedding_dim": 4,
+            "body": RecurrentEncoder(keras.layers.GRUCell(3)),
+            **options,
+        },
+        input_shape=(2, 5),
+        input_dtype="int32",
+        expected_output_shape={"sequence": (2, 5, 6), "state": (2, 6)},
+        expected_output_dtype={"sequence": "float32", "state": "float32"},
+        run_training_check=False,  # it sums one output; models/ trains it
+        run_mixed_precision_check=False,  # it leaves the cell's policy be; see the next test
+    )
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_is_the_layers_own(policy):
+    """Its parts follow its policy, not the one that is set when it is made or loaded."""
+    full, half = make(), make(policy)
+    expected = full(IDS)
+    half.build(IDS.shape)
+    half.set_weights(full.get_weights())
+    half = TextEncoder.from_config(half.get_config())
+    half.build(IDS.shape)
+    half.set_weights(full.get_weights())
+    for name, got in half(IDS).items():
+        assert keras.backend.standardize_dtype(got.dtype) == half.compute_dtype
+        np.testing.assert_allclose(
+            array(ops.cast(got, "float32")), array(expected[name]), atol=0.03
+        )
+    assert keras.backend.standardize_dtype(half.embedding(IDS).dtype) == half.compute_dtype
+
+
+def test_dropout_is_there_in_training_alone():
+    encoder = make(dropout=0.5)
+    quiet = array(encoder(IDS)["state"])
+    np.testing.assert_array_equal(array(encoder(IDS)["state"]), quiet)
+    assert np.abs(array(encoder(IDS, training=True)["state"]) - quiet).max() > 1e-3
+
+
+def test_a_vocabulary_needs_room():
+    with pytest.raises(ValueError, match="more than the 4 special .* vocabulary_size=4"):
+        TextEncoder(4, 4, RecurrentEncoder(keras.layers.GRUCell(3)))
