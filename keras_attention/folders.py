@@ -38,6 +38,26 @@ def replace_folder(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def check_replaceable(folder: str | Path, mark: str) -> None:
+    """Holds for a new or empty folder, and for one that holds the file `mark`.
+
+    Args:
+        folder: what is to be replaced.
+        mark: name of a file that tells that the folder was written by this library.
+
+    Raises:
+        ValueError: if it holds something else, which would be lost.
+    """
+    folder = Path(folder)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / mark).is_file():
+        raise ValueError(
+            f"Expected a new or empty folder, or one with {mark}. "
+            f"Received: {str(folder)!r}, which holds something else"
+        )
+
+
 def write_json(path: Path, content: dict) -> None:
     """Writes indented JSON in UTF-8."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

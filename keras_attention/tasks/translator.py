@@ -7,20 +7,22 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_attention.folders import read_json, replace_folder, write_json
+from keras_attention.export import (
+    Answer,
+    TokensToTokens,
+    export_saved_model,
+    export_tflite,
+)
+from keras_attention.folders import check_replaceable, read_json, replace_folder, write_json
 from keras_attention.generation import Generated, Greedy, Strategy
 from keras_attention.models import EncoderDecoder
 from keras_attention.ops.ids import END, PAD
-from keras_attention.text import Tokenizer, bucket_lengths, load_tokenizer
+from keras_attention.text import Tokenizer, load_tokenizer
+
+__all__ = ["Alignment", "Answer", "Translator", "cut"]
 
 FORMAT = 1
-
-
-class Answer(NamedTuple):
-    """One answer and the strategy's score of it."""
-
-    text: str
-    score: float
+EXPORTS = {"saved_model": export_saved_model, "tflite": export_tflite}
 
 
 class Alignment(NamedTuple):
@@ -31,7 +33,7 @@ class Alignment(NamedTuple):
     weights: np.ndarray
 
 
-class Translator:
+class Translator(TokensToTokens):
     """Translates text with an `EncoderDecoder`.
 
     Train `model` with `fit` on `keras_attention.text.batches`; the task sees its weights at every
@@ -75,42 +77,9 @@ class Translator:
                     f"{side}_tokenizer: expected the model's {size} tokens. "
                     f"Received: {tokenizer.vocabulary_size} tokens"
                 )
+        super().__init__(source_tokenizer, target_tokenizer, max_source_length)
         self.model = model
-        self.source_tokenizer = source_tokenizer
-        self.target_tokenizer = target_tokenizer
         self.strategy = strategy or Greedy()
-        self.max_source_length = max_source_length
-
-    def __call__(self, texts: str | Sequence[str]) -> str | list[str]:
-        """Translates a string to a string, or a list of strings to a list of strings."""
-        if isinstance(texts, str):
-            return self([texts])[0]
-        return [answers[0].text for answers in self.generate(texts)]
-
-    def generate(
-        self, texts: Sequence[str], batch_size: int = 32, progress: bool = False
-    ) -> list[list[Answer]]:
-        """Translates a list of strings, and says how sure the model is.
-
-        Args:
-            texts: any number of strings, empty ones too.
-            batch_size: texts generated for at once; texts of about one length go together.
-            progress: whether to show a bar.
-
-        Returns:
-            For each text the strategy's answers, best first.
-        """
-        answers: list = [None] * len(texts)
-        ids = self._encode(texts)
-        order = np.argsort([len(row) for row in ids], kind="stable")
-        bar = keras.utils.Progbar(len(texts), verbose=int(progress), unit_name="text")
-        for start in range(0, len(texts), batch_size):
-            rows = order[start : start + batch_size]
-            found = self.model.generate(self._pad([ids[row] for row in rows]), self.strategy)
-            for row, written in zip(rows, self._answers(found), strict=True):
-                answers[row] = written
-            bar.update(min(start + batch_size, len(texts)))
-        return answers
 
     def attention(self, text: str) -> Alignment:
         """Translates one text and says where each token of the answer looked.
@@ -121,7 +90,7 @@ class Translator:
         Returns:
             An `Alignment`, ready for `keras_attention.viz.alignment`.
         """
-        (ids,) = self._encode([text])
+        (ids,) = self._read([text])
         found = self.model.generate(self._pad([ids]), self.strategy, attention=True)
         written = cut(found.ids[0, 0])
         return Alignment(
@@ -130,33 +99,18 @@ class Translator:
             found.attention[0, 0, : len(written), : len(ids)],
         )
 
-    def _encode(self, texts):
-        if not len(texts):
-            return []
-        ragged = self.source_tokenizer.encode_ragged(list(texts), self.max_source_length)
-        return [row.numpy() for row in ragged]
-
-    def _pad(self, rows):
-        """To one of a few lengths, so that few shapes are compiled: `(batch, length)`."""
-        longest = max(len(row) for row in rows)
-        lengths = bucket_lengths(self.max_source_length)
-        length = next(length for length in lengths if length >= longest)
-        return np.stack([np.pad(row, (0, length - len(row))) for row in rows])
-
-    def _answers(self, found: Generated):
-        batch, n, length = found.ids.shape
-        texts = self.target_tokenizer.detokenize(found.ids.reshape(batch * n, length)).numpy()
-        answers = [
-            Answer(text.decode("utf-8"), float(score))
-            for text, score in zip(texts, found.scores.ravel(), strict=True)
-        ]
-        return [answers[i : i + n] for i in range(0, batch * n, n)]
+    def _generate(self, source: np.ndarray) -> Generated:
+        return self.model.generate(source, self.strategy)
 
     def save(self, folder: str | Path) -> None:
         """Writes the task to a folder: `model.keras`, both tokenizers and `task.json`.
 
         What stood there before is replaced only once all is written.
+
+        Raises:
+            ValueError: if the folder holds something else than a task.
         """
+        check_replaceable(folder, "task.json")
         with replace_folder(folder) as new:
             self.model.save(new / "model.keras")
             self.source_tokenizer.save(new / "source")
@@ -170,6 +124,34 @@ class Translator:
                     "max_source_length": self.max_source_length,
                 },
             )
+
+    def export(
+        self,
+        folder: str | Path,
+        format: str = "saved_model",
+        sentences: Sequence[str] | None = None,
+    ) -> dict:
+        """Writes the task for a runtime without Python, runs it there, and compares.
+
+        Args:
+            folder: `"saved_model"`: TF Serving's base path, which gets the next version.
+                `"tflite"`: the folder for `model.tflite` and the tokenizers.
+            format: `"saved_model"` or `"tflite"`; see `keras_attention.export`.
+            sentences: texts to prove it on; None makes some from the vocabulary.
+
+        Returns:
+            What the export's `proof.json` says, and `path`, where the export is.
+
+        Raises:
+            ValueError: if the format is unknown, Keras does not run on TensorFlow, or the folder
+                holds something else.
+            ExportError: if the export does not say what the task says; nothing is left of it.
+        """
+        if format not in EXPORTS:
+            raise ValueError(
+                f"format: expected one of {sorted(EXPORTS)}. Received: format={format!r}"
+            )
+        return EXPORTS[format](self, folder, sentences)
 
     @classmethod
     def load(cls, folder: str | Path, strategy: Strategy | None = None) -> "Translator":

@@ -29,17 +29,27 @@ def read_lines(path: PathLike) -> Iterator[str]:
         raise ValueError(f"Expected the path of a text file. Received: {str(path)!r}")
     opener = gzip.open if str(path).endswith(".gz") else open
     with opener(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if number == 1:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            line = line.removesuffix(b"\n").removesuffix(b"\r")
-            try:
-                yield line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"Expected UTF-8 text in {str(path)!r}, line {number}, byte {error.start + 1}."
-                    f" Received: {line[:80]!r}"
-                ) from None
+        yield from decode_lines(file, str(path))
+
+
+def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
+    """As `read_lines`, from lines of bytes, such as `sys.stdin.buffer`.
+
+    Args:
+        file: The bytes, one item a line.
+        name: What errors call the file.
+    """
+    for number, line in enumerate(file, start=1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        try:
+            yield line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"Expected UTF-8 text in {name!r}, line {number}, byte {error.start + 1}."
+                f" Received: {line[:80]!r}"
+            ) from None
 
 
 def lines_of(source: PathLike | Iterable[str | os.PathLike]) -> Iterator[str]:

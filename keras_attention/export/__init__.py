@@ -1,0 +1,19 @@
+"""Exports that run before they are left behind: SavedModel for TF Serving, TFLite for phones."""
+
+from keras_attention.export.exported import ExportedSavedModel, ExportedTFLite, open_exported
+from keras_attention.export.proof import ExportError
+from keras_attention.export.saved_model import export_saved_model
+from keras_attention.export.text_to_text import Answer, TextToText, TokensToTokens
+from keras_attention.export.tflite import export_tflite
+
+__all__ = [
+    "Answer",
+    "ExportError",
+    "ExportedSavedModel",
+    "ExportedTFLite",
+    "TextToText",
+    "TokensToTokens",
+    "export_saved_model",
+    "export_tflite",
+    "open_exported",
+]

@@ -1,0 +1,199 @@
+"""An export is run with the runtime that will run it, and compared with the model."""
+
+import datetime
+import importlib.metadata
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_attention.ops.ids import SPECIALS
+
+SCORE_TOLERANCE = 1e-4  # relative to the score, or absolute below 1
+ATTENTION_TOLERANCE = 1e-3
+BATCH = 8
+PACKAGES = ("keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "numpy")
+
+
+class ExportError(ValueError):
+    """An export that does not say what the model says, or that could not be written."""
+
+
+class Output(NamedTuple):
+    """What one batch was answered with, best first.
+
+    Attributes:
+        texts: `(batch, n)` strings.
+        tokens: `(batch, n, length)` ids or names, padded.
+        scores: `(batch, n)`.
+        attention: `(batch, n, length, source)`.
+    """
+
+    texts: list
+    tokens: Any
+    scores: Any
+    attention: Any
+
+
+def some_sentences(tokenizer: Any, count: int = 8, seed: int = 0) -> list[str]:
+    """Texts of 1 to 16 random tokens, for those who have none of their own.
+
+    Args:
+        tokenizer: has the vocabulary.
+        count: how many.
+        seed: of the choice.
+    """
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(len(SPECIALS), tokenizer.vocabulary_size, (count, 16))
+    ids[np.arange(16) >= rng.integers(1, 17, (count, 1))] = 0
+    return [text.decode("utf-8") for text in tokenizer.detokenize(ids).numpy()]
+
+
+def batches_of(task: Any, sentences: Sequence[str]) -> list[list[str]]:
+    """What an export is run on: every sentence alone, and all in batches of 8.
+
+    An empty text and one that is longer than the model takes are among them.
+    """
+    sentences = list(sentences)
+    if not any(sentence.strip() for sentence in sentences):
+        raise ValueError(
+            f"sentences: expected at least one that is not empty. Received: {sentences}"
+        )
+    lengths = task.source_tokenizer.encode_ragged(sentences).row_lengths().numpy()
+    times = task.max_source_length // int(lengths.sum()) + 1
+    texts = [*sentences, "", " ".join(sentences * times)]
+    together = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
+    return [[text] for text in texts] + together
+
+
+def run_model(task: Any, batches: list[list[str]]) -> tuple[list[Output], float]:
+    """What the model answers, and its median milliseconds for one text."""
+    outputs, spent = [], []
+    for texts in batches:
+        source = encode(task, texts)
+        found = task.model.generate(source, task.strategy, attention=True)
+        outputs.append(output_of(task, found))
+        if len(texts) == 1:
+            spent.append(milliseconds(lambda: task.model.generate(source, task.strategy)))  # noqa: B023
+    return outputs, statistics.median(spent)
+
+
+def milliseconds(run: Callable) -> float:
+    """Time of the second of two calls: the first may compile."""
+    run()
+    start = time.perf_counter()
+    run()
+    return 1000 * (time.perf_counter() - start)
+
+
+def encode(task: Any, texts: list[str]) -> np.ndarray:
+    """Source ids `(batch, source)`, cut as the task cuts them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one of the texts is too long on purpose
+        return task.source_tokenizer.encode(texts, task.max_source_length).numpy()
+
+
+def output_of(task: Any, found: Any) -> Output:
+    """What a strategy found, with its ids as text."""
+    batch, n, length = found.ids.shape
+    texts = task.target_tokenizer.detokenize(found.ids.reshape(batch * n, length)).numpy()
+    texts = np.reshape([text.decode("utf-8") for text in texts], (batch, n)).tolist()
+    return Output(texts, found.ids, found.scores, found.attention)
+
+
+def compare(expected: list[Output], received: list[Output], batches: list[list[str]]) -> dict:
+    """Compares answer by answer.
+
+    Tokens must be equal, unless the two scores say that both answers are as good (a tie). Where
+    they are equal so must be the text, the scores and the attention.
+
+    Returns:
+        How many answers were compared, equal and ties, and the greatest differences.
+
+    Raises:
+        ExportError: if they do not agree.
+    """
+    counts = {"answers": 0, "equal": 0, "ties": 0}
+    greatest = {"score": 0.0, "attention": 0.0}
+    for ours, theirs, texts in zip(expected, received, batches, strict=True):
+        if np.shape(ours.tokens) != np.shape(theirs.tokens):
+            raise ExportError(
+                f"Expected answers of shape {np.shape(ours.tokens)} to {texts!r}. "
+                f"Received: {np.shape(theirs.tokens)}"
+            )
+        for place in np.ndindex(np.shape(ours.scores)):
+            mine, other = _answer(ours, place), _answer(theirs, place)
+            apart = abs(mine.scores - other.scores) / max(1.0, abs(mine.scores))
+            equal = np.array_equal(mine.tokens, other.tokens) and mine.texts == other.texts
+            counts["answers"] += 1
+            counts["equal" if equal else "ties"] += 1
+            looked = float(np.abs(mine.attention - other.attention).max()) if equal else 0.0
+            if not (apart <= SCORE_TOLERANCE and looked <= ATTENTION_TOLERANCE):
+                raise ExportError(
+                    f"Expected the model's answer to {texts[place[0]]!r}: {mine.texts!r} with "
+                    f"score {mine.scores:.6f}. Received: {other.texts!r} with score "
+                    f"{other.scores:.6f}, attention that differs by {looked:.2g}"
+                )
+            greatest["score"] = max(greatest["score"], abs(mine.scores - other.scores))
+            greatest["attention"] = max(greatest["attention"], looked)
+    return {
+        **counts,
+        "max_score_difference": greatest["score"],
+        "max_attention_difference": greatest["attention"],
+        "tolerated_score_difference": SCORE_TOLERANCE,
+        "tolerated_attention_difference": ATTENTION_TOLERANCE,
+    }
+
+
+def _answer(output, place):
+    row, n = place
+    return Output(
+        output.texts[row][n],
+        np.asarray(output.tokens[row][n]),
+        float(output.scores[row][n]),
+        np.asarray(output.attention[row][n]),
+    )
+
+
+def report(
+    format: str,
+    runtime: str,
+    task: Any,
+    batches: list[list[str]],
+    agreement: dict,
+    latency: dict,
+    folder: Path,
+) -> dict:
+    """What `proof.json` says.
+
+    Args:
+        format: of the export.
+        runtime: what ran it.
+        task: what was exported.
+        batches: what it was run on.
+        agreement: from `compare`.
+        latency: median milliseconds for one text, by who answered.
+        folder: where the export is written.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        "format": format,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "runtime": runtime,
+        "strategy": repr(task.strategy),
+        "batch_sizes": [len(texts) for texts in batches],
+        "longest_text": max(len(text) for texts in batches for text in texts),
+        "agreement": agreement,
+        "median_milliseconds": {name: round(spent, 3) for name, spent in latency.items()},
+        "bytes": {str(path.relative_to(folder)): path.stat().st_size for path in files},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+        "machine": f"{platform.system()} {platform.machine()}",
+    }

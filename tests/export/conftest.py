@@ -1,0 +1,42 @@
+"""A small translator with loud random weights: its answers differ from text to text."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+
+from keras_attention.generation import Beam, Strategy
+from keras_attention.models import seq2seq
+from keras_attention.tasks import Translator
+from keras_attention.text import Characters
+
+SENTENCES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
+
+
+def small_translator(
+    strategy: Strategy | None = None, seed: int = 0, max_source_length: int = 12, **options
+) -> Translator:
+    source, target = Characters.train(["abcde ä"]), Characters.train(["ABCDEFGß"])
+    model = seq2seq(source.vocabulary_size, target.vocabulary_size, 8, 8, **options)
+    rng = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 0.8, weight.shape))
+    strategy = strategy or Beam(3, n_best=2, max_length=9)
+    return Translator(model, source, target, strategy, max_source_length)
+
+
+@pytest.fixture(scope="session")
+def make_translator() -> Callable[..., Translator]:
+    return small_translator
+
+
+@pytest.fixture(scope="session")
+def sentences() -> list[str]:
+    return SENTENCES
+
+
+@pytest.fixture(scope="session")
+def translator() -> Translator:
+    keras.utils.set_random_seed(0)
+    return small_translator()

@@ -1,0 +1,92 @@
+"""Keras, SavedModel and TFLite give the same ids, scores and attention, whatever the attention."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_attention.export import proof
+from keras_attention.export.saved_model import write_saved_model
+from keras_attention.export.tflite import LiteRT, convert
+from keras_attention.generation import Beam, Generated, Generator, Greedy, Sample
+from keras_attention.layers import (
+    ContentAttention,
+    DotAttention,
+    LuongAttention,
+    MonotonicAttention,
+)
+
+BEAM = Beam(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
+SAMPLE = Sample(top_k=5, top_p=0.9, seed=3, samples=2, max_length=9)
+LSTM = {"cell": "lstm", "encoder_layers": 2, "decoder_layers": 2}
+LIMIT = 12
+
+FAST = {
+    "bahdanau, sampled": (SAMPLE, {"attention": "bahdanau", "tie_embeddings": True}),
+    "luong, input feeding, stacked LSTM": (
+        BEAM,
+        {"attention": "luong", "input_feeding": True, **LSTM},
+    ),
+    "monotonic, hard": (BEAM, {"attention": lambda: MonotonicAttention(8, mode="hard")}),
+}
+SLOW = {
+    "bahdanau": (BEAM, {"attention": "bahdanau"}),
+    "bahdanau, greedy": (Greedy(9), {"attention": "bahdanau"}),
+    "luong, added": (BEAM, {"attention": "luong", "combine": "add"}),
+    "same context at every step": (BEAM, {"attention": "fixed"}),
+    "no attention, source reversed": (BEAM, {"attention": None, "reverse_source": True}),
+    "dot": (BEAM, {"attention": lambda: LuongAttention("dot", scale=True)}),
+    "general, local-m": (
+        BEAM,
+        {"attention": lambda: LuongAttention("general", window="local-m", window_width=2)},
+    ),
+    "concat, local-p": (
+        BEAM,
+        {"attention": lambda: LuongAttention("concat", window="local-p", window_width=2)},
+    ),
+    "location": (BEAM, {"attention": lambda: LuongAttention("location", max_length=LIMIT)}),
+    "content": (BEAM, {"attention": ContentAttention}),
+    "scaled dot": (BEAM, {"attention": DotAttention}),
+    "monotonic, parallel": (BEAM, {"attention": lambda: MonotonicAttention(8, mode="parallel")}),
+    "monotonic, recursive": (BEAM, {"attention": lambda: MonotonicAttention(8, mode="recursive")}),
+}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [pytest.param(*family, id=name) for name, family in FAST.items()]
+    + [pytest.param(*family, id=name, marks=pytest.mark.slow) for name, family in SLOW.items()],
+)
+def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
+    attention = options["attention"]
+    made = {**options, "attention": attention() if callable(attention) else attention}
+    task = make_translator(strategy, max_source_length=LIMIT, **made)
+    write_saved_model(task, tmp_path / "saved")
+    details = tf.saved_model.load(str(tmp_path / "saved")).signatures["details"]
+    (tmp_path / "model.tflite").write_bytes(convert(task))
+    lite = LiteRT(tmp_path / "model.tflite")
+    # As `model.generate`, compiled once for all shapes.
+    generator = Generator(task.model, strategy, attention=True)
+    generate = tf.function(
+        lambda source: generator(source), [tf.TensorSpec((None, None), tf.int32)], autograph=False
+    )
+
+    longest = ("abc de" * LIMIT)[:LIMIT]  # and END: one more than the limit
+    for texts in (["a"], ["abcdea"], [longest], ["", "abcdea", "ab", longest, "eä x"]):
+        source = proof.encode(task, texts)
+        assert source.shape[1] <= LIMIT
+        expected = Generated(**{name: x.numpy() for name, x in generate(source).items()})
+        names = np.array(["", *task.target_tokenizer.vocabulary[1:]])
+
+        saved = details(text=tf.constant(texts))
+        tokens = [[[t.decode() for t in row] for row in n] for n in saved["target_tokens"].numpy()]
+        assert tokens == names[expected.ids].tolist()
+        np.testing.assert_allclose(saved["score"], expected.scores, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(saved["attention"], expected.attention, atol=1e-5)
+
+        found = lite.generate(source, attention=True)
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
+        best = lite.generate(source)
+        np.testing.assert_array_equal(best.ids, expected.ids)
+        np.testing.assert_allclose(best.scores, expected.scores, rtol=1e-5, atol=1e-5)
