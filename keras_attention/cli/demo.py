@@ -19,14 +19,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="Example: keras-attention demo 'the 4th of july, 1976'",
     )
     command.add_argument("date", nargs="?", default=SHOWN, help=f"a date to read [{SHOWN}]")
-    command.add_argument("--output", type=Path, default=Path("demo"), help="folder [demo]")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--output", type=Path, default=Path("demo"), metavar="FOLDER", help="gets the files [demo]"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="[0]")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Trains, scores, draws, exports, translates."""
     from keras_attention.cli.export import report
+    from keras_attention.cli.use import answers
     from keras_attention.datasets import dates
     from keras_attention.viz import alignment, save
 
@@ -38,9 +41,9 @@ def run(options: argparse.Namespace) -> None:
 
     print(f"\n2. Reading {len(unseen)} dates that were not among them")
     texts, isos = map(list, zip(*unseen, strict=True))
-    answers = [each[0].text for each in task.generate(texts, batch_size=128, progress=True)]
-    print(f"exact match: {100 * exact_match(answers, isos):.1f}%")
-    for text, iso, answer in zip(texts, isos, answers, strict=True):
+    found = [best.text for best in answers(task, texts)]
+    print(f"exact match: {100 * exact_match(found, isos):.1f}%")
+    for text, iso, answer in zip(texts, isos, found, strict=True):
         if answer != iso:
             print(f"  wrong: {text!r} -> {answer}, not {iso}")
 

@@ -1,9 +1,11 @@
 """`keras-attention export`: a trained model for TF Serving and for phones."""
 
 import argparse
+from itertools import islice
 from pathlib import Path
 
-from keras_attention.cli.use import _add_strategy, load_task
+from keras_attention.cli.options import add_strategy, whole
+from keras_attention.cli.use import load_task
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -17,11 +19,21 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--tflite phone/en-de --sentences test.en",
     )
     command.add_argument("model", type=Path, help="folder that 'train' wrote")
-    command.add_argument("--saved-model", type=Path, help="folder for TF Serving's versions")
-    command.add_argument("--tflite", type=Path, help="folder for model.tflite and its tokenizers")
-    command.add_argument("--sentences", help="file of sentences to prove on (.gz allowed)")
-    command.add_argument("--count", type=int, default=20, help="sentences used [20]")
-    _add_strategy(command)
+    command.add_argument(
+        "--saved-model", type=Path, metavar="FOLDER", help="gets TF Serving's next version"
+    )
+    command.add_argument(
+        "--tflite", type=Path, metavar="FOLDER", help="gets model.tflite and its tokenizers"
+    )
+    command.add_argument(
+        "--sentences",
+        metavar="FILE",
+        help="sentences to prove on, one a line (.gz allowed) [made from the vocabulary]",
+    )
+    command.add_argument(
+        "--count", type=whole, default=20, metavar="N", help="sentences of the file used [20]"
+    )
+    add_strategy(command)
     command.set_defaults(run=run)
 
 
@@ -33,13 +45,25 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("Expected --saved-model or --tflite, or both. Received: neither")
     sentences = None
     if options.sentences:
-        sentences = list(read_lines(options.sentences))[: options.count]
+        sentences = list(islice(read_lines(options.sentences), options.count))
     task = load_task(options)
     for format, folder in (("saved_model", options.saved_model), ("tflite", options.tflite)):
         if folder:
+            print(f"{format}: writing, running and comparing it", flush=True)
             report(task.export(folder, format, sentences))
 
 
 def report(proof: dict) -> None:
-    """Prints what a proof says."""
-    raise NotImplementedError
+    """Prints what a proof says, in two lines."""
+    agreement, spent = proof["agreement"], proof["median_milliseconds"]
+    size = sum(proof["bytes"].values()) / 1e6
+    ties = f" ({agreement['ties']} ties)" if agreement["ties"] else ""
+    print(
+        f"{proof['format']}: {proof['path']}, {size:.1f} MB; {spent['export']:.1f} ms a text "
+        f"(the model: {spent['model']:.1f} ms)"
+    )
+    print(
+        f"  proven: {agreement['equal']} of {agreement['answers']} answers equal{ties}, scores "
+        f"within {agreement['max_score_difference']:.1g}, attention within "
+        f"{agreement['max_attention_difference']:.1g}"
+    )

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from keras_attention.cli.options import positive, share, whole
+from keras_attention.folders import check_replaceable
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Adds the command."""
@@ -10,48 +13,69 @@ def add(commands: argparse._SubParsersAction) -> None:
         "train",
         help="train a translator on two files",
         description="Trains a translator on line-aligned files, or on one file with tabs.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         epilog="Ctrl-C leaves the best model so far in --output; the same command again goes on "
-        "from the last whole epoch. Example: keras-attention train --source train.en --target train.de "
-        "--valid-source val.en --valid-target val.de --output models/en-de",
+        "from the last whole epoch. Example: keras-attention train --source train.en "
+        "--target train.de --valid-source val.en --valid-target val.de --output models/en-de",
     )
     data = command.add_argument_group("data")
-    data.add_argument("--source", required=True, help="sentences, one a line (.gz allowed)")
-    data.add_argument("--target", help="their translations; without it --source has tabs")
-    data.add_argument("--valid-source", required=True, help="as --source, for scoring")
-    data.add_argument("--valid-target", help="as --target, for scoring")
-    data.add_argument("--output", required=True, type=Path, help="folder for the model")
+    for name, required, text in (
+        ("--source", True, "sentences, one a line (.gz allowed)"),
+        ("--target", False, "their translations; without it --source has tabs"),
+        ("--valid-source", True, "as --source; scored after each epoch, a few hundred are enough"),
+        ("--valid-target", False, "as --target"),
+    ):
+        data.add_argument(name, required=required, metavar="FILE", help=text)
+    data.add_argument(
+        "--output", required=True, type=Path, metavar="FOLDER", help="gets the model; a new folder"
+    )
     data.add_argument(
         "--tokenizer",
         choices=["bpe", "unigram", "wordpiece", "characters"],
         default="bpe",
-        help="bpe and unigram are SentencePiece's",
+        help="bpe and unigram are SentencePiece's [%(default)s]",
     )
-    data.add_argument("--vocabulary", type=int, default=8000, help="tokens on each side")
+    _number(data, "--vocabulary", whole, 8000, "tokens on each side; not for characters")
     data.add_argument("--lowercase", action="store_true", help="lower-case both sides")
-    data.add_argument("--normalization", choices=["NFC", "NFKC"], default="NFC")
-    data.add_argument("--max-length", type=int, default=100, help="tokens; longer texts are cut")
+    data.add_argument(
+        "--normalization", choices=["NFC", "NFKC"], default="NFC", help="Unicode's [%(default)s]"
+    )
+    _number(data, "--max-length", whole, 100, "tokens; longer texts are cut")
     model = command.add_argument_group("model")
     model.add_argument(
-        "--attention", choices=["bahdanau", "luong", "fixed", "none"], default="bahdanau"
+        "--attention",
+        choices=["bahdanau", "luong", "fixed", "none"],
+        default="bahdanau",
+        help="fixed: the same context at every step; none: the encoder's last state "
+        "alone [%(default)s]",
     )
-    model.add_argument("--cell", choices=["gru", "lstm"], default="gru")
-    model.add_argument("--units", type=int, default=256)
-    model.add_argument("--embedding", type=int, default=256)
-    model.add_argument("--encoder-layers", type=int, default=1)
-    model.add_argument("--decoder-layers", type=int, default=1)
-    model.add_argument("--dropout", type=float, default=0.3)
-    model.add_argument("--input-feeding", action="store_true", help="Luong's order")
-    model.add_argument("--tie-embeddings", action="store_true")
+    model.add_argument(
+        "--cell", choices=["gru", "lstm"], default="gru", help="of both sides [%(default)s]"
+    )
+    _number(model, "--units", whole, 256, "width of the cells")
+    _number(model, "--embedding", whole, 256, "width of the embeddings")
+    _number(model, "--encoder-layers", whole, 1, "bidirectional layers that read")
+    _number(model, "--decoder-layers", whole, 1, "layers that write")
+    _number(model, "--dropout", share, 0.3, "of embeddings and outputs")
+    model.add_argument("--input-feeding", action="store_true", help="feed the last attention back")
+    model.add_argument("--tie-embeddings", action="store_true", help="with the output layer")
     training = command.add_argument_group("training")
-    training.add_argument("--epochs", type=int, default=20)
-    training.add_argument("--batch-size", type=int, default=64)
-    training.add_argument("--learning-rate", type=float, default=1e-3)
-    training.add_argument("--label-smoothing", type=float, default=0.1)
-    training.add_argument("--patience", type=int, help="epochs without a better BLEU, then stop")
-    training.add_argument("--bleu-tokenize", default="13a", help="'none' for tokenized text")
-    training.add_argument("--jit", action="store_true", help="compile with XLA")
-    training.add_argument("--seed", type=int, default=0)
+    _number(training, "--epochs", whole, 20, "passes over the data")
+    _number(training, "--batch-size", whole, 64, "sentences at once")
+    _number(training, "--learning-rate", positive, 1e-3, "Adam's highest")
+    _number(training, "--label-smoothing", share, 0.1, "of the loss")
+    training.add_argument(
+        "--patience", type=whole, metavar="N", help="epochs without a better BLEU, then stop"
+    )
+    training.add_argument(
+        "--bleu-tokenize",
+        default="13a",
+        metavar="NAME",
+        help="sacrebleu's tokenizer; 'none' for tokenized text [%(default)s]",
+    )
+    training.add_argument(
+        "--jit", action="store_true", help="compile with XLA: faster, also on CPU"
+    )
+    training.add_argument("--seed", type=int, default=0, metavar="N", help="[%(default)s]")
     command.set_defaults(run=run)
 
 
@@ -63,12 +87,19 @@ def run(options: argparse.Namespace) -> None:
     from keras_attention.metrics import bleu
     from keras_attention.models import seq2seq
     from keras_attention.tasks import Translator
-    from keras_attention.tasks.fit import fit
+    from keras_attention.tasks.fit import fit, unfinished
     from keras_attention.text import read_parallel
 
+    if (options.output / "task.json").is_file() and not unfinished(options.output).is_dir():
+        raise ValueError(
+            "--output: expected a new folder, or one whose training was stopped. "
+            f"Received: {str(options.output)!r}, which holds a trained model"
+        )
+    check_replaceable(options.output, "task.json")
+    bleu(["one"], ["one"], options.bleu_tokenize)  # a wrong name is told before the work
     keras.utils.set_random_seed(options.seed)
-    pairs = read_parallel(options.source, options.target)
-    validation = read_parallel(options.valid_source, options.valid_target)
+    pairs = _read(read_parallel, options.source, options.target)
+    validation = _read(read_parallel, options.valid_source, options.valid_target)
     source_tokenizer, target_tokenizer = (
         _learn_tokenizer(options, list(side)) for side in zip(*pairs, strict=True)
     )
@@ -89,30 +120,43 @@ def run(options: argparse.Namespace) -> None:
         f"{len(pairs)} pairs; {source_tokenizer.vocabulary_size} and "
         f"{target_tokenizer.vocabulary_size} tokens; {model.count_params():,} parameters"
     )
-    fit(
-        Translator(
-            model,
-            source_tokenizer,
-            target_tokenizer,
-            Greedy(options.max_length),
-            options.max_length,
-        ),
-        pairs,
-        validation,
-        options.output,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        max_length=options.max_length,
-        learning_rate=options.learning_rate,
-        label_smoothing=options.label_smoothing,
-        patience=options.patience,
-        seed=options.seed,
-        jit_compile=options.jit or "auto",
-        metric=lambda hypotheses, references: (
-            bleu(hypotheses, references, tokenize=options.bleu_tokenize).score
-        ),
-    )
-    print(f"The best model is in {options.output}")
+    strategy = Greedy(options.max_length)
+    try:
+        fit(
+            Translator(model, source_tokenizer, target_tokenizer, strategy, options.max_length),
+            pairs,
+            validation,
+            options.output,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            max_length=options.max_length,
+            learning_rate=options.learning_rate,
+            label_smoothing=options.label_smoothing,
+            patience=options.patience,
+            seed=options.seed,
+            jit_compile=options.jit or "auto",
+            metric=lambda hypotheses, references: (
+                bleu(hypotheses, references, tokenize=options.bleu_tokenize).score
+            ),
+        )
+    except KeyboardInterrupt:
+        scored = (options.output / "training.json").is_file()
+        raise KeyboardInterrupt(
+            f". {options.output} holds the {'best model so far' if scored else 'model as it was'}. "
+            f"The same command {'goes on from the last whole epoch' if scored else 'begins anew'}."
+        ) from None
+    print(f"The best model is in {options.output}. Try: keras-attention generate {options.output}")
+
+
+def _number(group, name, type, default, help):
+    group.add_argument(name, type=type, default=default, metavar="N", help=f"{help} [%(default)s]")
+
+
+def _read(read_parallel, source, target):
+    pairs = read_parallel(source, target)
+    if not pairs:
+        raise ValueError(f"Expected a file with at least one line. Received: {source!r}, empty")
+    return pairs
 
 
 def _learn_tokenizer(options, lines):

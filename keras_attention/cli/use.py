@@ -1,8 +1,11 @@
 """`keras-attention generate`, `evaluate` and `attention`: what a trained or exported model says."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
+
+from keras_attention.cli.options import add_strategy, strategy_of
 
 MODEL = "folder that 'train' wrote, or that 'export' wrote"
 
@@ -13,13 +16,18 @@ def add(commands: argparse._SubParsersAction) -> None:
         "generate",
         help="translate arguments, a file or standard input",
         description="Translates each text to a line of standard output.",
-        epilog="Example: keras-attention generate models/en-de --beam 5 'a man on a ladder .'",
+        epilog="Examples: keras-attention generate models/en-de --beam 5 'a man on a ladder .'; "
+        "keras-attention generate models/en-de < test.en > test.out",
     )
     generate.add_argument("model", type=Path, help=MODEL)
     generate.add_argument("texts", nargs="*", help="texts; none: lines of --input")
-    generate.add_argument("--input", default="-", help="file of lines; - is standard input")
-    generate.add_argument("--scores", action="store_true", help="print SCORE<tab>TEXT")
-    _add_strategy(generate)
+    generate.add_argument(
+        "--input", default="-", metavar="FILE", help="lines (.gz allowed) [standard input]"
+    )
+    generate.add_argument(
+        "--scores", action="store_true", help="print SCORE, a tab, TEXT; see docs/cli.md"
+    )
+    add_strategy(generate)
     generate.set_defaults(run=run_generate)
 
     evaluate = commands.add_parser(
@@ -29,12 +37,21 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="Example: keras-attention evaluate models/en-de --source test.en --target test.de",
     )
     evaluate.add_argument("model", type=Path, help=MODEL)
-    evaluate.add_argument("--source", required=True, help="sentences, one a line (.gz allowed)")
-    evaluate.add_argument("--target", help="references; without it --source has tabs")
-    evaluate.add_argument("--output", type=Path, help="file for the translations")
-    evaluate.add_argument("--bleu-tokenize", default="13a", help="'none' for tokenized text")
+    evaluate.add_argument(
+        "--source", required=True, metavar="FILE", help="sentences, one a line (.gz allowed)"
+    )
+    evaluate.add_argument(
+        "--target", metavar="FILE", help="references; without it --source has tabs"
+    )
+    evaluate.add_argument("--output", type=Path, metavar="FILE", help="gets the translations")
+    evaluate.add_argument(
+        "--bleu-tokenize",
+        default="13a",
+        metavar="NAME",
+        help="sacrebleu's tokenizer; 'none' for tokenized text [13a]",
+    )
     evaluate.add_argument("--lowercase", action="store_true", help="ignore case in the scores")
-    _add_strategy(evaluate)
+    add_strategy(evaluate)
     evaluate.set_defaults(run=run_evaluate)
 
     attention = commands.add_parser(
@@ -44,33 +61,34 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="Example: keras-attention attention models/en-de 'a man .' --output man.png",
     )
     attention.add_argument("model", type=Path, help="folder that 'train' wrote")
-    attention.add_argument("text")
-    attention.add_argument("--output", type=Path, required=True, help=".png, .svg or .pdf")
-    _add_strategy(attention)
+    attention.add_argument("text", help="what to translate")
+    attention.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="ends in .png, .svg or .pdf"
+    )
+    add_strategy(attention)
     attention.set_defaults(run=run_attention)
 
 
 def run_generate(options: argparse.Namespace) -> None:
     """Prints one line for each text."""
     texts = options.texts or _lines(options.input)
-    model = open_model(options)
-    progress = len(texts) > 1 and sys.stderr.isatty() and not sys.stdout.isatty()
-    for answers in model.generate(texts, progress=progress):
-        best = answers[0]
+    for best in answers(open_model(options), texts):
         print(f"{best.score:.4f}\t{best.text}" if options.scores else best.text)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Prints both scores with their signatures."""
-    from keras_attention.metrics import corpus_scores
+    from keras_attention.metrics import bleu, corpus_scores
     from keras_attention.text import read_parallel
 
-    sources, references = map(
-        list, zip(*read_parallel(options.source, options.target), strict=True)
-    )
-    answers = open_model(options).generate(sources, progress=True)
-    hypotheses = [each[0].text for each in answers]
+    bleu(["one"], ["one"], options.bleu_tokenize)  # a wrong name is told before the work
+    pairs = read_parallel(options.source, options.target)
+    if not pairs:
+        raise ValueError(f"--source: expected at least one line. Received: {options.source!r}")
+    sources, references = map(list, zip(*pairs, strict=True))
+    hypotheses = [best.text for best in answers(open_model(options), sources)]
     if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text("".join(f"{line}\n" for line in hypotheses), encoding="utf-8")
     scores = corpus_scores(hypotheses, references, options.bleu_tokenize, options.lowercase)
     for name, (score, signature) in scores.items():
@@ -86,15 +104,23 @@ def run_attention(options: argparse.Namespace) -> None:
     print(f"{' '.join(looked.target)}\nThe picture is {options.output}")
 
 
+def answers(model, texts: list[str]) -> list:
+    """The best answer to each text, under a progress bar on standard error if that is a screen."""
+    progress = len(texts) > 1 and sys.stderr.isatty()
+    with contextlib.redirect_stdout(sys.stderr):  # Keras draws its bars on standard output
+        return [each[0] for each in model.generate(texts, progress=progress)]
+
+
 def open_model(options: argparse.Namespace):
     """A trained task or an export: both have `generate`."""
     if (options.model / "model.keras").is_file() or not options.model.is_dir():
         return load_task(options)
-    if options.beam or options.length_penalty is not None or options.max_length:
-        raise ValueError(
-            "--beam, --length-penalty, --max-length: expected none, for an export has its strategy "
-            f"inside. Received: {options.model}"
-        )
+    for name in ("beam", "length_penalty", "max_length"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')}: expected with a folder that 'train' wrote; an export "
+                f"has its strategy inside. Received: {str(options.model)!r}"
+            )
     from keras_attention.export import open_exported
 
     return open_exported(options.model)
@@ -104,37 +130,16 @@ def load_task(options: argparse.Namespace):
     """The trained task, with the strategy of the command line if it names one."""
     from keras_attention.tasks import Translator
 
+    if not (options.model / "model.keras").is_file():
+        raise ValueError(f"Expected a folder that 'train' wrote. Received: {str(options.model)!r}")
     task = Translator.load(options.model)
     task.strategy = strategy_of(options, task.strategy)
     return task
 
 
-def strategy_of(options: argparse.Namespace, saved):
-    """Beam search as the options say, else the strategy that was saved."""
-    from keras_attention.generation import Beam, Greedy
-
-    limits = {
-        "max_length": options.max_length or saved.max_length,
-        "length_ratio": saved.length_ratio,
-    }
-    if options.length_penalty is not None and not options.beam:
-        raise ValueError(
-            "--length-penalty: expected with --beam. "
-            f"Received: --length-penalty {options.length_penalty}"
-        )
-    if options.beam:
-        penalty = 0.6 if options.length_penalty is None else options.length_penalty
-        return Beam(options.beam, length_penalty=penalty, **limits)
-    return Greedy(**limits) if options.max_length else saved
-
-
-def _add_strategy(command):
-    command.add_argument("--beam", type=int, metavar="WIDTH", help="beam search of this width")
-    command.add_argument("--length-penalty", type=float, help="alpha of Wu et al. 2016 [0.6]")
-    command.add_argument("--max-length", type=int, help="most tokens in an answer")
-
-
 def _lines(path):
-    from keras_attention.text import read_lines
+    from keras_attention.text.files import decode_lines, read_lines
 
-    return list(read_lines("/dev/stdin" if path == "-" else path))
+    if path == "-":
+        return list(decode_lines(sys.stdin.buffer, "standard input"))
+    return list(read_lines(path))

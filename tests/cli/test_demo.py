@@ -1,0 +1,36 @@
+import json
+import math
+import re
+
+import pytest
+
+from keras_attention.cli import main
+from keras_attention.cli.demo import exact_match
+from keras_attention.export import open_exported
+from keras_attention.tasks import Translator
+
+pytestmark = pytest.mark.tensorflow_only
+
+
+def test_exact_match():
+    assert exact_match(["2021-03-07", "2021-03-08", ""], ["2021-03-07", "2021-03-09", ""]) == 2 / 3
+
+
+@pytest.mark.slow
+def test_the_whole_road(tmp_path, capsys):
+    assert main(["demo", "the 4th of july, 1976", "--output", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert float(re.search(r"exact match: ([\d.]+)%", said)[1]) >= 99
+    assert "'the 4th of july, 1976' -> 1976-07-04" in said
+    assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
+    exports = tmp_path / "saved_model", tmp_path / "tflite"
+    for folder in (exports[0] / "1", exports[1]):
+        agreement = json.loads((folder / "proof.json").read_text())["agreement"]
+        assert agreement["equal"] + agreement["ties"] == agreement["answers"] > 20
+
+    texts = ["Dienstag, den 3. März 1998", "no date", ""]
+    for task in (Translator.load(tmp_path / "model"), *map(open_exported, exports)):
+        date, *others = [answers[0] for answers in task.generate(texts)]
+        assert date.text == "1998-03-03"
+        assert math.exp(date.score) > 0.9
+        assert all(other.score < date.score for other in others)

@@ -1,0 +1,26 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_attention.tasks import Translator
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "translate_files.py"
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow_only
+def test_two_files_become_a_translator(tmp_path):
+    numbers = [f"{tens} {ones}" for tens in "ABCDEFGH" for ones in "abcdefgh"]
+    (tmp_path / "source").write_text("".join(f"{text} .\n" for text in numbers))
+    (tmp_path / "target").write_text("".join(f"{text.swapcase()} .\n" for text in numbers))
+    options = "source target --output model --epochs 2 --units 16 --vocabulary 25"
+    command = [sys.executable, str(EXAMPLE), *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert not done.returncode, done.stderr
+    assert "val_bleu" in done.stdout
+    assert (tmp_path / "model" / "best.weights.h5").is_file()
+    assert not (tmp_path / "model" / "backup").exists()  # the training was finished
+    translate = Translator.load(tmp_path / "model" / "translator")
+    assert done.stdout.splitlines()[-1] == f"H f . -> {translate('H f .')}"
