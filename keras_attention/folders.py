@@ -13,7 +13,7 @@ from pathlib import Path
 def replace_folder(folder: str | Path) -> Iterator[Path]:
     """Gives an empty folder to fill; it takes the name `folder` when the block ends well.
 
-    When the block fails, `folder` is as it was.
+    When that fails, or the block does, `folder` is as it was.
 
     Args:
         folder: the name; what stands there is replaced.
@@ -30,7 +30,12 @@ def replace_folder(folder: str | Path) -> Iterator[Path]:
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
             os.rename(folder, old / folder.name)
-            os.rename(new, folder)
+            try:
+                os.rename(new, folder)
+            except BaseException:
+                os.rename(old / folder.name, folder)
+                old.rmdir()
+                raise
             shutil.rmtree(old)
         else:
             os.rename(new, folder)

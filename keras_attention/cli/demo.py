@@ -87,7 +87,7 @@ def _train(train, validation, folder, seed):
         train,
         validation,
         folder,
-        epochs=2,
+        epochs=3,
         batch_size=128,
         max_length=LONGEST,
         learning_rate=3e-3,

@@ -38,7 +38,12 @@ class TextToText:
 
         Returns:
             For each text the strategy's answers, best first.
+
+        Raises:
+            ValueError: if `texts` is one string.
         """
+        if isinstance(texts, str):
+            raise ValueError(f"texts: expected a list of strings. Received: {texts[:80]!r}")
         answers: list = [None] * len(texts)
         items = self._read(texts)
         order = np.argsort([len(item) for item in items], kind="stable")

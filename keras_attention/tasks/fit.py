@@ -43,7 +43,7 @@ class KeepBest(keras.callbacks.Callback):
         self.monitor = monitor
         self.best = -math.inf
         if resumed and (folder / SCORE_FILE).is_file():
-            self.best = read_json(folder / SCORE_FILE)[monitor]
+            self.best = read_json(folder / SCORE_FILE).get(monitor, -math.inf)
 
     def on_epoch_end(self, epoch, logs=None):
         score = (logs or {}).get(self.monitor, -math.inf)
@@ -149,6 +149,8 @@ def fit(
         if keep.best == -math.inf and not (folder / "task.json").is_file():
             task.save(folder)
         raise
+    if keep.best == -math.inf:  # there was no score, so the last is the best
+        task.save(folder)
     shutil.rmtree(unfinished(folder), ignore_errors=True)
     return history
 

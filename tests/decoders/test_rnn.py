@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_attention.decoders import RNNDecoder
+from keras_attention.generation import Greedy
 from keras_attention.layers import (
     AttentionCell,
     BahdanauAttention,
@@ -115,33 +116,43 @@ def test_padding_of_the_source_changes_nothing(option):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("option", ["bahdanau", "luong", "feeding", "monotonic", "fixed", "tied"])
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(option, policy, tmp_path):
-    full = make(option)
+def half_of(option, policy):
     keras.config.set_dtype_policy(policy)
     try:
-        half = make(option)
+        return make(option)
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("option", ["bahdanau", "luong", "feeding", "monotonic", "fixed", "tied"])
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(option, policy):
+    half = half_of(option, policy)
     encoded, mask = encode(half)
     logits = half.decoder(TARGET, encoded, mask)
     assert keras.backend.standardize_dtype(logits.dtype) == half.decoder.compute_dtype
-    expected = array(full({"source": SOURCE, "target": TARGET}))
+    expected = array(make(option)({"source": SOURCE, "target": TARGET}))
     np.testing.assert_allclose(array(logits), expected, atol=0.06)
     # outside of any call, so without Keras's autocast scope
     stepped, _ = steps(half.decoder, TARGET[:, :, None], encoded, mask)
     np.testing.assert_allclose(stepped[:, :, 0], array(logits), atol=0.06)
-    # a policy that was saved is the model's, though another is set when it is loaded
+
+
+@pytest.mark.parametrize(
+    "option, policy", [("monotonic", "mixed_float16"), ("feeding", "mixed_bfloat16")]
+)
+def test_mixed_precision_reloads_generates_and_trains(option, policy, tmp_path):
+    """A model keeps the policy that it was made with, though another is set when it is loaded."""
+    half = half_of(option, policy)
+    inputs = {"source": SOURCE, "target": TARGET}
     half.save(tmp_path / "half.keras")
     loaded = keras.models.load_model(tmp_path / "half.keras")
-    np.testing.assert_array_equal(
-        loaded.generate(SOURCE).ids[:, :, :4], half.generate(SOURCE).ids[:, :, :4]
-    )
-    half.compile("sgd", MaskedCrossEntropy())
-    history = half.fit({"source": SOURCE, "target": TARGET}, LABELS, verbose=0)
+    np.testing.assert_array_equal(array(loaded(inputs)), array(half(inputs)))
+    assert np.isfinite(loaded.generate(SOURCE, Greedy(max_length=4)).scores).all()
+    loaded.compile("sgd", MaskedCrossEntropy())
+    history = loaded.fit(inputs, LABELS, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
-    assert all(np.isfinite(weight).all() for weight in half.get_weights())
+    assert all(np.isfinite(weight).all() for weight in loaded.get_weights())
 
 
 @pytest.mark.parametrize(

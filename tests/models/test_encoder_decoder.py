@@ -1,0 +1,160 @@
+"""The one model class: fit, save, reload, generate."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention.generation import Beam, Greedy, Sample
+from keras_attention.models import EncoderDecoder, seq2seq
+from keras_attention.training import MaskedCrossEntropy
+
+SOURCE = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2], [2, 0, 0, 0, 0], [7, 7, 2, 0, 0]])
+LABELS = np.array([[6, 5, 2, 0], [4, 4, 8, 2], [2, 0, 0, 0], [9, 2, 0, 0]])
+TARGET = np.array([[1, 6, 5, 0], [1, 4, 4, 8], [1, 0, 0, 0], [1, 9, 0, 0]])
+INPUTS = {"source": SOURCE, "target": TARGET}
+STRATEGIES = [Greedy(max_length=5), Beam(3, n_best=2, max_length=5), Sample(seed=1, max_length=5)]
+
+
+def make(seed=0, **options):
+    model = seq2seq(11, 12, embedding_dim=8, units=8, dropout=0.0, **options)
+    rng = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.7)
+    return model
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def test_it_is_a_functional_model_of_two_inputs():
+    model = make()
+    assert isinstance(model, EncoderDecoder)
+    assert set(model.input) == {"source", "target"}
+    assert model.output_shape == (None, None, 12)
+    np.testing.assert_allclose(
+        model.predict(INPUTS, verbose=0), array(model(INPUTS)), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encoder_layers": 2, "decoder_layers": 2, "tie_embeddings": True},
+        {"cell": "lstm", "attention": "luong", "input_feeding": True},
+    ],
+)
+def test_reload_gives_the_same(options, tmp_path):
+    model = make(**options)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded) is EncoderDecoder
+    np.testing.assert_array_equal(array(loaded(INPUTS)), array(model(INPUTS)))
+    strategy = STRATEGIES[1]
+    first, again = (each.generate(SOURCE, strategy, attention=True) for each in (model, loaded))
+    for expected, got in zip(first, again, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def fresh_answers(model, strategy):
+    """What a model that never generated before gives with these weights."""
+    other = EncoderDecoder.from_config(model.get_config())
+    other.set_weights(model.get_weights())
+    return other.generate(SOURCE, strategy)
+
+
+def test_it_learns_and_generate_sees_the_weights_of_now():
+    model, strategy = make(), Greedy(max_length=4)
+    before = model.generate(SOURCE, strategy)
+    model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
+    losses = model.fit(INPUTS, LABELS, epochs=40, verbose=0).history["loss"]
+    assert losses[-1] < 0.1 * losses[0]
+    after = model.generate(SOURCE, strategy)
+    np.testing.assert_array_equal(after.ids[:, 0], LABELS)
+    assert (after.ids != before.ids).any()
+    expected = fresh_answers(model, strategy)
+    np.testing.assert_array_equal(expected.ids, after.ids)
+    np.testing.assert_allclose(expected.scores, after.scores, rtol=1e-5)
+    model.fit(INPUTS, LABELS, epochs=1, verbose=0)  # training goes on after generation
+    again = model.generate(SOURCE, strategy)
+    assert (again.scores != after.scores).any()
+    model.set_weights(make(seed=1).get_weights())
+    np.testing.assert_array_equal(
+        model.generate(SOURCE, strategy).ids, make(seed=1).generate(SOURCE, strategy).ids
+    )
+
+
+class Generates(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.scores = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.scores.append(self.model.generate(SOURCE, Greedy(max_length=4)).scores.sum())
+
+
+def test_generate_in_a_callback_sees_every_epoch():
+    model, callback = make(), Generates()
+    model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
+    model.fit(INPUTS, LABELS, epochs=3, verbose=0, callbacks=[callback])
+    assert len(set(callback.scores)) == 3
+    last = fresh_answers(model, Greedy(max_length=4)).scores.sum()
+    np.testing.assert_allclose(callback.scores[-1], last, rtol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES[:2])
+def test_a_batch_of_one_is_a_batch_of_many(strategy):
+    """And padding changes nothing: each row alone is cut to its own length."""
+    model = make()
+    together = model.generate(SOURCE, strategy, attention=True)
+    assert together.ids.dtype == "int32" and together.scores.dtype == "float32"
+    for row in range(len(SOURCE)):
+        source = SOURCE[row : row + 1, : (SOURCE[row] > 0).sum()]
+        alone = model.generate(source, strategy, attention=True)
+        np.testing.assert_array_equal(alone.ids[0], together.ids[row])
+        np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4)
+        looked = together.attention[row]
+        np.testing.assert_allclose(
+            alone.attention[0], looked[..., : source.shape[1]], rtol=1e-3, atol=1e-6
+        )
+        assert not looked[..., source.shape[1] :].any()
+        np.testing.assert_allclose(looked.sum(-1), together.ids[row] > 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_empty_batch(strategy):
+    found = make().generate(SOURCE[:0], strategy, attention=True)
+    n = 2 if isinstance(strategy, Beam) else 1
+    assert found.ids.shape == (0, n, 5)
+    assert found.scores.shape == (0, n)
+    assert found.attention.shape == (0, n, 5, 5)
+
+
+def test_strategies_do_not_share_a_graph():
+    model = make()
+    one = model.generate(SOURCE, Greedy(max_length=3))
+    two = model.generate(SOURCE, Greedy(max_length=5))
+    assert one.ids.shape[-1] == 3 and two.ids.shape[-1] == 5
+    assert one.attention is None
+    assert model.generate(SOURCE, Greedy(max_length=3), attention=True).attention is not None
+    assert model.generate(SOURCE).ids.shape == (4, 1, 64)
+
+
+@pytest.mark.parametrize(
+    "source, received",
+    [
+        ([5, 6, 2], r"shape=\(3,\), ids from 2 to 6"),
+        ([[5, 11]], "ids from 5 to 11"),
+        ([[-1, 5]], "ids from -1 to 5"),
+        ([[], []], r"shape=\(2, 0\)"),
+    ],
+)
+def test_sources_that_are_none(source, received):
+    with pytest.raises(ValueError, match=f"source: .* from 0 to 10.* Received: .*{received}"):
+        make().generate(source)
+
+
+def test_a_beam_wider_than_the_vocabulary():
+    with pytest.raises(ValueError, match="width: .* Received: width=11, vocabulary=12"):
+        make().generate(SOURCE, Beam(11))

@@ -1,0 +1,188 @@
+"""The builder: its default model in float64 NumPy, on every backend, and what its options do."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention.layers import BahdanauAttention, DotAttention, LuongAttention
+from keras_attention.models import seq2seq
+
+SOURCE = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2]])
+TARGET = np.array([[1, 4, 5, 6], [1, 7, 8, 0]])
+INPUTS = {"source": SOURCE, "target": TARGET}
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def make(**options):
+    model = seq2seq(11, 12, embedding_dim=6, units=8, **options)
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.5)
+    return model
+
+
+def doubles(layer):
+    return [array(weight).astype("float64") for weight in layer.weights]
+
+
+def gru(weights, x, h):
+    kernel, recurrent, bias = weights
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    xz, xr, xh = np.split(x @ kernel + bias[0], 3, -1)
+    hz, hr, hh = np.split(h @ recurrent + bias[1], 3, -1)
+    z = sigmoid(xz + hz)
+    return z * h + (1 - z) * np.tanh(xh + sigmoid(xr + hr) * hh)
+
+
+def read(weights, x, order):
+    """The annotations of one direction, and where it ended."""
+    h, out = np.zeros(4), np.zeros((len(x), 4))
+    for s in order:
+        h = out[s] = gru(weights, x[s], h)
+    return out, h
+
+
+def transcription(model, source, target):
+    """Bahdanau et al. 2015, section 3 and appendix A, with the GRU and the tanh of the docs."""
+    (table,) = doubles(model.encoder.embedding)
+    x = table[source[source > 0]]
+    forward, backward = (doubles(cell) for cell in model.encoder.body.stack[0])
+    there, end = read(forward, x, range(len(x)))
+    back, start = read(backward, x, reversed(range(len(x))))
+    annotations = np.concatenate([there, back], -1)
+    decoder = model.decoder
+    kernel, bias = doubles(decoder.bridge[0])
+    s = np.tanh(np.concatenate([end, start]) @ kernel + bias)
+    attention = decoder.cell.attention
+    (w,), (u,), v = doubles(attention.query_dense), doubles(attention.key_dense), array(attention.v)
+    embeddings, out = doubles(decoder.embedding)
+    readout, readout_bias = doubles(decoder.readout)
+    logits = []
+    for y in embeddings[target]:
+        energies = np.tanh(s @ w + annotations @ u) @ v  # equation 6
+        alpha = np.exp(energies) / np.exp(energies).sum()
+        context = alpha @ annotations  # equation 5
+        s = gru(doubles(decoder.cell.cell), np.concatenate([y, context]), s)
+        deep = np.tanh(np.concatenate([y, s, context]) @ readout + readout_bias)
+        logits.append(deep @ out)
+    return np.stack(logits)
+
+
+def test_the_default_is_bahdanaus_model_on_every_backend():
+    model = make()
+    got = array(model(INPUTS))
+    for row in range(2):
+        expected = transcription(model, SOURCE[row], TARGET[row])
+        np.testing.assert_allclose(got[row], expected, rtol=1e-4, atol=1e-5)
+
+
+# Sums of the absolute logits of each row, from the TensorFlow backend: JAX and PyTorch give the same.
+AGREED = {
+    "bahdanau": [27.0297, 26.6741],
+    "luong": [22.4488, 23.3832],
+    "feeding": [18.5648, 18.3579],
+    "fixed": [25.2177, 27.9915],
+    "none": [23.6348, 20.3546],
+}
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    {
+        "bahdanau": {"tie_embeddings": True, "encoder_layers": 2},
+        "luong": {"attention": "luong", "decoder_layers": 2, "reverse_source": True},
+        "feeding": {"attention": "luong", "input_feeding": True, "cell": "lstm"},
+        "fixed": {"attention": "fixed"},
+        "none": {"attention": None, "bidirectional": False},
+    }.items(),
+)
+def test_backends_agree(name, options):
+    logits = array(make(**options)(INPUTS)).astype("float64")
+    np.testing.assert_allclose(np.abs(logits).sum((1, 2)), AGREED[name], rtol=1e-5)
+
+
+def test_only_attention_sees_more_than_the_state():
+    """The baselines: the state alone for None and "fixed", every annotation with attention."""
+    for attention, sees in ((None, False), ("fixed", False), ("bahdanau", True), ("luong", True)):
+        model = make(attention=attention)
+        encoded, mask = model.encoder(SOURCE), model.encoder.compute_mask(SOURCE)
+        changed = {**encoded, "sequence": encoded["sequence"] + 1.0}
+        difference = model.decoder(TARGET, changed, mask) - model.decoder(TARGET, encoded, mask)
+        assert (np.abs(array(difference)).max() > 1e-3) == sees, attention
+
+
+def test_the_fixed_context_enters_every_step_and_none_only_the_first():
+    for attention, enters in ((None, False), ("fixed", True)):
+        model = make(attention=attention)
+        context, state = model.decoder.start(model.encoder(SOURCE))
+        other = {**context, "summary": context["summary"] + 1.0}
+        ids = ops.convert_to_tensor([[4], [5]], "int32")
+        difference = (
+            model.decoder.step(ids, 0, state, other)[0]
+            - model.decoder.step(ids, 0, state, context)[0]
+        )
+        assert (np.abs(array(difference)).max() > 1e-3) == enters
+
+
+def test_reverse_source_is_the_reversed_source():
+    reversed_model, model = make(attention=None, reverse_source=True), make(attention=None)
+    model.set_weights(reversed_model.get_weights())
+    backward = {"source": SOURCE[:, ::-1], "target": TARGET}
+    np.testing.assert_allclose(array(reversed_model(INPUTS)), array(model(backward)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "attention, kind, order",
+    [
+        ("bahdanau", BahdanauAttention, "bahdanau"),
+        ("luong", LuongAttention, "luong"),
+        (BahdanauAttention(4), BahdanauAttention, "bahdanau"),
+        (DotAttention(), DotAttention, "luong"),
+        (None, type(None), "luong"),
+        ("fixed", type(None), "luong"),
+    ],
+)
+def test_the_table_of_attentions(attention, kind, order):
+    cell = seq2seq(11, 12, embedding_dim=6, units=8, attention=attention).decoder.cell
+    assert type(cell.attention) is kind and cell.order == order
+
+
+def test_options_reach_the_layers():
+    model = seq2seq(
+        11, 12, embedding_dim=6, units=8, cell="lstm", encoder_layers=3, decoder_layers=2,
+        bidirectional=False, dropout=0.25, name="mine",
+    )  # fmt: skip
+    body = model.encoder.body
+    assert model.name == "mine"
+    assert len(body.stack) == 3 and all(len(cells) == 1 for cells in body.stack)
+    assert isinstance(body.cell, keras.layers.LSTMCell) and body.cell.units == 8
+    assert [cell.units for cell in model.decoder.cell.cell.cells] == [8, 8]
+    rates = [layer.dropout.rate for layer in (body, model.encoder, model.decoder)]
+    assert rates == [0.25] * 3
+    assert seq2seq(11, 12, embedding_dim=6, units=8).encoder.body.cell.units == 4
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"cell": "rnn"}, r"cell: expected one of \['gru', 'lstm'\]. Received: cell='rnn'"),
+        ({"attention": "self"}, "attention: .* Received: attention='self'"),
+        ({"units": 7}, "units: .* Received: units=7"),
+        ({"encoder_layers": 0}, "num_layers: .* Received: num_layers=0"),
+        ({"decoder_layers": 0}, "Received: decoder_layers=0"),
+        ({"input_feeding": True}, "input_feeding: .* order='bahdanau'"),
+        ({"attention": "luong", "combine": "add"}, "Received: output width 8, embedding_dim=6"),
+        ({"source_vocabulary": 4}, "Received: vocabulary_size=4"),
+        ({"target_vocabulary": 0}, "Received: vocabulary_size=0"),
+        ({"attention": LuongAttention("dot"), "units": 8, "bidirectional": True, "cell": 3},
+         "Received: cell=3"),
+    ],
+)  # fmt: skip
+def test_options_that_do_not_go(options, message):
+    options = {"source_vocabulary": 11, "target_vocabulary": 12, "units": 8, **options}
+    with pytest.raises(ValueError, match=message):
+        seq2seq(embedding_dim=6, **options)
