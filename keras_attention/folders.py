@@ -69,13 +69,16 @@ def write_json(path: Path, content: dict) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """Reads JSON.
+    """Reads a dictionary from JSON.
 
     Raises:
         ValueError: if the file is missing or holds something else.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__}")
+        return content
     except (OSError, ValueError) as error:
         raise ValueError(
             f"Expected a JSON file of this library at {str(path)!r} ({error}). Received: nothing "

@@ -83,7 +83,8 @@ def test_json(tmp_path):
     assert "ä" in (tmp_path / "a.json").read_text(encoding="utf-8")
     (tmp_path / "b.json").write_text("{")
     (tmp_path / "c.json").write_bytes(b"\xff")
-    for name in ("none.json", "b.json", "c.json", ""):
+    (tmp_path / "d.json").write_text("[]")
+    for name in ("none.json", "b.json", "c.json", "d.json", ""):
         with pytest.raises(ValueError, match="Expected a JSON file .* Received: "):
             read_json(tmp_path / name)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))

@@ -42,6 +42,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     _number(data, "--max-length", whole, 100, "tokens; longer texts are cut")
     model = command.add_argument_group("model")
     model.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="FOLDER",
+        help="go on from a trained model: its tokenizers, sizes and weights count",
+    )
+    model.add_argument(
         "--attention",
         choices=["bahdanau", "luong", "fixed", "none"],
         default="bahdanau",
@@ -83,10 +89,7 @@ def run(options: argparse.Namespace) -> None:
     """Trains a translator as the options say."""
     import keras
 
-    from keras_attention.generation import Greedy
     from keras_attention.metrics import bleu
-    from keras_attention.models import seq2seq
-    from keras_attention.tasks import Translator
     from keras_attention.tasks.fit import fit, unfinished
     from keras_attention.text import read_parallel
 
@@ -100,30 +103,15 @@ def run(options: argparse.Namespace) -> None:
     keras.utils.set_random_seed(options.seed)
     pairs = _read(read_parallel, options.source, options.target)
     validation = _read(read_parallel, options.valid_source, options.valid_target)
-    source_tokenizer, target_tokenizer = (
-        _learn_tokenizer(options, list(side)) for side in zip(*pairs, strict=True)
-    )
-    model = seq2seq(
-        source_tokenizer.vocabulary_size,
-        target_tokenizer.vocabulary_size,
-        embedding_dim=options.embedding,
-        units=options.units,
-        cell=options.cell,
-        encoder_layers=options.encoder_layers,
-        decoder_layers=options.decoder_layers,
-        attention=None if options.attention == "none" else options.attention,
-        input_feeding=options.input_feeding,
-        dropout=options.dropout,
-        tie_embeddings=options.tie_embeddings,
-    )
+    task = _begin(options, pairs)
+    source, target = task.source_tokenizer.vocabulary_size, task.target_tokenizer.vocabulary_size
     print(
-        f"{len(pairs)} pairs; {source_tokenizer.vocabulary_size} and "
-        f"{target_tokenizer.vocabulary_size} tokens; {model.count_params():,} parameters"
+        f"{len(pairs)} pairs; {source} and {target} tokens; "
+        f"{task.model.count_params():,} parameters"
     )
-    strategy = Greedy(options.max_length)
     try:
         fit(
-            Translator(model, source_tokenizer, target_tokenizer, strategy, options.max_length),
+            task,
             pairs,
             validation,
             options.output,
@@ -150,6 +138,31 @@ def run(options: argparse.Namespace) -> None:
 
 def _number(group, name, type, default, help):
     group.add_argument(name, type=type, default=default, metavar="N", help=f"{help} [%(default)s]")
+
+
+def _begin(options, pairs):
+    """The task to train: a new one, or what `--start-from` holds."""
+    from keras_attention.generation import Greedy
+    from keras_attention.models import seq2seq
+    from keras_attention.tasks import Translator
+
+    strategy = Greedy(options.max_length)
+    if options.start_from:
+        return Translator.load(options.start_from, strategy)
+    tokenizers = [_learn_tokenizer(options, list(side)) for side in zip(*pairs, strict=True)]
+    model = seq2seq(
+        *(tokenizer.vocabulary_size for tokenizer in tokenizers),
+        embedding_dim=options.embedding,
+        units=options.units,
+        cell=options.cell,
+        encoder_layers=options.encoder_layers,
+        decoder_layers=options.decoder_layers,
+        attention=None if options.attention == "none" else options.attention,
+        input_feeding=options.input_feeding,
+        dropout=options.dropout,
+        tie_embeddings=options.tie_embeddings,
+    )
+    return Translator(model, *tokenizers, strategy, options.max_length)
 
 
 def _read(read_parallel, source, target):

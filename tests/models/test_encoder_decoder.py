@@ -73,16 +73,12 @@ def test_it_learns_and_generate_sees_the_weights_of_now():
     after = model.generate(SOURCE, strategy)
     np.testing.assert_array_equal(after.ids[:, 0], LABELS)
     assert (after.ids != before.ids).any()
-    expected = fresh_answers(model, strategy)
-    np.testing.assert_array_equal(expected.ids, after.ids)
-    np.testing.assert_allclose(expected.scores, after.scores, rtol=1e-5)
     model.fit(INPUTS, LABELS, epochs=1, verbose=0)  # training goes on after generation
     again = model.generate(SOURCE, strategy)
     assert (again.scores != after.scores).any()
-    model.set_weights(make(seed=1).get_weights())
-    np.testing.assert_array_equal(
-        model.generate(SOURCE, strategy).ids, make(seed=1).generate(SOURCE, strategy).ids
-    )
+    expected = fresh_answers(model, strategy)
+    np.testing.assert_array_equal(expected.ids, again.ids)
+    np.testing.assert_allclose(expected.scores, again.scores, rtol=1e-5)
 
 
 class Generates(keras.callbacks.Callback):
@@ -101,6 +97,9 @@ def test_generate_in_a_callback_sees_every_epoch():
     assert len(set(callback.scores)) == 3
     last = fresh_answers(model, Greedy(max_length=4)).scores.sum()
     np.testing.assert_allclose(callback.scores[-1], last, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.generate(SOURCE, Greedy(max_length=4)).scores.sum(), last, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES[:2])
@@ -138,7 +137,6 @@ def test_strategies_do_not_share_a_graph():
     assert one.ids.shape[-1] == 3 and two.ids.shape[-1] == 5
     assert one.attention is None
     assert model.generate(SOURCE, Greedy(max_length=3), attention=True).attention is not None
-    assert model.generate(SOURCE).ids.shape == (4, 1, 64)
 
 
 @pytest.mark.parametrize(

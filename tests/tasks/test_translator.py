@@ -133,7 +133,7 @@ def test_folders_that_hold_no_translator(translator, tmp_path):
     translator.save(tmp_path / "task")
     path = tmp_path / "task" / "task.json"
     task = json.loads(path.read_text())
-    for changed in ({**task, "format": 99}, {**task, "task": "Captioner"}, {}, []):
+    for changed in ({**task, "format": 99}, {**task, "task": "Captioner"}, {}):
         path.write_text(json.dumps(changed))
         with pytest.raises(ValueError, match="expected a Translator .*format 1. Received: "):
             Translator.load(tmp_path / "task")
