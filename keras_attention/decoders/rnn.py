@@ -41,8 +41,8 @@ class RNNDecoder(keras.layers.Layer):
     >>> cell = AttentionCell(keras.layers.GRUCell(4), BahdanauAttention(4))
     >>> decoder = RNNDecoder(12, 8, cell)
     >>> encoded = {"sequence": np.ones((2, 5, 6), "float32"), "state": np.ones((2, 6), "float32")}
-    >>> decoder(np.array([[1, 5, 6]] * 2), encoded).shape[1:]
-    (3, 12)
+    >>> tuple(decoder(np.array([[1, 5, 6]] * 2), encoded).shape)
+    (2, 3, 12)
     """
 
     def __init__(
@@ -108,6 +108,8 @@ class RNNDecoder(keras.layers.Layer):
 
     def call(self, target_ids, encoded, encoded_mask=None, training=None):
         """Teacher forcing: logits `(batch, time, vocabulary)` of all steps at once."""
+        if isinstance(encoded_mask, dict):  # Keras fills in one that was left out
+            encoded_mask = encoded_mask["sequence"]
         context, state = self.start(encoded, encoded_mask)
         if training and self.scheduled_sampling is not None:
             target_ids = self._mix_in_predictions(target_ids, context, state)

@@ -33,9 +33,10 @@ class TextEncoder(keras.layers.Layer):
     Example:
 
     >>> import keras, numpy as np
+    >>> from keras_attention.layers import RecurrentEncoder
     >>> encoder = TextEncoder(10, 4, RecurrentEncoder(keras.layers.GRUCell(3)))
-    >>> encoder(np.array([[5, 6, 2], [7, 2, 0]]))["sequence"].shape[1:]
-    (3, 6)
+    >>> tuple(encoder(np.array([[5, 6, 2], [7, 2, 0]]))["sequence"].shape)
+    (2, 3, 6)
     """
 
     def __init__(self, vocabulary_size, embedding_dim, body, dropout=0.0, reverse=False, **kwargs):

@@ -24,9 +24,8 @@ def gumbel(seed: int, step: Any, shape: tuple):
 
     Example:
 
-    >>> noise = gumbel(seed=1, step=0, shape=(1, 1, 4))
-    >>> tuple(noise.shape), str(noise.dtype).endswith("float32")
-    ((1, 1, 4), True)
+    >>> tuple(gumbel(seed=1, step=0, shape=(1, 1, 4)).shape)
+    (1, 1, 4)
     """
     return -ops.log(-ops.log(uniform(seed, step, shape)))
 
