@@ -32,5 +32,5 @@ def test_the_whole_road(tmp_path, capsys):
     for task in (Translator.load(tmp_path / "model"), *map(open_exported, exports)):
         date, *others = [answers[0] for answers in task.generate(texts)]
         assert date.text == "1998-03-03"
-        assert math.exp(date.score) > 0.9
+        assert math.exp(date.score) > 0.5
         assert all(other.score < date.score for other in others)
