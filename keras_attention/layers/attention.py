@@ -88,7 +88,7 @@ class Attention(keras.layers.Layer):
         Returns:
             (B, T, S), nothing masked.
         """
-        raise NotImplementedError
+        raise NotImplementedError("abstract")
 
     def attend(
         self,

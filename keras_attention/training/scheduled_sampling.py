@@ -22,10 +22,10 @@ class SamplingSchedule:
     """Base class: `schedule(step)` is the probability of feeding the true token at that step."""
 
     def __call__(self, step: Any):
-        raise NotImplementedError
+        raise NotImplementedError("abstract")
 
     def get_config(self) -> dict:
-        raise NotImplementedError
+        raise NotImplementedError("abstract")
 
     @classmethod
     def from_config(cls, config: dict) -> SamplingSchedule:
