@@ -1,5 +1,7 @@
 """Decoders: `call` for teacher forcing, `start` and `step` for generation."""
 
+from keras_attention.decoders.language import LanguageDecoder
 from keras_attention.decoders.rnn import RNNDecoder
+from keras_attention.decoders.transformer import TransformerDecoder
 
-__all__ = ["RNNDecoder"]
+__all__ = ["LanguageDecoder", "RNNDecoder", "TransformerDecoder"]

@@ -4,9 +4,10 @@ import keras
 from keras import ops, tree
 
 from keras_attention.layers.cells import build_once
+from keras_attention.layers.config import restored
+from keras_attention.layers.embedding import TokenEmbedding, check_output
 from keras_attention.layers.recurrent import AttentionCell
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.ids import check_vocabulary_size
 from keras_attention.ops.loop import scan
 
 
@@ -20,26 +21,24 @@ class RNNDecoder(keras.layers.Layer):
     come from the joined vector (Luong et al. 2015, eq. 6).
 
     Args:
-        vocabulary_size: number of target ids.
-        embedding_dim: width of the target embedding and of the readout.
+        embedding: a `TokenEmbedding` with an output; the readout is as wide.
         cell: an `AttentionCell`.
-        dropout: rate on the embedding and on the readout.
-        tie_embeddings: whether the output weights are the embedding's (Press and Wolf 2017).
+        dropout: rate on the readout.
         summary_input: whether the encoder's last state joins the input of every step: the same
             context at every step (Cho et al. 2014), the baseline that Bahdanau argues with.
         scheduled_sampling: `schedule(step) -> probability of feeding the true token` from
             `keras_attention.training`, or None for teacher forcing.
 
     Raises:
-        ValueError: if the vocabulary has no room for the four special ids, or if the joined vector
-            of Luong's order is not `embedding_dim` wide.
+        ValueError: if the embedding has no output, or the joined vector of Luong's order is not as
+            wide as the embedding.
 
     Example:
 
     >>> import keras, numpy as np
-    >>> from keras_attention.layers import AttentionCell, BahdanauAttention
+    >>> from keras_attention.layers import AttentionCell, BahdanauAttention, TokenEmbedding
     >>> cell = AttentionCell(keras.layers.GRUCell(4), BahdanauAttention(4))
-    >>> decoder = RNNDecoder(12, 8, cell)
+    >>> decoder = RNNDecoder(TokenEmbedding(12, 8, output="separate"), cell)
     >>> encoded = {"sequence": np.ones((2, 5, 6), "float32"), "state": np.ones((2, 6), "float32")}
     >>> tuple(decoder(np.array([[1, 5, 6]] * 2), encoded).shape)
     (2, 3, 12)
@@ -47,33 +46,20 @@ class RNNDecoder(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size: int,
-        embedding_dim: int,
+        embedding: TokenEmbedding,
         cell: AttentionCell,
         dropout: float = 0.0,
-        tie_embeddings: bool = False,
         summary_input: bool = False,
         scheduled_sampling=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        check_vocabulary_size(vocabulary_size)
-        self.vocabulary_size = vocabulary_size
-        self.embedding_dim = embedding_dim
+        check_output(embedding)
+        self.embedding = embedding
         self.cell = cell
-        self.tie_embeddings = tie_embeddings
         self.summary_input = summary_input
         self.scheduled_sampling = scheduled_sampling
         same = {"dtype": self.dtype_policy}
-        self.embedding = keras.layers.ReversibleEmbedding(
-            vocabulary_size,
-            embedding_dim,
-            tie_weights=tie_embeddings,
-            # Keras would take the product in float32 and say that it did not.
-            reverse_dtype=self.compute_dtype,
-            name="embedding",
-            **same,
-        )
         self.dropout = keras.layers.Dropout(dropout, **same)
         self.bridge = [
             keras.layers.Dense(size, "tanh", name=f"bridge_{i}", **same)
@@ -81,24 +67,29 @@ class RNNDecoder(keras.layers.Layer):
         ]
         self.deep_output = not cell.joins
         if self.deep_output:
-            self.readout = keras.layers.Dense(embedding_dim, "tanh", name="readout", **same)
+            self.readout = keras.layers.Dense(embedding.dim, "tanh", name="readout", **same)
         self.noise = keras.random.SeedGenerator()
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of target ids."""
+        return self.embedding.vocabulary_size
 
     def build(self, target_ids_shape, encoded_shape):
         batch, time = target_ids_shape
         sequence, summary = encoded_shape["sequence"], encoded_shape["state"]
-        self.embedding.build(target_ids_shape)
+        build_once(self.embedding, target_ids_shape)
         for layer in self.bridge:
             layer.build(summary)
-        width = self.embedding_dim + (summary[-1] if self.summary_input else 0)
+        width = self.embedding.dim + (summary[-1] if self.summary_input else 0)
         build_once(self.cell, (batch, 1, width), memory_width=sequence[-1])
         if self.deep_output:
-            self.readout.build((batch, time, self.embedding_dim + self.cell.output_size))
-        elif self.cell.output_size != self.embedding_dim:
+            self.readout.build((batch, time, self.embedding.dim + self.cell.output_size))
+        elif self.cell.output_size != self.embedding.dim:
             raise ValueError(
                 "cell: expected its output in Luong's order to be as wide as the embedding that "
                 f"turns it to logits. Received: output width {self.cell.output_size}, "
-                f"embedding_dim={self.embedding_dim}"
+                f"embedding_dim={self.embedding.dim}"
             )
         if self.scheduled_sampling is not None:
             self.trained_steps = self.add_weight(
@@ -113,18 +104,21 @@ class RNNDecoder(keras.layers.Layer):
         context, state = self.start(encoded, encoded_mask)
         if training and self.scheduled_sampling is not None:
             target_ids = self._mix_in_predictions(target_ids, context, state)
-        embedded = self.dropout(self.embedding(target_ids), training=training)  # (B, T, E)
+        embedded = self.embedding(target_ids, training=training)  # (B, T, E)
         inputs = self._with_summary(embedded, context)
         outputs, _ = self.cell.sequence(inputs, state, context["memory"], bool(training))
         return self._logits(embedded, outputs, training)
 
-    def start(self, encoded: dict, encoded_mask=None, beams: int = 1) -> tuple[dict, dict]:
+    def start(
+        self, encoded: dict, encoded_mask=None, beams: int = 1, length: int | None = None
+    ) -> tuple[dict, dict]:
         """What all steps and beams share, and the state before the first step.
 
         Args:
             encoded: `{"sequence": (batch, source, width), "state": (batch, width)}`.
             encoded_mask: `(batch, source)` bool, True is kept.
             beams: hypotheses per sequence.
+            length: most steps that will be taken; an RNN needs no room for them.
 
         Returns:
             `(context, state)`; every leaf of `state` is `(batch, beams, ...)`.
@@ -165,7 +159,7 @@ class RNNDecoder(keras.layers.Layer):
     def _logits(self, embedded, outputs, training=None):
         if self.deep_output:
             outputs = self.readout(ops.concatenate([embedded, outputs], axis=-1))
-        return self.embedding(self.dropout(outputs, training=training), reverse=True)
+        return self.embedding.logits(self.dropout(outputs, training=training))
 
     def _mix_in_predictions(self, target_ids, context, state):
         """Gives some true tokens up for the model's own choices.
@@ -192,19 +186,13 @@ class RNNDecoder(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "embedding_dim": self.embedding_dim,
+            "embedding": keras.saving.serialize_keras_object(self.embedding),
             "cell": keras.saving.serialize_keras_object(self.cell),
             "dropout": self.dropout.rate,
-            "tie_embeddings": self.tie_embeddings,
             "summary_input": self.summary_input,
             "scheduled_sampling": keras.saving.serialize_keras_object(self.scheduled_sampling),
         }
 
     @classmethod
     def from_config(cls, config):
-        made = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("cell", "scheduled_sampling")
-        }
-        return cls(**{**config, **made})
+        return cls(**restored(config, "embedding", "cell", "scheduled_sampling"))

@@ -152,7 +152,7 @@ class Beam(Strategy):
     def running(self, found):
         return found["alive"]["score"] > IMPOSSIBLE / 2
 
-    def finish(self, found, limit):
+    def finish(self, found):
         best = {name: x[:, : self.n_best] for name, x in found["finished"].items()}
         return Generated(best["ids"], best["score"], best.get("attention"))
 

@@ -25,18 +25,30 @@ class Generator(keras.Model):
         self.encoder, self.decoder = model.encoder, model.decoder
         self.strategy = strategy
         self.attention = attention
+        self.supports_masking = True  # or Keras warns where the encoder hands the source on
 
     def call(self, source):
         """Source `(batch, source)` -> dictionary of `ids`, `scores` and maybe `attention`."""
-        encoded = self.encoder(source)
+        mask, context, carry = self.begin(source)
+        *_, found = self.go_on(mask, context, carry, self.strategy.max_length)
+        found = self.strategy.finish(found)._asdict()
+        return {name: x for name, x in found.items() if x is not None}
+
+    def begin(self, source) -> tuple:
+        """Reads the source: its mask, the decoder's context, and the strategy's first carry."""
         mask = self.encoder.compute_mask(source)
-        context, state = self.decoder.start(encoded, mask, beams=self.strategy.beams)
+        context, state = self.decoder.start(
+            self.encoder(source), mask, beams=self.strategy.beams, length=self.strategy.max_length
+        )
+        return mask, context, self.strategy.first(state, mask, self.attention)
+
+    def go_on(self, mask, context, carry: tuple, until) -> tuple:
+        """Goes on from a carry until so many steps were taken in all."""
 
         def step(ids, position, state):
             return self.decoder.step(ids, position, state, context)
 
-        found = self.strategy(step, state, mask, attention=self.attention)._asdict()
-        return {name: x for name, x in found.items() if x is not None}
+        return self.strategy.go_on(step, carry, mask, until)
 
     def generate(self, source: Any) -> Generated:
         """Compiled generation of one batch, as NumPy arrays."""

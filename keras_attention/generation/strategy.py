@@ -60,14 +60,24 @@ class Strategy:
             source_mask: `(batch, source)` bool.
             attention: whether to return where each token looked.
         """
-        kept = ops.cast(source_mask, "float32")
-        limit = ops.full_like(kept[:, 0], self.max_length, "int32")  # (B,)
-        if self.length_ratio is not None:
-            by_source = ops.cast(ops.ceil(self.length_ratio * ops.sum(kept, -1)), "int32")
-            limit = ops.minimum(limit, ops.maximum(by_source, 1))
+        carry = self.first(state, source_mask, attention)
+        *_, found = self.go_on(step, carry, source_mask, self.max_length)
+        return self.finish(found)
+
+    def first(self, state: Any, source_mask: Any, attention: bool = False) -> tuple:
+        """What the loop carries, before the first step: `(t, last ids, state, found)`."""
+        kept, _ = self._limits(source_mask)
+        batch, source = ops.shape(kept)
+        last = ops.full((batch, self.beams), START, "int32")
+        found = self.begin(batch, source if attention else None, kept)
+        return ops.convert_to_tensor(0, "int32"), last, state, found
+
+    def go_on(self, step: Callable, carry: tuple, source_mask: Any, until: Any) -> tuple:
+        """Steps until `until` of them were taken in all, or nothing runs. Gives the carry."""
+        kept, limit = self._limits(source_mask)
 
         def going_on(t, last, state, found):
-            return ops.logical_and(t < self.max_length, ops.any(self.running(found)))
+            return ops.logical_and(t < until, ops.any(self.running(found)))
 
         def body(t, last, state, found):
             logits, state, scores = step(last, t, state)
@@ -76,11 +86,16 @@ class Strategy:
                 state = tree.map_structure(lambda x: gather_beams(x, parents), state)
             return t + 1, last, state, found
 
-        batch, source = ops.shape(kept)
-        last = ops.full((batch, self.beams), START, "int32")
-        found = self.begin(batch, source if attention else None, kept)
-        *_, found = while_loop(going_on, body, (0, last, state, found))
-        return self.finish(found, limit)
+        return while_loop(going_on, body, carry)
+
+    def _limits(self, source_mask):
+        """The mask as floats (B, S), and the most tokens of each answer (B,)."""
+        kept = ops.cast(source_mask, "float32")
+        limit = ops.full_like(kept[:, 0], self.max_length, "int32")
+        if self.length_ratio is not None:
+            by_source = ops.cast(ops.ceil(self.length_ratio * ops.sum(kept, -1)), "int32")
+            limit = ops.minimum(limit, ops.maximum(by_source, 1))
+        return kept, limit
 
     def begin(self, batch, source, kept) -> dict:
         """A dictionary of tensors `(batch, beams, ...)`: what is known of each hypothesis."""
@@ -94,7 +109,7 @@ class Strategy:
         """`(batch, beams)` bool: which hypotheses may still grow."""
         raise NotImplementedError("abstract")
 
-    def finish(self, found, limit) -> Generated:
+    def finish(self, found) -> Generated:
         """What the caller gets."""
         return Generated(found["ids"], found["score"], found.get("attention"))
 

@@ -160,7 +160,7 @@ class Attention(keras.layers.Layer):
         memory = self.memory(value, key, masks.combine(value_mask, key_mask))
         mask = masks.combine(
             masks.of_queries(query_mask),
-            None if attention_mask is None else _three_axes(attention_mask),
+            masks.three_axes(attention_mask),
             masks.causal(ops.shape(query)[1], ops.shape(value)[1]) if use_causal_mask else None,
         )
         output, weights = self.attend_in_order(query, memory, mask, bool(training))
@@ -191,16 +191,28 @@ class Attention(keras.layers.Layer):
         output = keras.KerasTensor(shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output
-        shape = (*query.shape[:-1], value.shape[1])
+        shape = self.scores_shape(query.shape, value.shape)
         return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def scores_shape(self, query_shape: tuple, value_shape: tuple) -> tuple:
+        """The shape of the scores."""
+        return (*query_shape[:-1], value_shape[1])
 
     def weight(self, variable: Any):
         """A weight in the compute dtype, in and out of `__call__`."""
         return ops.cast(variable, self.compute_dtype)
 
-    def projection(self, name: str, units: int, input_shape: tuple) -> keras.layers.EinsumDense:
-        """A built linear layer without bias."""
-        dense = keras.layers.EinsumDense(PROJECT, (None, units), name=name, dtype=self.dtype_policy)
+    def projection(
+        self, name: str, units: int, input_shape: tuple, use_bias: bool = False
+    ) -> keras.layers.EinsumDense:
+        """A built linear layer over the last of three axes."""
+        dense = keras.layers.EinsumDense(
+            PROJECT,
+            (None, units),
+            bias_axes="u" if use_bias else None,
+            name=name,
+            dtype=self.dtype_policy,
+        )
         dense.supports_masking = True  # or it warns of every masked input
         dense.build((None, None, input_shape[-1]))
         return dense
@@ -263,9 +275,3 @@ class BahdanauAttention(Attention):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "units": self.units, "normalize": self.normalize}
-
-
-def _three_axes(mask):
-    while len(mask.shape) < 3:
-        mask = ops.expand_dims(mask, 0)
-    return mask

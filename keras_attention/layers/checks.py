@@ -27,6 +27,43 @@ def check_width(query_shape: tuple, key_shape: tuple) -> None:
         )
 
 
+def check_heads(num_heads: int, num_key_value_heads: int) -> None:
+    """Heads of keys and values must divide the query's."""
+    if num_heads % num_key_value_heads:
+        raise ValueError(
+            "`num_key_value_heads` must divide `num_heads`. Received: "
+            f"num_heads={num_heads}, num_key_value_heads={num_key_value_heads}"
+        )
+
+
+def check_positions(num_heads: int, positions: Any) -> None:
+    """A scheme with a bias for each head is made for that many."""
+    heads = getattr(positions, "num_heads", num_heads)
+    if heads != num_heads:
+        raise ValueError(
+            "`positions` must be for the heads of the query. Received: "
+            f"num_heads={num_heads}, positions for {heads} heads"
+        )
+
+
+def check_window(window: int | None, queries: int | None, keys: int | None) -> None:
+    """A window is of distances, which two sequences have not between them."""
+    if window is not None and None not in (queries, keys) and queries != keys:
+        raise ValueError(
+            "`window` needs queries and keys of one sequence, so that distances mean something. "
+            f"Received: window={window}, {queries} queries, {keys} keys"
+        )
+
+
+def check_divides(num_heads: int, width: int) -> None:
+    """The heads of a block must share its width evenly."""
+    if num_heads < 1 or width % num_heads:
+        raise ValueError(
+            "`num_heads` must divide the width of the input. Received: "
+            f"num_heads={num_heads}, width {width}"
+        )
+
+
 def check_values(values: Any, keys: Any, mask: Any, mask_name: str = "mask") -> None:
     """Values (B, S, D), keys (B, S, K) or None, mask (B, S) or None."""
     _check("value", values, (None, None, None), "(batch, length, width)")
@@ -44,6 +81,12 @@ def check_query(query: Any, values: Any, mask: Any, mask_name: str = "mask") -> 
         shape = (query.shape[0], query.shape[1], values.shape[1])
         shape = shape[len(shape) - max(len(mask.shape), 2) :]
         _check(mask_name, mask, shape, "with the batch, queries and length,", broadcast=True)
+
+
+def check_mask(mask: Any, shape: tuple) -> None:
+    """A mask (batch, queries, keys), or of ones that broadcast, or None."""
+    if mask is not None:
+        _check("mask", mask, shape, "(batch, queries, keys):", broadcast=True)
 
 
 def check_call(

@@ -1,22 +1,27 @@
 """Token ids -> embedding -> any body that reads a sequence."""
 
+from typing import Any
+
 import keras
+import numpy as np
 from keras import ops
 
 from keras_attention.layers.cells import build_once
+from keras_attention.layers.config import restored
+from keras_attention.layers.embedding import TokenEmbedding
 from keras_attention.ops import masks
-from keras_attention.ops.ids import check_vocabulary_size
+from keras_attention.ops.ids import check_ids
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TextEncoder(keras.layers.Layer):
-    """Embeds token ids and reads them with a body such as `RecurrentEncoder`.
+    """Embeds token ids and reads them with a body: `RecurrentEncoder`, `TransformerEncoder`.
+
+    Positions are counted over what is not padding, so that padding on either side is the same.
 
     Args:
-        vocabulary_size: number of ids; id 0 is padding.
-        embedding_dim: width of the embedding.
+        embedding: a `TokenEmbedding`; id 0 is padding.
         body: layer called as `body(embedded, mask=mask)`.
-        dropout: rate on the embedding.
         reverse: whether the body reads the source from its end (Sutskever et al. 2014, section
             3.3, https://arxiv.org/abs/1409.3215). What comes out keeps the source's order.
 
@@ -27,40 +32,43 @@ class TextEncoder(keras.layers.Layer):
         What the body returns: a dictionary whose `"sequence"` is `(batch, source, width)`. The
         mask that belongs to it is `compute_mask(ids)`.
 
-    Raises:
-        ValueError: if the vocabulary has no room for the four special ids.
-
     Example:
 
     >>> import keras, numpy as np
-    >>> from keras_attention.layers import RecurrentEncoder
-    >>> encoder = TextEncoder(10, 4, RecurrentEncoder(keras.layers.GRUCell(3)))
+    >>> from keras_attention.layers import RecurrentEncoder, TokenEmbedding
+    >>> encoder = TextEncoder(TokenEmbedding(10, 4), RecurrentEncoder(keras.layers.GRUCell(3)))
     >>> tuple(encoder(np.array([[5, 6, 2], [7, 2, 0]]))["sequence"].shape)
     (2, 3, 6)
     """
 
-    def __init__(self, vocabulary_size, embedding_dim, body, dropout=0.0, reverse=False, **kwargs):
+    def __init__(
+        self,
+        embedding: TokenEmbedding,
+        body: keras.layers.Layer,
+        reverse: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
-        check_vocabulary_size(vocabulary_size)
-        self.vocabulary_size = vocabulary_size
-        self.embedding_dim = embedding_dim
-        self.embedding = keras.layers.Embedding(
-            vocabulary_size, embedding_dim, dtype=self.dtype_policy
-        )
+        self.embedding = embedding
         self.body = body
-        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.reverse = reverse
         # Keras would hang the mask on one entry of the dictionary; callers pass it on instead.
         self.supports_masking = False
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of ids."""
+        return self.embedding.vocabulary_size
+
     def build(self, ids_shape):
-        self.embedding.build(ids_shape)
-        build_once(self.body, (*ids_shape, self.embedding_dim))
+        build_once(self.embedding, ids_shape)
+        build_once(self.body, (*ids_shape, self.embedding.dim))
         self.built = True
 
     def call(self, ids, training=None):
         mask = masks.padding(ids)
-        x = self.dropout(self.embedding(ids), training=training)  # (B, S, E)
+        places = masks.positions(mask)
+        x = self.embedding(ids, position=places, training=training)  # (B, S, E)
         if not self.reverse:
             return self.body(x, mask=mask, training=training)
         encoded = self.body(ops.flip(x, 1), mask=ops.flip(mask, 1), training=training)
@@ -69,16 +77,19 @@ class TextEncoder(keras.layers.Layer):
     def compute_mask(self, ids, previous_mask=None):
         return masks.padding(ids)
 
+    def check(self, ids: np.ndarray) -> None:
+        """Raises a `ValueError` unless these are ids (batch, source) that it can read."""
+        check_ids(ids, self.vocabulary_size, "source")
+        self.embedding.check_length(ids.shape[1], "the source")
+
     def get_config(self):
         return {
             **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "embedding_dim": self.embedding_dim,
+            "embedding": keras.saving.serialize_keras_object(self.embedding),
             "body": keras.saving.serialize_keras_object(self.body),
-            "dropout": self.dropout.rate,
             "reverse": self.reverse,
         }
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "body": keras.saving.deserialize_keras_object(config["body"])})
+        return cls(**restored(config, "embedding", "body"))

@@ -1,6 +1,19 @@
 """Models and the functions that build them."""
 
+from keras_attention.models.classifier import classifier, tagger
 from keras_attention.models.encoder_decoder import EncoderDecoder
+from keras_attention.models.encoder_only import EncoderOnly
+from keras_attention.models.language_model import LanguageModel, language_model
 from keras_attention.models.seq2seq import seq2seq
+from keras_attention.models.transformer import transformer
 
-__all__ = ["EncoderDecoder", "seq2seq"]
+__all__ = [
+    "EncoderDecoder",
+    "EncoderOnly",
+    "LanguageModel",
+    "classifier",
+    "language_model",
+    "seq2seq",
+    "tagger",
+    "transformer",
+]

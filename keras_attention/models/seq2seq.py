@@ -9,6 +9,7 @@ from keras_attention.layers import (
     LuongAttention,
     RecurrentEncoder,
     TextEncoder,
+    TokenEmbedding,
 )
 from keras_attention.models.encoder_decoder import EncoderDecoder
 
@@ -89,22 +90,24 @@ def seq2seq(
     layer, order = _attention(attention, units)
     make_cell = CELLS[cell]
     encoder = TextEncoder(
-        source_vocabulary,
-        embedding_dim,
+        TokenEmbedding(source_vocabulary, embedding_dim, dropout=dropout),
         RecurrentEncoder(
             make_cell(units // 2 if bidirectional else units),
             num_layers=encoder_layers,
             bidirectional=bidirectional,
             dropout=dropout,
         ),
-        dropout=dropout,
         reverse=reverse_source,
         name="encoder",
     )
     cells = [make_cell(units) for _ in range(decoder_layers)]
     decoder = RNNDecoder(
-        target_vocabulary,
-        embedding_dim,
+        TokenEmbedding(
+            target_vocabulary,
+            embedding_dim,
+            output="tied" if tie_embeddings else "separate",
+            dropout=dropout,
+        ),
         AttentionCell(
             cells[0] if decoder_layers == 1 else keras.layers.StackedRNNCells(cells),
             layer,
@@ -114,7 +117,6 @@ def seq2seq(
             input_feeding=input_feeding,
         ),
         dropout=dropout,
-        tie_embeddings=tie_embeddings,
         summary_input=attention == "fixed",
         scheduled_sampling=scheduled_sampling,
         name="decoder",

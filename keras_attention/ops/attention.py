@@ -18,11 +18,15 @@ class Memory(NamedTuple):
         values: (B, S, D), what the context is made of.
         keys: (B, S, U), what the query is compared with, already projected.
         mask: (B, S) bool, True is kept; `None` keeps all.
+        positions: (B, S) or (1, S) int, where each item stands; `None` where nothing reads it.
+
+    With several heads, values and keys are (B, heads, S, width of a head).
     """
 
     values: Any
     keys: Any
     mask: Any = None
+    positions: Any = None
 
 
 def masked_softmax(energies: Any, mask: Any = None):

@@ -78,6 +78,13 @@ def of_keys(mask: Any):
     return None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -2)
 
 
+def three_axes(mask: Any):
+    """A mask (T, S) or (S,) as one of scores, (1, T, S) or (1, 1, S); others stay, and `None`."""
+    while mask is not None and len(mask.shape) < 3:
+        mask = ops.expand_dims(mask, 0)
+    return mask
+
+
 def positions(mask: Any):
     """Counts what is kept, so that padding before a sequence does not move its positions.
 
@@ -85,19 +92,22 @@ def positions(mask: Any):
         mask: (B, S).
 
     Returns:
-        int32 tensor (B, S): the place of each kept item among the kept ones, from 0.
+        int32 tensor (B, S): the place of each kept item among the kept ones, from 0. What is not
+        kept has the place of what was kept last, or 0.
 
     Example:
 
     >>> from keras import ops
     >>> ops.convert_to_numpy(positions(ops.array([[False, True, True]]))).tolist()
-    [[-1, 0, 1]]
+    [[0, 0, 1]]
     """
-    return ops.cumsum(ops.cast(mask, "int32"), axis=-1) - 1
+    return ops.maximum(ops.cumsum(ops.cast(mask, "int32"), axis=-1) - 1, 0)
 
 
 def window(places: Any, centers: Any, width: float):
     """The window `[center - width, center + width]` of local attention (Luong 2015, section 3.2).
+
+    Its centers are predicted and need not be whole; `sliding` is the window of a Transformer.
 
     Args:
         places: Positions of the keys, (B, 1, S) or (1, 1, S).
@@ -116,3 +126,109 @@ def window(places: Any, centers: Any, width: float):
     """
     distance = ops.cast(places, "float32") - ops.cast(centers, "float32")  # (B, T, S)
     return ops.less_equal(ops.absolute(distance), float(width))
+
+
+def sliding(query_positions: Any, key_positions: Any, width: int):
+    """The sliding window of a Transformer (Longformer, Mistral): less than `width` away.
+
+    Joined with a causal mask a query sees itself and the `width - 1` items before it. `window` is
+    another: it is around centers that are not the query's position, and includes its border.
+
+    Args:
+        query_positions: (B, T) or (1, T), integers.
+        key_positions: (B, S) or (1, S), integers.
+        width: How far a query sees, itself included.
+
+    Returns:
+        Bool tensor (B or 1, T, S), True where `|query - key| < width`.
+
+    Example:
+
+    >>> from keras import ops
+    >>> seen = sliding(ops.array([[2]]), ops.array([[0, 1, 2, 3, 4]]), width=2)
+    >>> ops.convert_to_numpy(seen).tolist()
+    [[[False, True, True, True, False]]]
+    """
+    distance = ops.expand_dims(query_positions, 2) - ops.expand_dims(key_positions, 1)  # (B, T, S)
+    return ops.less(ops.absolute(distance), width)
+
+
+def packed(query_segments: Any, key_segments: Any):
+    """Several texts in one row: each sees itself alone.
+
+    Args:
+        query_segments: (B, T), the number of the text that each query belongs to.
+        key_segments: (B, S), the same for the keys.
+
+    Returns:
+        Bool tensor (B, T, S), True where both belong to one text.
+
+    Example:
+
+    >>> from keras import ops
+    >>> segments = ops.array([[1, 1, 2]])
+    >>> ops.convert_to_numpy(packed(segments, segments)).tolist()
+    [[[True, True, False], [True, True, False], [False, False, True]]]
+    """
+    return ops.equal(ops.expand_dims(query_segments, 2), ops.expand_dims(key_segments, 1))
+
+
+def segment_positions(segments: Any, mask: Any = None):
+    """`positions` of packed texts: what is kept is counted within its own text.
+
+    Args:
+        segments: (B, T), the number of the text that each item belongs to.
+        mask: (B, T), or `None`, which keeps everything.
+
+    Returns:
+        int32 tensor (B, T): the place of each kept item in its text, from 0. What is not kept has
+        the place of what was kept last in its text, or 0.
+
+    Example:
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(segment_positions(ops.array([[1, 1, 1, 2, 2]]))).tolist()
+    [[0, 1, 2, 0, 1]]
+    """
+    length = ops.shape(segments)[1]
+    counted = combine(packed(segments, segments), causal(length, length), of_keys(mask))
+    return ops.maximum(ops.sum(ops.cast(counted, "int32"), axis=-1) - 1, 0)  # (B, T)
+
+
+def last(mask: Any):
+    """The last item that is kept, whichever side the padding is on.
+
+    Args:
+        mask: (B, S).
+
+    Returns:
+        Bool tensor (B, S), True once in a row, or nowhere if nothing is kept.
+
+    Example:
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(last(ops.array([[True, True, False]]))).tolist()
+    [[False, True, False]]
+    """
+    mask = ops.cast(mask, "bool")
+    place = positions(mask)  # (B, S)
+    return combine(mask, ops.equal(place, place[:, -1:]))
+
+
+def first(mask: Any):
+    """The first item that is kept, whichever side the padding is on.
+
+    Args:
+        mask: (B, S).
+
+    Returns:
+        Bool tensor (B, S), True once in a row, or nowhere if nothing is kept.
+
+    Example:
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(first(ops.array([[False, True, True]]))).tolist()
+    [[False, True, False]]
+    """
+    mask = ops.cast(mask, "bool")
+    return combine(mask, ops.equal(positions(mask), 0))

@@ -14,6 +14,7 @@ from keras_attention.layers import (
     DotAttention,
     LuongAttention,
     MonotonicAttention,
+    TokenEmbedding,
 )
 from keras_attention.models import seq2seq
 from keras_attention.training import LinearDecay, MaskedCrossEntropy
@@ -275,15 +276,15 @@ def test_scheduled_sampling_trains():
 # Errors
 
 
-def test_a_vocabulary_needs_room():
+def test_an_embedding_must_make_the_logits():
     cell = AttentionCell(keras.layers.GRUCell(4), BahdanauAttention(4))
-    with pytest.raises(ValueError, match="vocabulary_size: .* Received: vocabulary_size=4"):
-        RNNDecoder(4, 8, cell)
+    with pytest.raises(ValueError, match="embedding: .* Received: output=None"):
+        RNNDecoder(TokenEmbedding(9, 8), cell)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-def test_the_joined_vector_must_be_as_wide_as_the_embedding(tied):
+@pytest.mark.parametrize("output", ["separate", "tied"])
+def test_the_joined_vector_must_be_as_wide_as_the_embedding(output):
     cell = AttentionCell(keras.layers.GRUCell(4), LuongAttention("general"), "luong", units=5)
     encoded = {"sequence": np.ones((2, 5, 6)), "state": np.ones((2, 6))}
     with pytest.raises(ValueError, match="Received: output width 5, embedding_dim=8"):
-        RNNDecoder(9, 8, cell, tie_embeddings=tied)(TARGET, encoded)
+        RNNDecoder(TokenEmbedding(9, 8, output=output), cell)(TARGET, encoded)

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
-from keras_attention.layers import RecurrentEncoder, TextEncoder
+from keras_attention.layers import RecurrentEncoder, TextEncoder, TokenEmbedding
 
 IDS = np.array([[5, 6, 2, 0, 0], [7, 8, 9, 4, 2]])
 KEPT = IDS != 0
@@ -14,15 +14,16 @@ def array(x):
     return ops.convert_to_numpy(x)
 
 
-def make(policy="float32", **options):
+def make(policy="float32", reverse=False, **options):
     body = RecurrentEncoder(keras.layers.GRUCell(3, dtype=policy), dtype=policy)
-    return TextEncoder(10, 4, body, dtype=policy, **options)
+    embedding = TokenEmbedding(10, 4, dtype=policy, **options)
+    return TextEncoder(embedding, body, reverse, dtype=policy)
 
 
 def test_it_is_the_body_over_the_embedding():
     encoder = make()
     encoded = encoder(IDS)
-    expected = encoder.body(array(encoder.embedding.embeddings)[IDS], mask=KEPT)
+    expected = encoder.body(array(encoder.embedding.tokens.embeddings)[IDS], mask=KEPT)
     for name in expected:
         np.testing.assert_allclose(array(encoded[name]), array(expected[name]), atol=1e-6)
     np.testing.assert_array_equal(array(encoder.compute_mask(IDS)), KEPT)
@@ -31,7 +32,7 @@ def test_it_is_the_body_over_the_embedding():
 def test_reverse_reads_from_the_end_and_keeps_the_order():
     encoder = make(reverse=True)
     encoded = encoder(IDS)
-    backward = array(encoder.embedding.embeddings)[IDS][:, ::-1]
+    backward = array(encoder.embedding.tokens.embeddings)[IDS][:, ::-1]
     expected = encoder.body(backward, mask=KEPT[:, ::-1])
     np.testing.assert_allclose(
         array(encoded["sequence"]), array(expected["sequence"])[:, ::-1], atol=1e-6
@@ -39,9 +40,10 @@ def test_reverse_reads_from_the_end_and_keeps_the_order():
     np.testing.assert_allclose(array(encoded["state"]), array(expected["state"]), atol=1e-6)
 
 
+@pytest.mark.parametrize("positions", [None, "sinusoidal", "learned"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_padding_changes_nothing(reverse):
-    encoder = make(reverse=reverse)
+def test_padding_changes_nothing(reverse, positions):
+    encoder = make(reverse=reverse, positions=positions)
     expected = encoder(IDS[:1, :3])
     for padded, places in ((IDS[:1], slice(0, 3)), (np.roll(IDS[:1], 2, 1), slice(2, 5))):
         encoded = encoder(padded)
@@ -51,15 +53,14 @@ def test_padding_changes_nothing(reverse):
         np.testing.assert_allclose(array(encoded["state"]), array(expected["state"]), atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"reverse": True, "dropout": 0.3}])
-def test_keras_layer_checks(options):
+@pytest.mark.parametrize("reverse, dropout", [(False, 0.0), (True, 0.3)])
+def test_keras_layer_checks(reverse, dropout):
     TestCase().run_layer_test(
         TextEncoder,
         init_kwargs={
-            "vocabulary_size": 10,
-            "embedding_dim": 4,
+            "embedding": TokenEmbedding(10, 4, dropout=dropout),
             "body": RecurrentEncoder(keras.layers.GRUCell(3)),
-            **options,
+            "reverse": reverse,
         },
         input_shape=(2, 5),
         input_dtype="int32",
@@ -93,8 +94,3 @@ def test_dropout_is_there_in_training_alone():
     quiet = array(encoder(IDS)["state"])
     np.testing.assert_array_equal(array(encoder(IDS)["state"]), quiet)
     assert np.abs(array(encoder(IDS, training=True)["state"]) - quiet).max() > 1e-3
-
-
-def test_a_vocabulary_needs_room():
-    with pytest.raises(ValueError, match="more than the 4 special .* vocabulary_size=4"):
-        TextEncoder(4, 4, RecurrentEncoder(keras.layers.GRUCell(3)))

@@ -43,3 +43,55 @@ def test_window_reaches_width_to_both_sides():
     centers = ops.array([[[0.0], [3.0], [3.4], [20.0]]])
     expected = [[abs(s - c) <= 2 for s in range(7)] for c in (0, 3, 3.4, 20)]
     assert array(masks.window(places, centers, 2))[0].tolist() == expected
+
+
+def test_sliding_sees_less_than_width_to_both_sides():
+    queries, keys = np.array([[0, 5, 2], [9, 4, -1]]), np.array([[0, 1, 2, 3], [8, 9, 4, -1]])
+    seen = array(masks.sliding(ops.array(queries), ops.array(keys), 2))
+    for b, t, s in np.ndindex(2, 3, 4):
+        assert seen[b, t, s] == (abs(int(queries[b, t]) - int(keys[b, s])) < 2)
+
+
+def test_sliding_and_causal_see_width_items():
+    places = ops.expand_dims(ops.arange(5), 0)
+    seen = array(masks.combine(masks.sliding(places, places, 3), masks.causal(5, 5)))[0]
+    np.testing.assert_array_equal(seen, np.tri(5, dtype=bool) & ~np.tri(5, k=-3, dtype=bool))
+    alone = array(masks.sliding(places, places, 1))[0]
+    np.testing.assert_array_equal(alone, np.eye(5, dtype=bool))
+
+
+def test_packed_sees_its_own_segment():
+    queries, keys = np.array([[1, 1, 2], [3, 0, 3]]), np.array([[1, 2, 2, 0], [3, 3, 4, 0]])
+    seen = array(masks.packed(ops.array(queries), ops.array(keys)))
+    for b, t, s in np.ndindex(2, 3, 4):
+        assert seen[b, t, s] == (queries[b, t] == keys[b, s])
+
+
+def test_segment_positions_count_from_0_in_each_segment():
+    segments = np.array([[1, 1, 1, 2, 2, 3], [4, 5, 5, 5, 5, 0]])
+    alone = array(masks.segment_positions(ops.array(segments)))
+    assert alone.tolist() == [[0, 1, 2, 0, 1, 0], [0, 0, 1, 2, 3, 0]]
+    assert alone.dtype == "int32"
+
+
+def test_segment_positions_do_not_count_what_is_dropped():
+    segments = np.array([[1, 1, 1, 2, 2, 2], [1, 1, 2, 2, 2, 2]])
+    mask = np.array([[0, 1, 1, 1, 0, 1], [1, 0, 0, 0, 1, 1]], bool)
+    counted = array(masks.segment_positions(ops.array(segments), ops.array(mask)))
+    assert counted[mask].tolist() == [0, 1, 0, 1, 0, 0, 1]
+
+
+def test_segment_positions_of_one_segment_are_positions():
+    mask = np.array([[1, 1, 0, 1, 0], [0, 0, 1, 1, 1]], bool)
+    one = np.ones((2, 5), "int32")
+    np.testing.assert_array_equal(
+        array(masks.segment_positions(ops.array(one), ops.array(mask))),
+        array(masks.positions(mask)),
+    )
+
+
+def test_last_is_the_last_kept_of_a_row():
+    mask = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
+    expected = np.zeros_like(mask)
+    expected[[0, 1, 2, 3], [1, 2, 3, 0]] = True
+    np.testing.assert_array_equal(array(masks.last(ops.array(mask))), expected)

@@ -1,0 +1,398 @@
+"""Multi-head attention, and the same over one sequence with one projection."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_attention.layers.attention import Attention
+from keras_attention.layers.cells import build_once
+from keras_attention.layers.checks import (
+    check_built,
+    check_heads,
+    check_mask,
+    check_positions,
+    check_positive,
+    check_query,
+    check_values,
+    check_window,
+)
+from keras_attention.layers.config import restored
+from keras_attention.layers.positions import Positions
+from keras_attention.ops import heads, masks
+from keras_attention.ops.attention import Memory, masked_softmax
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class MultiHeadAttention(Attention):
+    """Attention in several heads, each with its own projections (Vaswani et al. 2017, 3.2.2).
+
+        MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O
+        head_i = softmax(Q W_i^Q (K W_i^K)^T / sqrt(key_dim)) V W_i^V
+
+    It is called as `keras.layers.MultiHeadAttention` is; the scores are `(batch, heads, queries,
+    keys)`. There is one path: asking for the scores, a mask or dropout does not change what is
+    computed. The scores are the weights before dropout.
+
+    Args:
+        num_heads: heads of the query.
+        key_dim: width of a head's query and keys.
+        value_dim: width of a head's values; `None` is `key_dim`.
+        num_key_value_heads: heads of keys and values, a divisor of `num_heads`: fewer are grouped
+            queries (Ainslie et al. 2023), 1 is multi-query (Shazeer 2019). `None` is `num_heads`.
+        dropout: rate on the weights.
+        output_dropout: rate on the output.
+        use_bias: whether the four projections have a bias.
+        output_dim: width of the output; `None` is the query's.
+        qk_norm: RMS-normalize each head's query and keys (Dehghani et al. 2023, with LayerNorm).
+        soft_cap: keeps the energies within this bound, `cap * tanh(e / cap)` (Gemma 2, 2024).
+        window: a query sees keys less than this far from it, for queries and keys of one sequence;
+            with a causal mask itself and the `window - 1` before it (Beltagy et al. 2020).
+        positions: a scheme of `keras_attention.layers`: `RotaryPositions`, `RelativePositions`,
+            `ALiBiPositions`, or `None`.
+        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+
+    Raises:
+        ValueError: If a size is not positive, the heads do not divide, or the positions are for
+            another number of them; when called, if the shapes do not fit, a mask is not (batch,
+            queries, keys), or there is a window and the lengths of queries and keys differ.
+
+    References:
+        Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762).
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = MultiHeadAttention(num_heads=4, key_dim=8, num_key_value_heads=2)
+    >>> query, value = np.ones((2, 3, 16), "float32"), np.ones((2, 7, 6), "float32")
+    >>> output, scores = layer(query, value, return_attention_scores=True)
+    >>> tuple(output.shape), tuple(scores.shape)
+    ((2, 3, 16), (2, 4, 3, 7))
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        num_key_value_heads: int | None = None,
+        dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        use_bias: bool = True,
+        output_dim: int | None = None,
+        qk_norm: bool = False,
+        soft_cap: float | None = None,
+        window: int | None = None,
+        positions: Positions | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.key_dim = key_dim
+        self.value_dim = key_dim if value_dim is None else value_dim
+        self.num_key_value_heads = num_heads if num_key_value_heads is None else num_key_value_heads
+        self.use_bias = use_bias
+        self.output_dim = output_dim
+        self.qk_norm = qk_norm
+        self.soft_cap = soft_cap
+        self.window = window
+        self.positions = positions
+        for name in ("num_heads", "key_dim", "value_dim", "num_key_value_heads"):
+            check_positive(name, getattr(self, name))
+        for name in ("output_dim", "soft_cap", "window"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+        check_heads(num_heads, self.num_key_value_heads)
+        check_positions(num_heads, positions)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.output_dropout = keras.layers.Dropout(output_dropout, dtype=self.dtype_policy)
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        of_keys = self.num_key_value_heads * self.key_dim
+        of_values = self.num_key_value_heads * self.value_dim
+        bias = self.use_bias
+        self.query_dense = self.projection(
+            "query", self.num_heads * self.key_dim, query_shape, bias
+        )
+        self.key_dense = self.projection("key", of_keys, key_shape or value_shape, bias)
+        self.value_dense = self.projection("value", of_values, value_shape, bias)
+        self.build_rest(query_shape)
+
+    def build_rest(self, query_shape):
+        """What stands behind the projections of query, keys and values."""
+        if self.qk_norm:
+            same = {"dtype": self.dtype_policy}
+            self.query_norm = keras.layers.RMSNormalization(name="query_norm", **same)
+            self.key_norm = keras.layers.RMSNormalization(name="key_norm", **same)
+            self.query_norm.build((None, None, None, self.key_dim))
+            self.key_norm.build((None, None, None, self.key_dim))
+        if self.positions is not None:
+            build_once(self.positions, ())
+        self.output_dense = self.projection(
+            "output",
+            self.output_dim or query_shape[-1],
+            (None, None, self.num_heads * self.value_dim),
+            self.use_bias,
+        )
+        self.built = True
+
+    def memory(self, values: Any, keys: Any = None, mask: Any = None, position: Any = None):
+        """Projects what is looked at; do it once for a sequence, before any loop over queries.
+
+        Args:
+            values: (B, S, D).
+            keys: (B, S, K), or `None` for `values`.
+            mask: Bool (B, S), or `None`.
+            position: where the keys stand, int (S,) or (B, S); `None` counts from 0.
+
+        Returns:
+            A `Memory` whose keys and values are (B, heads, S, width of a head).
+
+        Raises:
+            ValueError: If keys or mask do not have the batch and length of `values`, or the layer
+                is not built.
+        """
+        check_values(values, keys, mask)
+        check_built(self)
+        values = ops.cast(values, self.compute_dtype)
+        keys = values if keys is None else ops.cast(keys, self.compute_dtype)
+        return self._remember(self.project_keys(keys), self.project_values(values), mask, position)
+
+    def attend(
+        self,
+        query: Any,
+        memory: Memory,
+        mask: Any = None,
+        position: Any = None,
+        previous: Any = None,
+        training: bool = False,
+    ) -> tuple[Any, Any]:
+        """Attends with any number of queries.
+
+        Args:
+            query: (B, T, Q).
+            memory: From `memory`.
+            mask: Bool (B, T, S) or (B, 1, S), beyond the memory's own mask.
+            position: where the queries stand, int (T,), (B, T) or a scalar; `None` counts from 0.
+            previous: not read.
+            training: whether there is dropout.
+
+        Returns:
+            The output (B, T, output_dim) and the scores (B, H, T, S).
+
+        Raises:
+            ValueError: If the query or the mask does not fit the memory.
+        """
+        check_query(query, memory.values, None)
+        query = self.project_query(ops.cast(query, self.compute_dtype))
+        return self.look(query, memory, mask, position, training)
+
+    def attend_in_order(self, query, memory, mask=None, training=False):
+        check_window(self.window, query.shape[1], memory.values.shape[2])
+        return self.attend(query, memory, mask, training=training)
+
+    def attend_to_self(
+        self,
+        x: Any,
+        mask: Any = None,
+        position: Any = None,
+        cache: Memory | None = None,
+        slot: Any = None,
+        training: bool = False,
+    ) -> tuple[Any, Memory, Any]:
+        """Self-attention that returns its memory, and can go on from an earlier one.
+
+        Args:
+            x: (B, T, Q).
+            mask: Bool (B, T, S) or (B, 1, S).
+            position: where `x` stands, as in `attend`.
+            cache: a memory of S slots, filled so far by earlier calls; `None` looks at `x` alone.
+            slot: int scalar, the slot that x, then T = 1 long, takes in the cache.
+            training: whether there is dropout.
+
+        Returns:
+            The output (B, T, output_dim), the memory, the scores (B, H, T, S).
+        """
+        query, keys, values = self.project(ops.cast(x, self.compute_dtype))
+        memory = self._remember(keys, values, None, position)
+        if cache is not None:
+            memory = heads.extend(cache, memory, slot)
+        output, scores = self.look(query, memory, mask, position, training)
+        return output, memory, scores
+
+    def look(self, query, memory, mask, position, training):
+        """`attend` with a projected query, (B, H, T, D)."""
+        check_mask(mask, (query.shape[0], query.shape[2], memory.values.shape[2]))
+        places = as_positions(position, ops.shape(query)[2])
+        if self.positions is not None:
+            query = self.positions.rotate(query, places)
+        energies = self._cap(heads.scaled_dot(query, memory.keys))  # (B, H, T, S)
+        if self.positions is not None:
+            bias = self.positions.bias(places, memory.positions)
+            if bias is not None:  # float32, or far distances are rounded to one another
+                energies = ops.cast(energies, "float32") + bias
+        mask = masks.combine(
+            masks.of_keys(memory.mask),
+            mask,
+            None if self.window is None else masks.sliding(places, memory.positions, self.window),
+        )
+        mask = None if mask is None else ops.expand_dims(mask, 1)  # (B, 1, 1 or T, S)
+        scores = ops.cast(masked_softmax(energies, mask), self.compute_dtype)
+        weights = self.dropout(scores, training=training)
+        output = heads.merge_heads(heads.context(weights, memory.values))  # (B, T, H * V)
+        return self.output_dropout(self.output_dense(output), training=training), scores
+
+    def project(self, x):
+        """Query, keys and values of one sequence, (B, heads, T, width of a head) each."""
+        return self.project_query(x), self.project_keys(x), self.project_values(x)
+
+    def project_query(self, query):
+        return self._normed(
+            "query_norm", heads.split_heads(self.query_dense(query), self.num_heads)
+        )
+
+    def project_keys(self, keys):
+        keys = heads.split_heads(self.key_dense(keys), self.num_key_value_heads)
+        return self._normed("key_norm", keys)
+
+    def project_values(self, values):
+        return heads.split_heads(self.value_dense(values), self.num_key_value_heads)
+
+    def _normed(self, name, x):
+        return getattr(self, name)(x) if self.qk_norm else x
+
+    def _cap(self, energies):
+        if self.soft_cap is None:
+            return energies
+        return ops.tanh(energies / self.soft_cap) * self.soft_cap
+
+    def _remember(self, keys, values, mask, position):
+        places = as_positions(position, ops.shape(keys)[2])
+        if self.positions is not None:
+            keys = self.positions.rotate(keys, places)
+        return Memory(values, keys, None if mask is None else ops.cast(mask, "bool"), places)
+
+    def compute_output_shape(self, query_shape, value_shape, key_shape=None):
+        check_window(self.window, query_shape[1], value_shape[1])
+        return (*query_shape[:-1], self.output_dim or query_shape[-1])
+
+    def scores_shape(self, query_shape, value_shape):
+        return (query_shape[0], self.num_heads, query_shape[1], value_shape[1])
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "key_dim": self.key_dim,
+            "value_dim": self.value_dim,
+            "num_key_value_heads": self.num_key_value_heads,
+            "dropout": self.dropout.rate,
+            "output_dropout": self.output_dropout.rate,
+            "use_bias": self.use_bias,
+            "output_dim": self.output_dim,
+            "qk_norm": self.qk_norm,
+            "soft_cap": self.soft_cap,
+            "window": self.window,
+            "positions": keras.saving.serialize_keras_object(self.positions),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**restored(config, "positions"))
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class MultiHeadSelfAttention(MultiHeadAttention):
+    """Multi-head attention of a sequence over itself: one fused projection makes all three.
+
+    Args:
+        num_heads, key_dim, ...: as `MultiHeadAttention` has them.
+
+    Call arguments:
+        x: (B, T, Q).
+        mask: Bool (B, T), True is kept; the Keras mask of `x` where it is `None`. What is not kept
+            is not looked at.
+        attention_mask: Bool (B, T, T), or of a shape that broadcasts to it.
+        return_attention_scores: Return the pair `(output, scores)`.
+        training: Whether there is dropout.
+        use_causal_mask: Each position sees itself and what stands before it.
+
+    Returns:
+        The output (B, T, output_dim), or the pair of it and the scores (B, H, T, T).
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = MultiHeadSelfAttention(num_heads=2, key_dim=8)
+    >>> tuple(layer(np.ones((2, 3, 16), "float32"), use_causal_mask=True).shape)
+    (2, 3, 16)
+    """
+
+    def build(self, x_shape):
+        of_keys = self.num_key_value_heads * self.key_dim
+        of_values = self.num_key_value_heads * self.value_dim
+        # where the query's features end, and the keys'
+        self.ends = self.num_heads * self.key_dim, self.num_heads * self.key_dim + of_keys
+        units = self.ends[1] + of_values
+        self.fused_dense = self.projection("query_key_value", units, x_shape, self.use_bias)
+        self.build_rest(x_shape)
+
+    def project(self, x):
+        query, keys, values = ops.split(self.fused_dense(x), self.ends, axis=-1)
+        return (
+            self._normed("query_norm", heads.split_heads(query, self.num_heads)),
+            self._normed("key_norm", heads.split_heads(keys, self.num_key_value_heads)),
+            heads.split_heads(values, self.num_key_value_heads),
+        )
+
+    def project_query(self, query):
+        return self.project(query)[0]
+
+    def project_keys(self, keys):
+        return self.project(keys)[1]
+
+    def project_values(self, values):
+        return self.project(values)[2]
+
+    def call(
+        self,
+        x: Any,
+        mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ):
+        mask = mask_of_self(x, mask, attention_mask, use_causal_mask)
+        output, _, scores = self.attend_to_self(x, mask, training=bool(training))
+        return (output, scores) if return_attention_scores else output
+
+    def compute_output_shape(self, x_shape, value_shape=None, key_shape=None):
+        return super().compute_output_shape(x_shape, x_shape)
+
+    def compute_output_spec(self, x, mask=None, attention_mask=None, **options):
+        return super().compute_output_spec(
+            x, x, value_mask=mask, attention_mask=attention_mask, **options
+        )
+
+
+def mask_of_self(x: Any, mask: Any, attention_mask: Any, causal: bool):
+    """What each position of a sequence sees of it, bool (B or 1, T or 1, T), or `None`."""
+    check_values(x, None, mask)
+    check_query(x, x, attention_mask, "attention_mask")
+    if mask is None:  # Keras fills it in only where `x` is the one tensor of a call
+        mask = getattr(x, "_keras_mask", None)
+    length = ops.shape(x)[1]
+    return masks.combine(
+        masks.of_keys(mask),
+        masks.three_axes(attention_mask),
+        masks.causal(length, length) if causal else None,
+    )
+
+
+def as_positions(position: Any, length: Any):
+    """Positions as (1, T) or (B, T): counted from 0 where there are none, a scalar for all."""
+    if position is None:
+        position = ops.arange(length, dtype="int32")
+    position = ops.cast(position, "int32")
+    return position if len(position.shape) == 2 else ops.reshape(position, (1, -1))

@@ -1,0 +1,58 @@
+"""What every model that generates has: an encoder, a decoder, and `generate`."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_attention.generation import Generated, Generator, Greedy, Strategy
+
+
+class Generative(keras.Model):
+    """Base of the models that generate, functional Keras models with two more layers to name.
+
+    Args:
+        encoder: has `check(source)`, `encoder(source)` and `compute_mask(source)`.
+        decoder: has `start` and `step`, as the decoders of this library.
+        **graph: `inputs`, `outputs` and so on of a functional model.
+    """
+
+    def __init__(self, encoder: keras.layers.Layer, decoder: keras.layers.Layer, **graph: Any):
+        super().__init__(**graph)
+        self.encoder = encoder
+        self.decoder = decoder
+        self._generators = _Generators()
+
+    def generate(
+        self, source: Any, strategy: Strategy | None = None, attention: bool = False
+    ) -> Generated:
+        """Generates from ids; compiled once for each strategy and shape.
+
+        Args:
+            source: `(batch, source)` int, padded with 0: the source, or a language model's prompt.
+            strategy: `Greedy`, `Beam` or `Sample`; None is `Greedy()`.
+            attention: whether to return where each token looked.
+
+        Returns:
+            `Generated` of NumPy arrays.
+
+        Raises:
+            ValueError: if the source is not of rank 2 or of length 0, an id is not in the
+                vocabulary, or there are more positions than the model has.
+        """
+        source = np.asarray(source)
+        self.encoder.check(source)
+        return self._generators.get(self, strategy or Greedy(), attention).generate(source)
+
+
+class _Generators:
+    """Compiled generators by strategy. No dict on the model itself: Keras would save it."""
+
+    def __init__(self):
+        self._made = {}
+
+    def get(self, model, strategy, attention):
+        key = (repr(strategy), attention)
+        if key not in self._made:
+            self._made[key] = Generator(model, strategy, attention)
+        return self._made[key]

@@ -1,0 +1,99 @@
+"""The decoder-only Transformer: what comes next."""
+
+import keras
+
+from keras_attention.decoders import LanguageDecoder
+from keras_attention.layers import DecoderBlock, Prompt, TokenEmbedding
+from keras_attention.models.generative import Generative
+from keras_attention.models.sizes import block_options, embedding_options, size_of
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class LanguageModel(Generative):
+    """A functional Keras model from ids to the logits of the next tokens.
+
+    The ids are `(batch, time)` int32, each text from START on, padded with 0; a row may hold
+    several texts, which do not see each other. The output is `(batch, time, vocabulary)`. It trains
+    with `fit` and `keras_attention.training.MaskedCrossEntropy`. `generate` goes on from prompts,
+    which are ids without START; a prompt that is all padding begins a text.
+
+    Args:
+        decoder: a `LanguageDecoder`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> model = language_model(12, size="tiny", num_layers=1)
+    >>> tuple(model(np.array([[1, 5, 6, 2, 1, 7, 2, 0]])).shape)  # two texts
+    (1, 8, 12)
+    >>> model.generate(np.array([[5, 6], [7, 0]])).ids.shape
+    (2, 1, 64)
+    """
+
+    def __init__(self, decoder: LanguageDecoder, **kwargs):
+        ids = keras.Input((None,), dtype="int32", name="ids")
+        prompt = Prompt(decoder.vocabulary_size, name="prompt")
+        super().__init__(prompt, decoder, inputs=ids, outputs=decoder(ids), **kwargs)
+
+    def get_config(self):
+        return {"name": self.name, "decoder": keras.saving.serialize_keras_object(self.decoder)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        decoder = keras.saving.deserialize_keras_object(config["decoder"], custom_objects)
+        return cls(decoder, name=config["name"])
+
+
+def language_model(
+    vocabulary: int,
+    size: str = "tiny",
+    *,
+    num_layers: int | None = None,
+    dim: int | None = None,
+    ff_dim: int | None = None,
+    num_heads: int | None = None,
+    dropout: float | None = None,
+    norm: str = "pre",
+    positions: str | None = "rotary",
+    max_length: int = 512,
+    name: str = "language_model",
+    **block,
+) -> LanguageModel:
+    """Builds a decoder-only Transformer (Radford et al. 2018), its output tied to its embedding.
+
+    Args:
+        vocabulary: number of ids.
+        size: of `models.transformer`'s table; the next five replace what it says.
+        num_layers: blocks.
+        dim: width of the model.
+        ff_dim: hidden width of the feed-forward layers.
+        num_heads: heads of the attention.
+        dropout: rate on the embedding and on what every sub-layer gives.
+        norm: `"pre"`, `"post"` or `"sandwich"`: see `layers.Residual`.
+        positions: of `models.transformer`'s table.
+        max_length: positions in the learned table; prompt and answer together have to fit.
+        name: of the model.
+        **block: further options of `layers.DecoderBlock`.
+
+    Returns:
+        A `LanguageModel`, not compiled.
+
+    Raises:
+        ValueError: for an unknown size or option, or heads that do not divide the width.
+
+    Example:
+
+    >>> language_model(12, num_layers=1, norm_kind="rms", activation="swiglu").output_shape
+    (None, None, 12)
+    """
+    sizes = size_of(
+        size, num_layers=num_layers, dim=dim, ff_dim=ff_dim, num_heads=num_heads, dropout=dropout
+    )
+    embedding = TokenEmbedding(
+        vocabulary, output="tied", **embedding_options(sizes, positions, max_length)
+    )
+    options = block_options(sizes, positions, causal=True, norm=norm, **block)
+    decoder = LanguageDecoder(
+        embedding, DecoderBlock(**options, cross_attention=False), sizes.num_layers, name="decoder"
+    )
+    return LanguageModel(decoder, name=name)

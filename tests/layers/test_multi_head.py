@@ -1,0 +1,491 @@
+"""Multi-head attention against float64 NumPy written from the equations.
+
+tests/interop holds it to Keras's and PyTorch's layers with the same weights.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention.layers import (
+    ALiBiPositions,
+    MultiHeadAttention,
+    MultiHeadSelfAttention,
+    RelativePositions,
+    RotaryPositions,
+)
+
+B, T, S, D, H, K = 2, 3, 5, 6, 4, 2
+KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+SCHEMES = {
+    "none": lambda: None,
+    "rotary": RotaryPositions,
+    "rotary-linear": lambda: RotaryPositions(base=100.0, scaling="linear", factor=2.0),
+    "relative": lambda: RelativePositions(H),
+    "alibi": lambda: ALiBiPositions(H),
+}
+OPTIONS = {
+    "plain": {},
+    "no-bias": {"use_bias": False},
+    "value-dim": {"value_dim": 3},
+    "output-dim": {"output_dim": 7},
+    "grouped": {"num_key_value_heads": 2},
+    "multi-query": {"num_key_value_heads": 1, "value_dim": 3},
+    "soft-cap": {"soft_cap": 0.7},
+    "qk-norm": {"qk_norm": True},
+    "window": {"window": 2},
+    "all": {"num_key_value_heads": 2, "value_dim": 3, "soft_cap": 1.5, "qk_norm": True},
+}
+every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def data(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def made(cls, *shapes, **options):
+    """A built layer, all of whose weights are far from zero and from one."""
+    layer = cls(**{"num_heads": H, "key_dim": K, **options})
+    layer.build(*shapes)
+    rng = np.random.default_rng(1)
+    layer.set_weights([rng.normal(size=w.shape) * 0.7 for w in layer.get_weights()])
+    return layer
+
+
+def half(layer, *shapes, policy):
+    """The same layer in half precision."""
+    config = {**layer.get_config(), "dtype": policy}
+    if config["positions"] is not None:
+        config["positions"]["config"]["dtype"] = policy
+    again = type(layer).from_config(config)
+    again.build(*shapes)
+    again.set_weights(layer.get_weights())
+    return again
+
+
+# The equations. Positions are 0, 1, ... on both sides.
+
+
+def rotated(x, base, factor):
+    """Su et al. 2021, equation 34, as a product of complex numbers; the pairs are (i, i + D/2)."""
+    half = x.shape[-1] // 2
+    rates = base ** (-np.arange(half) / half)
+    angles = np.arange(x.shape[2])[:, None] / factor * rates
+    turned = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angles)
+    return np.concatenate([turned.real, turned.imag], -1)
+
+
+def bias_of(positions, distance):
+    """What is added to the energies, (H, T, S); `distance` is key - query, nowhere above 8."""
+    if isinstance(positions, RelativePositions):  # a bucket for each distance, ahead the upper half
+        buckets = np.abs(distance) + positions.num_buckets // 2 * (distance > 0)
+        return np.moveaxis(array(positions.table)[buckets], -1, 0)
+    if isinstance(positions, ALiBiPositions):
+        slopes = 2.0 ** (-8 * np.arange(1, H + 1) / H)
+        return -slopes[:, None, None] * np.abs(distance)
+    return np.zeros((H, *distance.shape))
+
+
+def expected(layer, query, value, key=None, mask=None):
+    """Vaswani et al. 2017, section 3.2, with its later options: output and scores."""
+    weights = {
+        weight.path.removeprefix(f"{layer.name}/"): array(weight).astype("float64")
+        for weight in layer.weights
+    }
+
+    def projected(name, x):
+        return x @ weights[f"{name}/kernel"] + weights.get(f"{name}/bias", 0.0)
+
+    def in_heads(x, heads):
+        return np.moveaxis(x.reshape(*x.shape[:2], heads, -1), 1, 2)  # (B, heads, time, width)
+
+    def normed(name, x):
+        root = np.sqrt((x**2).mean(-1, keepdims=True) + 1e-7)
+        return x / root * weights[f"{name}/scale"] if layer.qk_norm else x
+
+    q = normed("query_norm", in_heads(projected("query", query), H))
+    k = in_heads(projected("key", value if key is None else key), layer.num_key_value_heads)
+    k = normed("key_norm", k)
+    v = in_heads(projected("value", value), layer.num_key_value_heads)
+    if isinstance(layer.positions, RotaryPositions):
+        q, k = (rotated(x, layer.positions.base, layer.positions.factor) for x in (q, k))
+    k, v = (np.repeat(x, H // x.shape[1], axis=1) for x in (k, v))  # Ainslie et al. 2023
+
+    energies = q @ np.moveaxis(k, 2, 3) / np.sqrt(layer.key_dim)
+    if layer.soft_cap is not None:
+        energies = layer.soft_cap * np.tanh(energies / layer.soft_cap)
+    distance = np.arange(k.shape[2]) - np.arange(q.shape[2])[:, None]
+    energies = energies + bias_of(layer.positions, distance)
+    kept = np.ones((1, 1, 1, 1), bool) if mask is None else mask[:, None]  # (B, 1, T, S)
+    if layer.window is not None:
+        kept = kept & (np.abs(distance) < layer.window)
+    exponentials = np.exp(energies) * kept
+    total = exponentials.sum(-1, keepdims=True)
+    scores = exponentials / np.where(total == 0, 1, total)
+    heads = np.moveaxis(scores @ v, 1, 2)
+    return projected("output", heads.reshape(*heads.shape[:2], -1)), scores
+
+
+def assert_same(got, want, atol=1e-5):
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(array(a), array(b), rtol=1e-4, atol=atol)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_it_is_the_equations(options):
+    """Without masks, and with every one of them; the first sequence has a query without keys."""
+    length = T if options == "window" else S
+    query, key, value = data(B, T, D), data(B, length, 4, seed=1), data(B, length, 8, seed=2)
+    layer = made(MultiHeadAttention, query.shape, value.shape, key.shape, **OPTIONS[options])
+    output, scores = layer(query, value, key, return_attention_scores=True)
+    assert_same((output, scores), expected(layer, query, value, key))
+
+    rng = np.random.default_rng(3)
+    masks = {
+        "query_mask": rng.random((B, T)) < 0.8,
+        "value_mask": KEPT[:, :length],
+        "key_mask": rng.random((B, length)) < 0.9,
+        "attention_mask": rng.random((B, T, length)) < 0.8,
+    }
+    masks["attention_mask"][0, 1] = False
+    together = np.tri(T, length, dtype=bool) & masks["attention_mask"]
+    together = together & masks["query_mask"][:, :, None] & masks["value_mask"][:, None]
+    together = together & masks["key_mask"][:, None]
+    got = layer(query, value, key, **masks, use_causal_mask=True, return_attention_scores=True)
+    assert_same(got, expected(layer, query, value, key, together))
+
+    empty = ~together.any(-1)
+    assert empty[0, 1] and not empty.all()
+    assert (np.moveaxis(array(got[1]), 1, 2)[empty] == 0).all()
+    nothing = got[0] * 0 + layer.output_dense.bias if layer.use_bias else got[0] * 0
+    np.testing.assert_allclose(array(got[0])[empty], array(nothing)[empty], atol=1e-6)
+
+
+@every_scheme
+@pytest.mark.parametrize("options", ["plain", "grouped", "window"])
+def test_positions_are_the_equations(scheme, options):
+    x = data(B, S, D)
+    layer = made(
+        MultiHeadAttention, x.shape, x.shape, positions=SCHEMES[scheme](), **OPTIONS[options]
+    )
+    got = layer(x, x, value_mask=KEPT, return_attention_scores=True)
+    assert_same(got, expected(layer, x, x, mask=np.repeat(KEPT[:, None], S, 1)))
+
+
+@pytest.mark.parametrize("options", ["plain", "all"])
+@every_scheme
+def test_the_fused_projection_is_the_three_of_them(scheme, options):
+    if scheme.startswith("rotary") and options == "all":
+        options = "grouped"
+    x, options = data(B, S, D), {**OPTIONS[options], "positions": SCHEMES[scheme]()}
+    apart = made(MultiHeadAttention, x.shape, x.shape, **options)
+    fused = made(MultiHeadSelfAttention, x.shape, **options)
+    denses = apart.query_dense, apart.key_dense, apart.value_dense
+    fused.fused_dense.kernel.assign(np.concatenate([array(d.kernel) for d in denses], 1))
+    fused.fused_dense.bias.assign(np.concatenate([array(d.bias) for d in denses]))
+    fused.output_dense.set_weights(apart.output_dense.get_weights())
+    if fused.qk_norm:
+        fused.query_norm.set_weights(apart.query_norm.get_weights())
+        fused.key_norm.set_weights(apart.key_norm.get_weights())
+    limits = {"attention_mask": np.tri(S, S, 1, dtype=bool)[None], "use_causal_mask": True}
+    want = apart(x, x, value_mask=KEPT, **limits, return_attention_scores=True)
+    assert_same(fused(x, mask=KEPT, **limits, return_attention_scores=True), want)
+    # `memory` and `attend` are there, too
+    mask = np.tri(S, S, dtype=bool)[None]
+    assert_same(fused.attend(x, fused.memory(x, mask=KEPT), mask), want)
+
+
+# One numeric meaning
+
+
+@pytest.mark.parametrize("options", ["plain", "all"])
+def test_scores_masks_and_dropout_do_not_change_the_answer(options):
+    query, value = data(B, T, D), data(B, S, D, seed=1)
+    layer = made(MultiHeadAttention, query.shape, value.shape, **OPTIONS[options])
+    output = array(layer(query, value))
+    np.testing.assert_array_equal(
+        array(layer(query, value, return_attention_scores=True)[0]), output
+    )
+    all_true = {
+        "query_mask": np.ones((B, T), bool),
+        "value_mask": np.ones((B, S), bool),
+        "attention_mask": np.ones((T, S), bool),
+    }
+    for name, mask in all_true.items():
+        np.testing.assert_allclose(array(layer(query, value, **{name: mask})), output, atol=1e-6)
+    np.testing.assert_array_equal(array(layer(query, value, training=True)), output)
+    rates = {"dropout": 0.5, "output_dropout": 0.5}
+    drops = type(layer).from_config({**layer.get_config(), **rates})
+    drops.build(query.shape, value.shape)
+    drops.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(array(drops(query, value)), output)
+
+
+def test_dropout_is_on_the_weights_and_the_scores_are_those_before_it():
+    """Values that name their keys show the weights: each is dropped, or twice the score."""
+    layer = MultiHeadAttention(1, K, value_dim=S, output_dim=S, use_bias=False, dropout=0.5)
+    query, key = data(B, T, D), data(B, S, D, seed=1)
+    value = np.stack([np.eye(S, dtype="float32")] * B)
+    layer.build(query.shape, value.shape, key.shape)
+    for dense in (layer.value_dense, layer.output_dense):
+        dense.kernel.assign(np.eye(S))
+    quiet, scores = layer(query, value, key, return_attention_scores=True)
+    weights, same = layer(query, value, key, return_attention_scores=True, training=True)
+    np.testing.assert_array_equal(array(same), array(scores))
+    scores, weights = array(scores)[:, 0], array(weights)
+    np.testing.assert_allclose(array(quiet), scores, atol=1e-6)
+    dropped = weights == 0
+    assert 0 < dropped.sum() < dropped.size
+    np.testing.assert_allclose(weights[~dropped], 2 * scores[~dropped], rtol=1e-5)
+
+
+def test_output_dropout_is_on_the_output():
+    x = data(B, T, D)
+    layer = made(MultiHeadSelfAttention, x.shape, output_dropout=0.5)
+    quiet, output = array(layer(x)), array(layer(x, training=True))
+    dropped = output == 0
+    assert 0 < dropped.sum() < dropped.size
+    np.testing.assert_allclose(output[~dropped], 2 * quiet[~dropped], rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", ["plain", "value-dim", "all"])
+def test_call_is_attend_on_the_memory(options):
+    query, value = data(B, T, D), data(B, S, D, seed=1)
+    layer = made(
+        MultiHeadAttention,
+        query.shape,
+        value.shape,
+        positions=ALiBiPositions(H),
+        **OPTIONS[options],
+    )
+    output, scores = layer(query, value, value_mask=KEPT, return_attention_scores=True)
+    memory = layer.memory(value, mask=KEPT)
+    assert memory.keys.shape == (B, layer.num_key_value_heads, S, K)
+    assert memory.values.shape == (B, layer.num_key_value_heads, S, layer.value_dim)
+    for t in range(T):
+        got = layer.attend(query[:, t : t + 1], memory, position=np.array(t, "int32"))
+        assert_same(got, (output[:, t : t + 1], scores[:, :, t : t + 1]))
+
+
+# Stepping
+
+
+@every_scheme
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_key_value_heads": 1}, {"window": 2}, {"qk_norm": True, "soft_cap": 1.0}],
+    ids=["plain", "multi-query", "window", "norm-and-cap"],
+)
+def test_steps_with_a_cache_are_the_causal_pass(scheme, options):
+    """The first sequence begins with padding, and its positions are counted behind that."""
+    x, kept = data(B, S, D), KEPT[:, ::-1]
+    places = np.array([[0, 0, 0, 1, 2], range(S)], "int32")
+    layer = made(MultiHeadSelfAttention, x.shape, positions=SCHEMES[scheme](), **options)
+    causal = np.tri(S, S, dtype=bool)[None]
+    output, memory, scores = layer.attend_to_self(x, causal & kept[:, None], position=places)
+    if "window" not in options:  # all schemes see distances alone, from wherever they are counted
+        want = layer(x, mask=kept, use_causal_mask=True, return_attention_scores=True)
+        assert_same((array(output)[kept],), (array(want[0])[kept],))
+
+    cache = memory._replace(values=ops.zeros_like(memory.values), keys=ops.zeros_like(memory.keys))
+    for t in range(S):
+        used = (np.arange(S) <= t)[None, None] & kept[:, None]  # (B, 1, S)
+        one, after, one_scores = layer.attend_to_self(
+            x[:, t : t + 1], used, places[:, t : t + 1], cache, slot=t
+        )
+        cache = after._replace(positions=cache.positions)
+        assert_same((one, one_scores), (output[:, t : t + 1], scores[:, :, t : t + 1]))
+    assert_same((cache.keys, cache.values), (memory.keys, memory.values))
+
+
+# What Keras asks of a layer
+
+
+@pytest.mark.parametrize("cls", [MultiHeadAttention, MultiHeadSelfAttention])
+@every_scheme
+def test_it_comes_back_from_its_config(cls, scheme):
+    shapes = [(B, S, D)] * (2 if cls is MultiHeadAttention else 1)
+    options = {"num_key_value_heads": 2, "window": 4, "soft_cap": 2.0, "output_dim": 5}
+    options |= {"dropout": 0.1, "output_dropout": 0.2, "use_bias": False, "value_dim": 3}
+    layer = made(cls, *shapes, positions=SCHEMES[scheme](), **options)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert again.get_config() == layer.get_config()
+    assert options.items() <= again.get_config().items()
+    again.set_weights(layer.get_weights())
+    inputs = [data(*shape) for shape in shapes]
+    np.testing.assert_array_equal(array(again(*inputs)), array(layer(*inputs)))
+
+
+@every_scheme
+def test_it_trains_with_empty_rows_and_reloads(scheme, tmp_path):
+    """Gradients are finite though one sequence is nothing but padding; the file gives the same."""
+    source = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, D, mask_zero=True)(source)
+    own = {"num_key_value_heads": 2, "window": 3}
+    options = {"qk_norm": True, "soft_cap": 5.0}
+    fused = MultiHeadSelfAttention(H, K, positions=SCHEMES[scheme](), **own)
+    x, scores = fused(x, use_causal_mask=True, return_attention_scores=True)
+    assert x.shape == (None, None, D) and scores.shape == (None, H, None, None)
+    y, scores = MultiHeadAttention(H, K, output_dim=3, **options)(
+        x, x, return_attention_scores=True
+    )
+    assert y.shape == (None, None, 3) and scores.shape == (None, H, None, None)
+    model = keras.Model(source, keras.layers.Dense(1)(y))
+    model.compile("sgd", "mse")
+    ids = np.array([[0] * S, [3, 4, 5, 0, 0]])
+    before = model.get_weights()
+    history = model.fit(ids, np.ones((B, S, 1)), epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    for weight, old, new in zip(model.weights, before, model.get_weights(), strict=True):
+        assert np.isfinite(new).all()
+        # the softmax of a shifted row is the same, so the key's bias has no gradient
+        assert (new != old).any() or weight.path.endswith("key/bias"), weight.path
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        loaded.predict(ids, verbose=0), model.predict(ids, verbose=0), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("scheme", ["none", "rotary", "relative"])
+def test_mixed_precision(policy, scheme):
+    """A sequence without keys gives the bias; a cache has the dtype of what it caches."""
+    x = data(B, S, D)
+    options = {"positions": SCHEMES[scheme](), "qk_norm": True, "num_key_value_heads": 2}
+    full = made(MultiHeadAttention, x.shape, x.shape, **options)
+    layer = half(full, x.shape, x.shape, policy=policy)
+    mask = np.array([[False] * S, KEPT[0]])
+    want = full(x, x, value_mask=mask, return_attention_scores=True)
+    got = layer(x, x, value_mask=mask, return_attention_scores=True)
+    memory = layer.memory(x, mask=mask)  # outside of the call's autocast scope
+    for tensor in (*got, *layer.attend(x, memory), memory.keys, memory.values):
+        assert keras.backend.standardize_dtype(tensor.dtype) == layer.compute_dtype
+    for attended in (got, layer.attend(x, memory)):
+        for a, b in zip(attended, want, strict=True):
+            np.testing.assert_allclose(array(ops.cast(a, "float32")), array(b), atol=0.06)
+    assert (array(ops.cast(got[1], "float32"))[0] == 0).all()
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+def test_masks_that_keras_carries(explicit):
+    """They reach the layers, an attention mask beside them or not, and go on behind the layers."""
+    x, value = data(B, S, D), data(B, S, D, seed=1)
+    x[0, 3:] = 0
+    masked = keras.layers.Masking()(x)
+    fused = made(MultiHeadSelfAttention, x.shape)
+    apart = made(MultiHeadAttention, x.shape, value.shape)
+    limit = {"attention_mask": ops.convert_to_tensor(np.tri(S, S, 1, dtype=bool))}
+    for options in ({}, limit, {"use_causal_mask": True}):
+        output = fused(masked, **({"mask": KEPT} if explicit else {}), **options)
+        np.testing.assert_allclose(array(output), array(fused(x, mask=KEPT, **options)), atol=1e-6)
+        np.testing.assert_array_equal(array(output._keras_mask), KEPT)
+        output = apart(masked, value, **options)
+        want = apart(x, value, query_mask=KEPT, **options)
+        np.testing.assert_allclose(array(output), array(want), atol=1e-6)
+        np.testing.assert_array_equal(array(output._keras_mask), KEPT)
+        output = apart(value, masked, **options)
+        want = apart(value, x, value_mask=KEPT, **options)
+        np.testing.assert_allclose(array(output), array(want), atol=1e-6)
+
+
+@pytest.mark.parametrize("cls", [MultiHeadAttention, MultiHeadSelfAttention])
+@pytest.mark.parametrize("length", [0, 1])
+def test_the_smallest_inputs(cls, length):
+    x = data(B, length, D)
+    inputs = [x] * (2 if cls is MultiHeadAttention else 1)
+    layer = cls(H, K, num_key_value_heads=2, positions=RotaryPositions())
+    assert array(layer(*inputs)).shape == (B, length, D)
+    assert array(layer(*[x[:0] for x in inputs])).shape == (0, length, D)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"num_heads": 0}, "`num_heads` must be positive. Received: num_heads=0"),
+        ({"key_dim": 0}, "`key_dim` must be positive. Received: key_dim=0"),
+        ({"value_dim": -1}, "`value_dim` must be positive. Received: value_dim=-1"),
+        ({"output_dim": 0}, "`output_dim` must be positive. Received: output_dim=0"),
+        ({"soft_cap": 0.0}, "`soft_cap` must be positive. Received: soft_cap=0.0"),
+        ({"window": 0}, "`window` must be positive. Received: window=0"),
+        ({"num_key_value_heads": 0}, "`num_key_value_heads` must be positive"),
+        (
+            {"num_key_value_heads": 3},
+            "must divide `num_heads`. Received: num_heads=4, num_key_value_heads=3",
+        ),
+        (
+            {"positions": ALiBiPositions(2)},
+            "`positions` must be for the heads .* num_heads=4, positions for 2 heads",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        MultiHeadAttention(**{"num_heads": H, "key_dim": K, **options})
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize(
+    "options, shapes, message",
+    [
+        ({}, {"query": (B, D)}, r"`query` must be .* Received: query.shape=\(2, 6\)"),
+        ({}, {"value_mask": (B, T)}, r"`value_mask` must .* value_mask.shape=\(2, 3\)"),
+        (
+            {},
+            {"attention_mask": (B, H, T, S)},
+            r"`attention_mask` must .* Received: attention_mask.shape=\(2, 4, 3, 5\)",
+        ),
+        ({"window": 2}, {}, "of one sequence.* Received: window=2, 3 queries, 5 keys"),
+    ],
+)
+def test_shapes_that_do_not_fit(options, shapes, message, symbolic):
+    make_input = keras.KerasTensor if symbolic else np.ones
+    shapes = {"query": (B, T, D), "value": (B, S, D), **shapes}
+    inputs = {name: make_input(shape, dtype="float32") for name, shape in shapes.items()}
+    layer = MultiHeadAttention(H, K, **options)
+    layer.build((B, T, D), (B, S, D))
+    with pytest.raises(ValueError, match=message):
+        layer(**inputs)
+
+
+def test_memory_and_attend_check_their_arguments():
+    query, value = data(B, T, D), data(B, S, D)
+    layer = MultiHeadAttention(H, K)
+    with pytest.raises(ValueError, match="call it, or .*build.* Received: multi_head_attention"):
+        layer.memory(value)
+    layer.build(query.shape, value.shape)
+    with pytest.raises(ValueError, match=r"`mask` must .* Received: mask.shape=\(2, 3\)"):
+        layer.memory(value, mask=KEPT[:, :3])
+    memory = layer.memory(value)
+    with pytest.raises(ValueError, match=r"`query` must .* Received: query.shape=\(1, 3, 6\)"):
+        layer.attend(query[:1], memory)
+    for shape in [(B, T, S - 1), (B, S), (B, H, T, S)]:
+        with pytest.raises(ValueError, match=r"`mask` must be \(batch, queries, keys\).* Received"):
+            layer.attend(query, memory, mask=np.ones(shape, bool))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(x=(B, D)), r"Received: value.shape=\(2, 6\)"),
+        (dict(mask=(B, T)), r"`mask` must .* Received: mask.shape=\(2, 3\)"),
+        (
+            dict(attention_mask=(B, T, S)),
+            r"`attention_mask` must .* Received: attention_mask.shape=\(2, 3, 5\)",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_one_sequence(arguments, message):
+    layer = MultiHeadSelfAttention(H, K)
+    layer.build((B, S, D))
+    inputs = {name: np.ones(shape) for name, shape in {"x": (B, S, D), **arguments}.items()}
+    with pytest.raises(ValueError, match=message):
+        layer(**inputs)
