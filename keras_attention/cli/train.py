@@ -5,6 +5,22 @@ from pathlib import Path
 
 from keras_attention.cli.options import positive, share, whole
 from keras_attention.folders import check_replaceable
+from keras_attention.models.sizes import SIZES
+
+# The options of one architecture alone, with what they are where they are not given.
+OWN = {
+    "rnn": {
+        "attention": "bahdanau",
+        "cell": "gru",
+        "units": 256,
+        "embedding": 256,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "input_feeding": False,
+        "tie_embeddings": False,
+    },
+    "transformer": {"size": "tiny", "norm": "pre"},
+}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -35,6 +51,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="bpe and unigram are SentencePiece's [%(default)s]",
     )
     _number(data, "--vocabulary", whole, 8000, "tokens on each side; not for characters")
+    data.add_argument(
+        "--joint-vocabulary",
+        action="store_true",
+        help="one tokenizer, learned on both sides; a transformer then shares its embeddings",
+    )
     data.add_argument("--lowercase", action="store_true", help="lower-case both sides")
     data.add_argument(
         "--normalization", choices=["NFC", "NFKC"], default="NFC", help="Unicode's [%(default)s]"
@@ -47,30 +68,43 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FOLDER",
         help="go on from a trained model: its tokenizers, sizes and weights count",
     )
-    model.add_argument(
-        "--attention",
-        choices=["bahdanau", "luong", "fixed", "none"],
-        default="bahdanau",
-        help="fixed: the same context at every step; none: the encoder's last state "
-        "alone [%(default)s]",
-    )
-    model.add_argument(
-        "--cell", choices=["gru", "lstm"], default="gru", help="of both sides [%(default)s]"
-    )
-    _number(model, "--units", whole, 256, "width of the cells")
-    _number(model, "--embedding", whole, 256, "width of the embeddings")
-    _number(model, "--encoder-layers", whole, 1, "bidirectional layers that read")
-    _number(model, "--decoder-layers", whole, 1, "layers that write")
-    _number(model, "--dropout", share, 0.3, "of embeddings and outputs")
-    model.add_argument("--input-feeding", action="store_true", help="feed the last attention back")
-    model.add_argument("--tie-embeddings", action="store_true", help="with the output layer")
+    model.add_argument("--model", choices=sorted(OWN), default="rnn", help="[%(default)s]")
+    _number(model, "--dropout", share, None, "[0.3; of a transformer its size's]")
+    _add_rnn(command.add_argument_group("model rnn"))
+    _add_transformer(command.add_argument_group("model transformer"))
     training = command.add_argument_group("training")
     _number(training, "--epochs", whole, 20, "passes over the data")
-    _number(training, "--batch-size", whole, 64, "sentences at once")
+    _number(training, "--batch-size", whole, None, "sentences at once [64]")
+    _number(
+        training,
+        "--batch-tokens",
+        whole,
+        None,
+        "most tokens in one side of a batch, padding counted; --batch-size is then a limit beside "
+        "it, or none",
+    )
     _number(training, "--learning-rate", positive, 1e-3, "Adam's highest")
+    _number(training, "--warmup", whole, 200, "batches until the rate is reached")
+    training.add_argument(
+        "--decay",
+        choices=["linear", "inverse_sqrt"],
+        default="linear",
+        help="of the rate from there on; inverse_sqrt also sets Adam's betas as Vaswani et al. "
+        "2017 do [%(default)s]",
+    )
     _number(training, "--label-smoothing", share, 0.1, "of the loss")
     training.add_argument(
         "--patience", type=whole, metavar="N", help="epochs without a better BLEU, then stop"
+    )
+    _number(
+        training, "--average", whole, 1, "last epochs, whose mean is kept if it has the best BLEU"
+    )
+    _number(
+        training,
+        "--ema",
+        share,
+        None,
+        "momentum of a moving average of the weights, such as 0.999; it is what is scored and kept",
     )
     training.add_argument(
         "--bleu-tokenize",
@@ -116,10 +150,16 @@ def run(options: argparse.Namespace) -> None:
             validation,
             options.output,
             epochs=options.epochs,
-            batch_size=options.batch_size,
+            # with no limit of its own, it is as many as the tokens allow
+            batch_size=options.batch_size or options.batch_tokens or 64,
+            batch_tokens=options.batch_tokens,
             max_length=options.max_length,
             learning_rate=options.learning_rate,
+            warmup_steps=options.warmup,
+            decay=options.decay,
             label_smoothing=options.label_smoothing,
+            average=options.average,
+            ema=options.ema,
             patience=options.patience,
             seed=options.seed,
             jit_compile=options.jit or "auto",
@@ -137,32 +177,111 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _number(group, name, type, default, help):
-    group.add_argument(name, type=type, default=default, metavar="N", help=f"{help} [%(default)s]")
+    told = help if default is None else f"{help} [{default}]"
+    group.add_argument(name, type=type, default=default, metavar="N", help=told)
+
+
+def _add_rnn(group):
+    default = OWN["rnn"]
+    group.add_argument(
+        "--attention",
+        choices=["bahdanau", "luong", "fixed", "none"],
+        help="fixed: the same context at every step; none: the encoder's last state "
+        f"alone [{default['attention']}]",
+    )
+    group.add_argument("--cell", choices=["gru", "lstm"], help=f"of both sides [{default['cell']}]")
+    for name, help in (
+        ("units", "width of the cells"),
+        ("embedding", "width of the embeddings"),
+        ("encoder_layers", "bidirectional layers that read"),
+        ("decoder_layers", "layers that write"),
+    ):
+        _number(group, _option(name), whole, None, f"{help} [{default[name]}]")
+    for name, help in (
+        ("input_feeding", "feed the last attention back"),
+        ("tie_embeddings", "with the output layer"),
+    ):
+        group.add_argument(_option(name), action="store_true", default=None, help=help)
+
+
+def _add_transformer(group):
+    default = OWN["transformer"]
+    group.add_argument(
+        "--size",
+        choices=list(SIZES),
+        help="tiny and small: Wu et al. 2021; base and big: Vaswani et al. 2017 "
+        f"[{default['size']}]",
+    )
+    group.add_argument(
+        "--norm",
+        choices=["pre", "post"],
+        help=f"normalize before each sub-layer or after it, as Vaswani et al. [{default['norm']}]",
+    )
+
+
+def _option(name):
+    return f"--{name.replace('_', '-')}"
+
+
+def _own(options):
+    """The options of the architecture that was asked for, and none of another's."""
+    for model, names in OWN.items():
+        for name in names:
+            if model != options.model and getattr(options, name) is not None:
+                raise ValueError(
+                    f"{_option(name)}: expected with --model {model}. "
+                    f"Received: --model {options.model}"
+                )
+    given = {name: getattr(options, name) for name in OWN[options.model]}
+    return {
+        name: OWN[options.model][name] if value is None else value for name, value in given.items()
+    }
 
 
 def _begin(options, pairs):
     """The task to train: a new one, or what `--start-from` holds."""
     from keras_attention.generation import Greedy
-    from keras_attention.models import seq2seq
     from keras_attention.tasks import Translator
 
     strategy = Greedy(options.max_length)
     if options.start_from:
         return Translator.load(options.start_from, strategy)
-    tokenizers = [_learn_tokenizer(options, list(side)) for side in zip(*pairs, strict=True)]
-    model = seq2seq(
-        *(tokenizer.vocabulary_size for tokenizer in tokenizers),
-        embedding_dim=options.embedding,
-        units=options.units,
-        cell=options.cell,
-        encoder_layers=options.encoder_layers,
-        decoder_layers=options.decoder_layers,
-        attention=None if options.attention == "none" else options.attention,
-        input_feeding=options.input_feeding,
-        dropout=options.dropout,
-        tie_embeddings=options.tie_embeddings,
+    build = {"rnn": _rnn, "transformer": _transformer}[options.model]
+    own = _own(options)
+    tokenizers = _learn_tokenizers(options, pairs)
+    sizes = [tokenizer.vocabulary_size for tokenizer in tokenizers]
+    return Translator(build(options, own, *sizes), *tokenizers, strategy, options.max_length)
+
+
+def _rnn(options, own, source, target):
+    from keras_attention.models import seq2seq
+
+    return seq2seq(
+        source,
+        target,
+        embedding_dim=own["embedding"],
+        units=own["units"],
+        cell=own["cell"],
+        encoder_layers=own["encoder_layers"],
+        decoder_layers=own["decoder_layers"],
+        attention=None if own["attention"] == "none" else own["attention"],
+        input_feeding=own["input_feeding"],
+        dropout=0.3 if options.dropout is None else options.dropout,
+        tie_embeddings=own["tie_embeddings"],
     )
-    return Translator(model, *tokenizers, strategy, options.max_length)
+
+
+def _transformer(options, own, source, target):
+    from keras_attention.models import transformer
+
+    return transformer(
+        source,
+        target,
+        own["size"],
+        dropout=options.dropout,
+        norm=own["norm"],
+        share_embeddings=options.joint_vocabulary,
+    )
 
 
 def _read(read_parallel, source, target):
@@ -170,6 +289,14 @@ def _read(read_parallel, source, target):
     if not pairs:
         raise ValueError(f"Expected a file with at least one line. Received: {source!r}, empty")
     return pairs
+
+
+def _learn_tokenizers(options, pairs):
+    """One for each side; with `--joint-vocabulary` the same for both."""
+    sources, targets = map(list, zip(*pairs, strict=True))
+    if options.joint_vocabulary:
+        return [_learn_tokenizer(options, sources + targets)] * 2
+    return [_learn_tokenizer(options, side) for side in (sources, targets)]
 
 
 def _learn_tokenizer(options, lines):

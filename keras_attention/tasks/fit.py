@@ -1,6 +1,5 @@
 """Trains a task on sentence pairs and keeps the best of what it was."""
 
-import hashlib
 import math
 import shutil
 import sys
@@ -12,18 +11,21 @@ import keras
 
 from keras_attention.folders import check_replaceable, read_json, write_json
 from keras_attention.metrics import bleu
+from keras_attention.tasks.resume import begin_or_resume, fingerprints, unfinished
 from keras_attention.tasks.translator import Translator
 from keras_attention.text import batches
 from keras_attention.training import (
+    AverageCheckpoints,
     GenerationScore,
     LinearWarmup,
     MaskedCrossEntropy,
+    MovingAverage,
+    Noam,
     TokenAccuracy,
 )
 
 Pair = tuple[str, str]
 SCORE_FILE = "training.json"
-SETTINGS_FILE = "settings.json"
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -34,23 +36,41 @@ class KeepBest(keras.callbacks.Callback):
         folder: where to.
         monitor: name of the score in the logs; higher is better.
         resumed: whether the folder's score is one to beat.
+        patience: epochs without a better score before training stops, those before it was cut off
+            counted; None never stops.
     """
 
-    def __init__(self, task: Translator, folder: Path, monitor: str, resumed: bool):
+    def __init__(
+        self,
+        task: Translator,
+        folder: Path,
+        monitor: str,
+        resumed: bool,
+        patience: int | None = None,
+    ):
         super().__init__()
         self.task = task
         self.folder = folder
         self.monitor = monitor
-        self.best = -math.inf
+        self.patience = patience
+        self.best, self.best_epoch = -math.inf, 0
         if resumed and (folder / SCORE_FILE).is_file():
-            self.best = read_json(folder / SCORE_FILE).get(monitor, -math.inf)
+            before = read_json(folder / SCORE_FILE)
+            self.best, self.best_epoch = before.get(monitor, -math.inf), before.get("epoch", 0)
 
     def on_epoch_end(self, epoch, logs=None):
-        score = (logs or {}).get(self.monitor, -math.inf)
+        if self.monitor not in (logs or {}):
+            return
+        self.keep(logs[self.monitor], epoch=epoch + 1)
+        if self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+    def keep(self, score: float, epoch: int, **notes) -> None:
+        """Saves the task if `score` is the best, with `notes` beside the score."""
         if score > self.best:
-            self.best = score
+            self.best, self.best_epoch = score, epoch
             self.task.save(self.folder)
-            write_json(self.folder / SCORE_FILE, {self.monitor: score, "epoch": epoch + 1})
+            write_json(self.folder / SCORE_FILE, {self.monitor: score, "epoch": epoch, **notes})
 
 
 def fit(
@@ -70,13 +90,21 @@ def fit(
     metric: Callable[[list[str], list[str]], float] | None = None,
     metric_name: str = "val_bleu",
     every: int = 1,
+    batch_tokens: int | None = None,
+    decay: str = "linear",
+    average: int = 1,
+    ema: float | None = None,
 ) -> keras.callbacks.History:
     """Trains with `model.fit`; `folder` always holds the best task so far.
 
-    The rate rises linearly for `warmup_steps` and falls linearly to 0 at the last step. Training
-    that was cut off goes on from its last whole epoch when called again with the same arguments.
-    After Ctrl-C before the first score, the folder has the task as it was then, unless it had
-    another.
+    Training that was cut off goes on from its last whole epoch when called again with the same
+    arguments. After Ctrl-C before the first score, the folder has the task as it was then, unless
+    it had another.
+
+    | `decay` | the rate rises linearly for `warmup_steps`, then | Adam's `beta_2`, `epsilon` |
+    | --- | --- | --- |
+    | `"linear"` | falls linearly until the last step | 0.999, 1e-7: Keras's own |
+    | `"inverse_sqrt"` | falls as 1 / sqrt(step) | 0.98, 1e-9: Vaswani et al. 2017, section 5.3 |
 
     Args:
         task: what to train. Its strategy writes the validation texts.
@@ -84,7 +112,7 @@ def fit(
         validation: `(source, target)` to score after each epoch.
         folder: gets the task that scored best.
         epochs: passes over the pairs.
-        batch_size: pairs in a batch.
+        batch_size: the most pairs in a batch.
         max_length: longer sentences are cut.
         learning_rate: the highest rate of Adam.
         warmup_steps: batches until it is reached.
@@ -96,101 +124,112 @@ def fit(
         metric: `metric(hypotheses, references)`, higher is better; None is BLEU.
         metric_name: its name in the logs.
         every: epochs between two scores.
+        batch_tokens: the most positions in one side of a batch, padding counted; None sets no
+            limit.
+        decay: see the table.
+        average: when training ends, the mean of the weights of so many last epochs is scored too,
+            and is what the folder gets if it scores best. The model ends with that mean.
+        ema: momentum of a moving average of the weights, such as 0.999; the average is what is
+            scored and saved after each epoch. None keeps none.
 
     Returns:
         Keras's history.
 
     Raises:
-        ValueError: if the folder holds something else than a task, or the training that was cut off
-            there had other arguments.
+        ValueError: if the folder holds something else than a task, the training that was cut off
+            there had other arguments, or an argument is not one of the above.
     """
     folder = Path(folder)
     check_replaceable(folder, "task.json")
+    _check_averages(average, ema)
     settings = {
         "epochs": epochs,
         "batch_size": batch_size,
+        "batch_tokens": batch_tokens,
         "max_length": max_length,
         "learning_rate": learning_rate,
         "warmup_steps": warmup_steps,
+        "decay": decay,
         "label_smoothing": label_smoothing,
+        "average": average,
+        "ema": ema,
         "seed": seed,
-        **_fingerprints(task, pairs, validation),
     }
-    resumed = _begin_or_resume(unfinished(folder), settings)
-    data = batches(
-        pairs, task.source_tokenizer, task.target_tokenizer, batch_size, max_length, seed=seed
-    )
-    rate = LinearWarmup(learning_rate, warmup_steps, epochs * len(data))
+    tokenizers = task.source_tokenizer, task.target_tokenizer
+    data = batches(pairs, *tokenizers, batch_size, max_length, seed=seed, batch_tokens=batch_tokens)
     task.model.compile(
-        keras.optimizers.Adam(rate, clipnorm=1.0),
+        _adam(decay, learning_rate, warmup_steps, epochs * len(data), ema),
         MaskedCrossEntropy(label_smoothing),
         metrics=[TokenAccuracy()],
         jit_compile=jit_compile,
     )
+    place = unfinished(folder)
+    resumed = begin_or_resume(place, {**settings, **fingerprints(task, pairs, validation)})
     sources, references = map(list, zip(*validation, strict=True))
-    keep = KeepBest(task, folder, metric_name, resumed)
+    score = GenerationScore(
+        _quietly(task), sources, references, metric or bleu_score, every, name=metric_name
+    )
+    keep = KeepBest(task, folder, metric_name, resumed, patience)
+    last_epochs = [AverageCheckpoints(place / "epochs", average)] if average > 1 else []
     callbacks = [
+        *last_epochs,
         # two copies: Ctrl-C while one is written leaves the other
-        keras.callbacks.BackupAndRestore(unfinished(folder), double_checkpoint=True),
-        GenerationScore(
-            _quietly(task), sources, references, metric or bleu_score, every, name=metric_name
-        ),
+        keras.callbacks.BackupAndRestore(place, double_checkpoint=True, delete_checkpoint=False),
+        *([MovingAverage()] if ema is not None else []),
+        score,
         keep,
     ]
-    if patience is not None:
-        callbacks.append(keras.callbacks.EarlyStopping(metric_name, patience=patience, mode="max"))
     # a bar is for a screen; in a file it is a line for every batch
     verbose = "auto" if sys.stdout.isatty() else 2
     try:
         history = task.model.fit(
             data, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=verbose
         )
+        if last_epochs:
+            _keep_average(last_epochs[0], score, keep)
     except KeyboardInterrupt:
         if keep.best == -math.inf and not (folder / "task.json").is_file():
             task.save(folder)
         raise
     if keep.best == -math.inf:  # there was no score, so the last is the best
         task.save(folder)
-    shutil.rmtree(unfinished(folder), ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
     return history
 
 
-def unfinished(folder: str | Path) -> Path:
-    """Where `fit` keeps what it needs to go on with the training of `folder`."""
-    folder = Path(folder).absolute()
-    return folder.with_name(f".{folder.name}.unfinished")
+def _check_averages(average, ema):
+    if average < 1:
+        raise ValueError(f"average: expected at least 1. Received: average={average}")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"ema: expected a number between 0 and 1. Received: ema={ema}")
+    if ema is not None and average > 1:
+        raise ValueError(
+            "ema: expected without average, for one of the two is enough. "
+            f"Received: ema={ema}, average={average}"
+        )
 
 
-def _begin_or_resume(place, settings):
-    """Whether there is a training to go on with; it must have had the same settings."""
-    if (place / SETTINGS_FILE).is_file():
-        before = read_json(place / SETTINGS_FILE)
-        other = [name for name in settings if settings[name] != before.get(name)]
-        if other:
-            raise ValueError(
-                f"Expected the settings of the training that was cut off and is kept in {place} "
-                f"(delete that to start anew). Received: other {', '.join(other)}"
-            )
-        return True
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    write_json(place / SETTINGS_FILE, settings)
-    return False
+def _adam(decay, learning_rate, warmup_steps, steps, ema):
+    moving_average = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
+    if decay == "linear":
+        rate = LinearWarmup(learning_rate, warmup_steps, steps)
+        return keras.optimizers.Adam(rate, clipnorm=1.0, **moving_average)
+    if decay == "inverse_sqrt":
+        rate = Noam.with_peak(learning_rate, warmup_steps)
+        return keras.optimizers.Adam(
+            rate, beta_2=0.98, epsilon=1e-9, clipnorm=1.0, **moving_average
+        )
+    raise ValueError(f"decay: expected 'linear' or 'inverse_sqrt'. Received: decay={decay!r}")
 
 
-def _fingerprints(task, pairs, validation):
-    """What tells one training from another, beside numbers."""
-    tokenizers = task.source_tokenizer, task.target_tokenizer
-    return {
-        "shapes of the weights": [list(variable.shape) for variable in task.model.weights],
-        "pairs": _digest(pairs),
-        "validation pairs": _digest(validation),
-        "tokenizers": _digest([(each.vocabulary, each.get_config()) for each in tokenizers]),
-    }
-
-
-def _digest(items):
-    return hashlib.sha256(repr(list(items)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def _keep_average(last_epochs, score, keep):
+    """Scores the mean of the last epochs, which the model has by now, beside the best epoch."""
+    best, best_epoch = keep.best, keep.best_epoch
+    count, epoch = len(last_epochs.paths), int(last_epochs.paths[-1].stem.removeprefix("epoch-"))
+    found = score.measure()
+    print(f"{keep.monitor} of {count} epochs averaged: {found:.4f}; best epoch: ", end="")
+    print("not scored" if best == -math.inf else f"{best:.4f} (epoch {best_epoch})")
+    keep.keep(found, epoch, averaged_epochs=count)
 
 
 def _quietly(task):

@@ -1,5 +1,10 @@
 """Losses, schedules and callbacks for `model.fit`."""
 
+from keras_attention.training.averaging import (
+    AverageCheckpoints,
+    MovingAverage,
+    average_weights,
+)
 from keras_attention.training.callbacks import GenerationScore
 from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
 from keras_attention.training.scheduled_sampling import (
@@ -11,14 +16,17 @@ from keras_attention.training.scheduled_sampling import (
 from keras_attention.training.schedules import LinearWarmup, Noam
 
 __all__ = [
+    "AverageCheckpoints",
     "ExponentialDecay",
     "GenerationScore",
     "InverseSigmoidDecay",
     "LinearDecay",
     "LinearWarmup",
     "MaskedCrossEntropy",
+    "MovingAverage",
     "Noam",
     "Perplexity",
     "SamplingSchedule",
     "TokenAccuracy",
+    "average_weights",
 ]

@@ -14,8 +14,7 @@ class GenerationScore(keras.callbacks.Callback):
     The score goes into the epoch's logs as `name`, so that `History` keeps it and
     `ModelCheckpoint(monitor="val_bleu", mode="max")` and `EarlyStopping(monitor="val_bleu",
     mode="max")` act on it. Callbacks run in the order of their list: this one must stand before
-    those that read its score, and behind `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)` for
-    the averaged weights to be scored.
+    those that read its score, and behind `MovingAverage` for the averaged weights to be scored.
 
     Args:
         generate: Callable from a list of sources to a list of as many texts. It must read the
@@ -86,12 +85,17 @@ class GenerationScore(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if (epoch + 1) % self.every:
             return
-        hypotheses = self.write()
-        score = float(self.metric(hypotheses, self.references))
+        score = self.measure()
         if logs is not None:
             logs[self.name] = score
+
+    def measure(self) -> float:
+        """The score of the model as it is now."""
+        hypotheses = self.write()
+        score = float(self.metric(hypotheses, self.references))
         if self.verbose:
             self.show(score, hypotheses[0])
+        return score
 
     def write(self) -> list[str]:
         """One text for each source, in batches, under a progress bar."""

@@ -40,6 +40,16 @@ class Noam(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = warmup_steps
         self.scale = scale
 
+    @classmethod
+    def with_peak(cls, peak: float, warmup_steps: int) -> Noam:
+        """The same course, given by its highest rate instead of a width.
+
+        >>> round(float(Noam.with_peak(1e-3, warmup_steps=100)(99)), 6)
+        0.001
+        """
+        check_positive(peak=peak, warmup_steps=warmup_steps)
+        return cls(1, warmup_steps, scale=peak * warmup_steps**0.5)
+
     def __call__(self, step: Any):
         step = ops.cast(step, "float32") + 1
         rise = step * self.warmup_steps**-1.5

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from keras_attention.cli import main
+from keras_attention.models.sizes import SIZES
 from keras_attention.tasks import Translator
 from keras_attention.tasks.fit import unfinished
 
@@ -38,6 +39,38 @@ def test_other_tokenizers_and_models(tokenizer, files, tmp_path, capsys):
     assert main(["train", *files.options, *other.split(), *model.split()]) == 0
     assert "val_bleu" in capsys.readouterr().out
     assert isinstance(Translator.load(tmp_path / "model")("the dog is big ."), str)
+
+
+@pytest.fixture
+def transformer(files, tmp_path, monkeypatch):
+    """The options of a small transformer: those of the files without the RNN's sizes."""
+    small = SIZES["tiny"]._replace(num_layers=1, dim=16, ff_dim=16)
+    monkeypatch.setitem(SIZES, "tiny", small)
+    place = files.options.index("--units")
+    assert files.options[place + 2] == "--embedding"
+    options = files.options[:place] + files.options[place + 4 :]
+    return [*options, "--output", str(tmp_path / "model"), "--model", "transformer"]
+
+
+def test_a_transformer_with_a_joint_vocabulary(transformer, tmp_path, capsys):
+    options = "--joint-vocabulary --norm post --dropout 0.1 --epochs 2 --average 2 --warmup 5"
+    more = "--decay inverse_sqrt --batch-tokens 400 --learning-rate 0.01"
+    assert main(["train", *transformer, *options.split(), *more.split()]) == 0
+    said = capsys.readouterr().out
+    assert "200 pairs; 50 and 50 tokens" in said
+    assert "val_bleu of 2 epochs averaged" in said
+    task = Translator.load(tmp_path / "model")
+    assert task.source_tokenizer.vocabulary == task.target_tokenizer.vocabulary
+    assert {"▁the", "ß"} <= set(task.source_tokenizer.vocabulary)  # of either side
+    shapes = [tuple(weight.shape) for weight in task.model.weights]
+    assert shapes.count((50, 16)) == 1  # one embedding, and the output is tied to it
+
+
+def test_options_of_the_other_architecture_are_refused(files, transformer, refused):
+    said = refused("train", *transformer, "--tie-embeddings")
+    assert "--tie-embeddings: expected with --model rnn. Received: --model transformer" in said
+    said = refused("train", *transformer, "--model", "rnn", "--size", "tiny")
+    assert "--size: expected with --model transformer. Received: --model rnn" in said
 
 
 @pytest.mark.slow
@@ -96,6 +129,7 @@ def test_wrong_files(files, tmp_path, refused):
         ("--dropout", "1"),
         ("--learning-rate", "0"),
         ("--label-smoothing", "-0.1"),
+        ("--average", "0"),
         ("--bleu-tokenize", "13b"),
         ("--seed", "x"),
     ],

@@ -12,7 +12,7 @@ from keras_attention.tasks import fit as fit_module
 from keras_attention.tasks.fit import fit, unfinished
 from keras_attention.text import Characters
 
-PAIRS = [("ab", "BA"), ("ba", "AB"), ("a", "A"), ("bb", "BB")]
+PAIRS = [("a", "A"), ("b", "B"), ("aa", "AA"), ("bb", "BB")]
 SOURCES = [source for source, _ in PAIRS]
 
 
@@ -47,9 +47,20 @@ class Script:
         return score
 
 
+def noting(seen, task, *scores):
+    """A `Script` that also writes down the weights that are scored."""
+    script = Script(*scores)
+
+    def metric(hypotheses, references):
+        seen.append(task.model.get_weights())
+        return script(hypotheses, references)
+
+    return metric
+
+
 def test_it_learns_and_what_it_saved_works(tmp_path):
     task = make()
-    options = dict(epochs=30, learning_rate=0.05, label_smoothing=0.0, every=15)
+    options = dict(epochs=60, learning_rate=0.05, label_smoothing=0.0, every=30)
     history = train(task, tmp_path / "task", metric=exact, metric_name="val_exact", **options)
     assert history.history["loss"][-1] < 0.1 * history.history["loss"][0]
     assert max(history.history["val_exact"]) == 1.0
@@ -70,26 +81,41 @@ def test_the_best_is_kept_not_the_last(tmp_path):
 
 
 @pytest.mark.slow
-def test_patience_stops_it(tmp_path):
-    history = train(make(), tmp_path / "task", epochs=9, metric=Script(2.0, 1.0, 1.0), patience=2)
-    assert len(history.epoch) == 3
+def test_patience_stops_it_and_counts_what_was_before_a_stop(tmp_path):
+    """Epochs are trained, and then scored: the third is not scored again."""
+    options = {"epochs": 9, "patience": 3}
+    with pytest.raises(SystemExit):
+        train(make(), tmp_path / "task", metric=Script(2.0, 1.0, SystemExit), **options)
+    history = train(make(), tmp_path / "task", metric=Script(1.0), **options)
+    assert history.epoch == [3]
+    assert read_json(tmp_path / "task" / "training.json")["epoch"] == 1
 
 
-def test_training_that_was_cut_off_goes_on(tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"average": 2, "decay": "inverse_sqrt"},
+        pytest.param({"ema": 0.5, "batch_tokens": 32}, marks=pytest.mark.slow),
+    ],
+)
+def test_training_that_was_cut_off_goes_on(options, tmp_path):
     """The weights after it are those of a training that was not, and the best stays the best."""
     folder = tmp_path / "task"
     whole = make()
-    train(whole, tmp_path / "whole", metric=Script(1.0, 3.0, 2.0, 2.5), epochs=4)
+    train(whole, tmp_path / "whole", metric=Script(1.0, 3.0, 2.0, 2.5, 2.0), epochs=4, **options)
 
     with pytest.raises(SystemExit):
-        train(make(), folder, metric=Script(1.0, 3.0, SystemExit), epochs=4)
+        train(make(), folder, metric=Script(1.0, 3.0, SystemExit), epochs=4, **options)
     best = Translator.load(folder)(SOURCES)
     assert unfinished(folder).is_dir()
-    with pytest.raises(ValueError, match="Received: other batch_size"):
-        train(make(), folder, metric=Script(1.0), epochs=4, batch_size=2)
+    others = {"batch_size": 2, "batch_tokens": 8, "decay": "linear", "average": 3, "ema": None}
+    for name, value in others.items():
+        if name in options or name == "batch_size":
+            with pytest.raises(ValueError, match=f"Received: other {name}"):
+                train(make(), folder, epochs=4, **{**options, name: value})
     resumed, metric = make(seed=5), Script(2.0, 2.5)
-    history = train(resumed, folder, metric=metric, epochs=4)
-    assert len(history.epoch) == len(metric.texts) <= 2
+    history = train(resumed, folder, metric=metric, epochs=4, **options)
+    assert len(history.epoch) <= 2
     assert int(resumed.model.optimizer.iterations) == int(whole.model.optimizer.iterations) == 4
     for got, expected in zip(
         resumed.model.trainable_weights, whole.model.trainable_weights, strict=True
@@ -98,6 +124,73 @@ def test_training_that_was_cut_off_goes_on(tmp_path):
     assert Translator.load(folder)(SOURCES) == best
     assert read_json(folder / "training.json")["val_bleu"] == 3.0
     assert not unfinished(folder).exists()
+
+
+def test_the_average_is_scored_and_kept_where_it_is_better(tmp_path, capsys):
+    """Ctrl-C while it is scored loses nothing: the same call scores it again."""
+    folder, task, seen = tmp_path / "task", make(), []
+    options = {"epochs": 3, "average": 2, "learning_rate": 0.3}
+    with pytest.raises(KeyboardInterrupt):
+        train(task, folder, metric=noting(seen, task, 1.0, 3.0, 2.0, KeyboardInterrupt), **options)
+    assert read_json(folder / "training.json") == {"val_bleu": 3.0, "epoch": 2}
+    again = make(seed=5)
+    history = train(again, folder, metric=noting(seen, again, 4.0), **options)
+    assert not history.epoch
+    _, second, third, interrupted, average = seen
+    saved = Translator.load(folder).model.get_weights()
+    for two, three, *means in zip(second, third, interrupted, average, saved, strict=True):
+        expected = np.mean([two, three], axis=0, dtype="float64")
+        for mean in means:
+            np.testing.assert_allclose(mean, expected, rtol=1e-6, atol=1e-7)
+    assert read_json(folder / "training.json") == {
+        "val_bleu": 4.0,
+        "epoch": 3,
+        "averaged_epochs": 2,
+    }
+    said = capsys.readouterr().out
+    assert "val_bleu of 2 epochs averaged: 4.0000; best epoch: 3.0000 (epoch 2)" in said
+    assert not unfinished(folder).exists()
+
+
+@pytest.mark.slow
+def test_the_moving_average_is_what_is_scored_and_saved(tmp_path):
+    """One step in an epoch; the average begins with the weights after the first."""
+    raw, averaged = [], []
+    task = make()
+    train(task, tmp_path / "raw", metric=noting(raw, task, 1.0, 2.0), epochs=2)
+    task = make()
+    metric = noting(averaged, task, 1.0, 2.0)
+    train(task, tmp_path / "task", metric=metric, epochs=2, ema=0.75)
+    saved = Translator.load(tmp_path / "task").model.get_weights()
+    for one, two, *averages in zip(*raw, averaged[1], saved, task.model.get_weights(), strict=True):
+        for average in averages:
+            np.testing.assert_allclose(average, 0.75 * one + 0.25 * two, rtol=1e-4, atol=1e-6)
+
+
+def test_the_optimizer_of_each_decay(tmp_path):
+    linear = fit_module._adam("linear", 0.5, 2, 4, None)
+    assert (linear.beta_2, linear.epsilon, linear.use_ema) == (0.999, 1e-7, False)
+    assert [float(linear._learning_rate(step)) for step in (0, 1, 3)] == [0.25, 0.5, 0.25]
+    inverse = fit_module._adam("inverse_sqrt", 0.5, 2, 4, 0.9)
+    assert (inverse.beta_2, inverse.epsilon) == (0.98, 1e-9)
+    assert (inverse.use_ema, inverse.ema_momentum) == (True, 0.9)
+    rates = [float(inverse._learning_rate(step)) for step in (0, 1, 7)]
+    np.testing.assert_allclose(rates, [0.25, 0.5, 0.25], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"decay": "cosine"}, "decay='cosine'"),
+        ({"average": 0}, "average=0"),
+        ({"ema": 1.0}, "ema=1.0"),
+        ({"ema": 0.9, "average": 2}, "ema=0.9, average=2"),
+    ],
+)
+def test_bad_arguments_stop_it_before_it_begins(options, said, tmp_path):
+    with pytest.raises(ValueError, match=f"Received: {said}"):
+        train(make(), tmp_path / "task", **options)
+    assert not unfinished(tmp_path / "task").exists()
 
 
 def test_ctrl_c_after_a_score_leaves_the_best(tmp_path):

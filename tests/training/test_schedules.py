@@ -13,6 +13,13 @@ def test_noam_is_equation_3():
         np.testing.assert_allclose(float(rate(step - 1)), expected, rtol=1e-6)
 
 
+def test_noam_by_its_peak():
+    rate = Noam.with_peak(0.005, warmup_steps=2000)
+    for step in [1, 500, 2000, 2001, 8000]:
+        expected = 0.005 * min(step / 2000, (2000 / step) ** 0.5)
+        np.testing.assert_allclose(float(rate(step - 1)), expected, rtol=1e-6)
+
+
 def test_linear_warmup_holds_its_peak():
     rate = LinearWarmup(0.5, warmup_steps=5)
     np.testing.assert_allclose(
@@ -60,6 +67,8 @@ def test_bad_arguments():
         Noam(8, 0)
     with pytest.raises(ValueError, match="Received: scale=-1"):
         Noam(8, 10, scale=-1)
+    with pytest.raises(ValueError, match="Received: peak=0"):
+        Noam.with_peak(0, 10)
     with pytest.raises(ValueError, match="Received: peak=0"):
         LinearWarmup(0, 10)
     with pytest.raises(ValueError, match="Received: warmup_steps=0"):
