@@ -1,0 +1,39 @@
+"""What the benchmarks share: sizes as options, random data, and medians taken in turn."""
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+
+
+def sizes(doc, **defaults):
+    """Reads whole numbers from the command line, and prints them."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    for name, size in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=size, help=f"[{size}]")
+    options = parser.parse_args()
+    print(", ".join(f"{name} {getattr(options, name)}" for name in defaults))
+    return options
+
+
+def data(batch, length, vocabulary):
+    """Random ids; each source has between half and all of the length."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(length // 2, length + 1, (batch, 1))
+    source = rng.integers(4, vocabulary, (batch, length), "int32")
+    source = np.where(np.arange(length) < lengths, source, 0)
+    target = rng.integers(4, vocabulary, (batch, length + 1), "int32")
+    return {"source": source, "target": target[:, :-1]}, target[:, 1:]
+
+
+def medians(runs, rounds, warm_up=3):
+    """Median milliseconds of each function, taking turns."""
+    spent = {name: [] for name in runs}
+    for turn in range(rounds + warm_up):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if turn >= warm_up:
+                spent[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(times) for name, times in spent.items()}

@@ -1,0 +1,100 @@
+"""Milliseconds of a training step of a Transformer, ours and KerasHub's.
+
+    python benchmarks/train_transformer.py
+
+The same architecture from `models.transformer` and from the layers of KerasHub (in the test extra),
+both with XLA. They take turns in one process, so that a busy machine slows both alike; the medians
+are printed. KerasHub's has positions that are learned and output weights of its own, so ours is
+given the same.
+"""
+
+import keras
+import keras_hub
+from timing import data, medians, sizes
+
+from keras_attention.decoders import TransformerDecoder
+from keras_attention.layers import (
+    DecoderBlock,
+    EncoderBlock,
+    TextEncoder,
+    TokenEmbedding,
+    TransformerEncoder,
+)
+from keras_attention.models import EncoderDecoder
+from keras_attention.training import MaskedCrossEntropy
+
+
+def ours(options):
+    """Our encoder-decoder."""
+
+    def embedding(output=None):
+        return TokenEmbedding(
+            options.vocabulary,
+            options.dim,
+            output=output,
+            positions="learned",
+            max_length=options.length,
+        )
+
+    block = {"num_heads": options.heads, "ff_dim": options.ff, "dropout": 0.1}
+    encoder = TransformerEncoder(EncoderBlock(**block), options.layers)
+    return EncoderDecoder(
+        TextEncoder(embedding(), encoder),
+        TransformerDecoder(embedding("separate"), DecoderBlock(**block), options.layers),
+    )
+
+
+def theirs(options):
+    """KerasHub's."""
+
+    def embedding():
+        return keras_hub.layers.TokenAndPositionEmbedding(
+            options.vocabulary, options.length, options.dim, mask_zero=True
+        )
+
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None,), dtype="int32", name="target")
+    block = {"num_heads": options.heads, "dropout": 0.1, "normalize_first": True}
+    x, y = embedding()(source), embedding()(target)
+    for _ in range(options.layers):
+        x = keras_hub.layers.TransformerEncoder(options.ff, **block)(x)
+    for _ in range(options.layers):
+        y = keras_hub.layers.TransformerDecoder(options.ff, **block)(y, x)
+    logits = keras.layers.Dense(options.vocabulary)(y)
+    return keras.Model({"source": source, "target": target}, logits)
+
+
+def trainer(model, options):
+    """A function that runs one step of training."""
+    x, labels = data(options.batch, options.length, options.vocabulary)
+    model.compile(keras.optimizers.Adam(1e-4), MaskedCrossEntropy(), jit_compile=True)
+    return lambda: float(model.train_on_batch(x, labels))
+
+
+def main():
+    options = sizes(
+        __doc__,
+        batch=64,
+        length=20,
+        dim=256,
+        heads=4,
+        ff=1024,
+        layers=3,
+        vocabulary=8000,
+        rounds=10,
+    )
+    models = {"keras_attention": ours(options), "KerasHub": theirs(options)}
+    for name, model in models.items():
+        print(f"{name}: {model.count_params():,} parameters")
+    found = medians(
+        {name: trainer(model, options) for name, model in models.items()}, options.rounds
+    )
+    ratio = found["KerasHub"] / found["keras_attention"]
+    print(
+        f"training step: keras_attention {found['keras_attention']:.1f} ms, "
+        f"KerasHub {found['KerasHub']:.1f} ms, {ratio:.2f} times as fast"
+    )
+
+
+if __name__ == "__main__":
+    main()
