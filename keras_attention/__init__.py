@@ -21,6 +21,7 @@ __all__ = [
     "decoders",
     "export",
     "generation",
+    "interop",
     "layers",
     "metrics",
     "models",

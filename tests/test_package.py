@@ -32,7 +32,7 @@ def test_importing_the_package_is_cheap_and_enough_to_load_a_model(tmp_path):
     extra, shape = map(json.loads, done.stdout.splitlines()[-2:])
     # The promise is 0.2 s beyond `import keras`; what is not loaded takes no time.
     assert {name.split(".")[0] for name in extra} - sys.stdlib_module_names == {"keras_attention"}
-    parts = {"datasets", "export", "metrics", "tasks", "text", "viz"}  # load when used
+    parts = {"datasets", "export", "interop", "metrics", "tasks", "text", "viz"}  # load when used
     assert not {name.split(".")[1] for name in extra if name.startswith("keras_attention.")} & parts
     assert shape == [1, 2, 3]
 

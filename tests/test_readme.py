@@ -1,4 +1,4 @@
-"""Runs the Python of README.md and the shown commands' `--help`, in order, as a reader would."""
+"""Runs the Python of README.md and docs/, and the shown commands' `--help`, as a reader would."""
 
 import re
 import subprocess
@@ -9,18 +9,23 @@ import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
-PYTHON = [block for language, block in BLOCKS if language == "python"]
-SHELL = "".join(block for language, block in BLOCKS if language == "bash")
+DOCS = README.parent / "docs"
+PAGES = README, DOCS / "attention.md", DOCS / "classification.md"
+
+
+def blocks(text, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.tensorflow_only
-def test_snippets_run_in_order(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert PYTHON
+    snippets = blocks(page.read_text(encoding="utf-8"), "python")
+    assert snippets
     names = {"__name__": "readme"}
-    for number, block in enumerate(PYTHON, start=1):
-        exec(compile(block, f"README.md, Python block {number}", "exec"), names)
+    for number, snippet in enumerate(snippets, start=1):
+        exec(compile(snippet, f"{page.name}, Python block {number}", "exec"), names)
 
 
 def test_links_lead_to_files():
@@ -30,7 +35,8 @@ def test_links_lead_to_files():
 
 @pytest.mark.tensorflow_only
 def test_commands_and_their_options_exist():
-    used = re.findall(r"keras-attention (\w+)((?:[^\n]*\\\n)*[^\n]*)", SHELL)
+    shell = "".join(blocks(TEXT, "bash"))
+    used = re.findall(r"keras-attention (\w+)((?:[^\n]*\\\n)*[^\n]*)", shell)
     assert {command for command, _ in used} >= {"demo", "train", "generate", "evaluate", "export"}
     for command in dict(used):
         help_command = [sys.executable, "-m", "keras_attention", command, "--help"]

@@ -79,7 +79,8 @@ def check_query(query: Any, values: Any, mask: Any, mask_name: str = "mask") -> 
     _check("query", query, (values.shape[0], None, None), "(batch of the value, queries, width):")
     if mask is not None:
         shape = (query.shape[0], query.shape[1], values.shape[1])
-        shape = shape[len(shape) - max(len(mask.shape), 2) :]
+        if len(mask.shape) == 2:
+            shape = shape[1:]
         _check(mask_name, mask, shape, "with the batch, queries and length,", broadcast=True)
 
 

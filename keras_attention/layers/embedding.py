@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.checks import check_positive
+from keras_attention.layers.multi_head import as_positions
 from keras_attention.ops.ids import check_vocabulary_size
 from keras_attention.ops.positions import sinusoidal
 
@@ -40,8 +41,9 @@ class TokenEmbedding(keras.layers.Layer):
         (B, T, dim).
 
     Raises:
-        ValueError: if the vocabulary has no room for the four special ids, an option is unknown, or
-            more positions are asked for than the learned table has.
+        ValueError: if the vocabulary has no room for the four special ids, `dim` is odd and there
+            are sinusoids, an option is unknown, or more positions are asked for than the learned
+            table has.
 
     Example:
 
@@ -65,11 +67,14 @@ class TokenEmbedding(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_vocabulary_size(vocabulary_size)
+        check_positive("dim", dim)
         check_positive("max_length", max_length)
         if positions not in POSITIONS:
             raise ValueError(
                 f"positions: expected one of {POSITIONS}. Received: positions={positions!r}"
             )
+        if positions in SINUSOIDS and dim % 2:
+            raise ValueError(f"dim: expected an even number for sinusoids. Received: dim={dim}")
         if output not in (None, "tied", "separate"):
             raise ValueError(
                 f"output: expected 'tied', 'separate' or None. Received: output={output!r}"
@@ -98,6 +103,7 @@ class TokenEmbedding(keras.layers.Layer):
                 reverse_dtype=self.compute_dtype,
                 **options,
             )
+        self.tokens.supports_masking = True  # or it warns of every masked input
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, ids_shape=None):
@@ -131,15 +137,14 @@ class TokenEmbedding(keras.layers.Layer):
     def _positions(self, ids, position):
         if ids.shape[1] is not None:
             self.check_length(ids.shape[1], "the ids")
-        if position is None:
-            position = ops.arange(ops.shape(ids)[1], dtype="int32")
-        if len(position.shape) < 2:
-            position = ops.reshape(position, (1, -1))
+        position = as_positions(position, ops.shape(ids)[1])
         if self.positions == "learned":
             return ops.take(self.table, position, axis=0)  # (B or 1, T, D)
         return sinusoidal(position, self.dim, SINUSOIDS[self.positions])
 
     def compute_output_shape(self, ids_shape):
+        if ids_shape[1] is not None:
+            self.check_length(ids_shape[1], "the ids")
         return (*ids_shape, self.dim)
 
     def get_config(self) -> dict:

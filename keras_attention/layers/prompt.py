@@ -26,6 +26,7 @@ class Prompt(keras.layers.Layer):
     def __init__(self, vocabulary_size: int, **kwargs):
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
+        self.built = True  # it has no weights; Keras's quantize refuses what is not built
 
     def call(self, ids):
         return ids

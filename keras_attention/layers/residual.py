@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 NORMS = ("pre", "post", "sandwich")
 KINDS = ("layer", "rms")
@@ -81,7 +82,7 @@ class Residual(keras.layers.Layer):
         y, aside = sublayer(x if self.norm == "post" else self.norm_layer(x))
         if self.norm == "sandwich":
             y = self.second_norm(y)
-        y = x + self.depth(self.dropout(y, training=training), training=training)
+        y = ops.add(x, self.depth(self.dropout(y, training=training), training=training))
         return self.norm_layer(y) if self.norm == "post" else y, aside
 
 

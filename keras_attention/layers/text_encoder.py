@@ -65,6 +65,11 @@ class TextEncoder(keras.layers.Layer):
         build_once(self.body, (*ids_shape, self.embedding.dim))
         self.built = True
 
+    def compute_output_spec(self, ids, training=None):
+        # Of the body alone: Keras tries ids of lengths that a learned table may not have.
+        x = keras.KerasTensor((*ids.shape, self.embedding.dim), dtype=self.compute_dtype)
+        return self.body.compute_output_spec(x)
+
     def call(self, ids, training=None):
         mask = masks.padding(ids)
         places = masks.positions(mask)

@@ -167,7 +167,7 @@ def test_it_is_the_equations(options):
 
 
 @every_scheme
-@pytest.mark.parametrize("options", ["plain", "grouped", "window"])
+@pytest.mark.parametrize("options", ["plain", "grouped", "window", "soft-cap", "qk-norm"])
 def test_positions_are_the_equations(scheme, options):
     x = data(B, S, D)
     layer = made(
@@ -441,7 +441,7 @@ def test_bad_arguments_are_named(options, message):
         (
             {},
             {"attention_mask": (B, H, T, S)},
-            r"`attention_mask` must .* Received: attention_mask.shape=\(2, 4, 3, 5\)",
+            r"`attention_mask` must .* \(2, 3, 5\)\. Received: attention_mask.shape=\(2, 4, 3, 5\)",
         ),
         ({"window": 2}, {}, "of one sequence.* Received: window=2, 3 queries, 5 keys"),
     ],

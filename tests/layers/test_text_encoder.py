@@ -94,3 +94,11 @@ def test_dropout_is_there_in_training_alone():
     quiet = array(encoder(IDS)["state"])
     np.testing.assert_array_equal(array(encoder(IDS)["state"]), quiet)
     assert np.abs(array(encoder(IDS, training=True)["state"]) - quiet).max() > 1e-3
+
+
+def test_a_short_learned_table_in_a_functional_model():
+    """Keras tries lengths of its own to know the shapes; the table need not have them."""
+    encoder = make(positions="learned", max_length=5)
+    encoded = encoder(keras.Input((None,), dtype="int32"))
+    assert encoded["sequence"].shape == (None, None, 6)
+    assert all(tuple(state.shape) == (None, 3) for state in keras.tree.flatten(encoded["state"]))

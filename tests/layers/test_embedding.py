@@ -1,0 +1,151 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention.layers import TokenEmbedding
+from keras_attention.layers.embedding import check_output
+
+V, D, ROOM = 11, 6, 8
+IDS = np.array([[5, 6, 2, 0], [7, 8, 9, 2]])
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+def made(**options):
+    """A built embedding, all of whose weights are far from zero."""
+    embedding = TokenEmbedding(V, D, **options)
+    embedding.build(IDS.shape)
+    rng = np.random.default_rng(1)
+    embedding.set_weights([rng.normal(size=w.shape) for w in embedding.get_weights()])
+    return embedding
+
+
+def sinusoid(positions, layout):
+    """Vaswani et al. 2017, section 3.5; Marian has the sines before the cosines."""
+    table = np.zeros((*np.shape(positions), D))
+    for i in range(D // 2):
+        angle = np.asarray(positions) / 10000 ** (2 * i / D)
+        sine, cosine = (2 * i, 2 * i + 1) if layout == "sinusoidal" else (i, D // 2 + i)
+        table[..., sine], table[..., cosine] = np.sin(angle), np.cos(angle)
+    return table
+
+
+def of_positions(embedding, positions):
+    if embedding.positions is None:
+        return 0.0
+    if embedding.positions == "learned":
+        return array(embedding.table)[positions]
+    return sinusoid(positions, embedding.positions)
+
+
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("positions", [None, "sinusoidal", "marian", "learned"])
+def test_it_is_the_equation(positions, scale):
+    """E[id] * sqrt(D) + P[position], for all the ways of saying where the ids stand."""
+    embedding = made(positions=positions, scale=scale, max_length=ROOM)
+    vectors = array(embedding.tokens.embeddings)[IDS] * (np.sqrt(D) if scale else 1)
+    for given, places in [
+        (None, np.arange(4)),
+        (3, np.full(4, 3)),
+        (np.array(7, "int32"), np.full(4, 7)),
+        (np.array([[4, 5, 6, 7]]), np.array([4, 5, 6, 7])),
+        (np.array([[0, 1, 2, 2], [7, 0, 1, 5]]), np.array([[0, 1, 2, 2], [7, 0, 1, 5]])),
+    ]:
+        want = vectors + of_positions(embedding, places)
+        got = array(embedding(IDS, position=given))
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5, err_msg=str(given))
+
+
+def test_logits_are_the_products_with_the_embedding_or_with_weights_of_its_own():
+    """Press and Wolf 2017, section 2."""
+    x = np.random.default_rng(0).normal(size=(2, 3, D)).astype("float32")
+    tied, separate = made(output="tied", scale=True), made(output="separate")
+    assert len(tied.weights) == 1 and len(separate.weights) == 2
+    table = array(tied.tokens.embeddings)
+    np.testing.assert_allclose(array(tied.logits(x)), x @ table.T, rtol=1e-4, atol=1e-5)
+    table, kernel = separate.get_weights()
+    np.testing.assert_allclose(array(separate.logits(x)), x @ kernel, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(array(separate(IDS)), table[IDS], atol=1e-6)
+
+
+def test_scaled_vectors_begin_as_large_as_the_sinusoids():
+    embedding = TokenEmbedding(1000, 64, scale=True)
+    spread = array(embedding(np.arange(1000)[None])).std()
+    np.testing.assert_allclose(spread, 1.0, atol=0.05)
+
+
+def test_dropout_is_on_the_sum():
+    embedding = made(dropout=0.5, positions="sinusoidal")
+    quiet, output = array(embedding(IDS)), array(embedding(IDS, training=True))
+    dropped = output == 0
+    assert 0 < dropped.sum() < dropped.size
+    np.testing.assert_allclose(output[~dropped], 2 * quiet[~dropped], rtol=1e-5)
+
+
+@pytest.mark.parametrize("output", [None, "tied", "separate"])
+@pytest.mark.parametrize("positions", [None, "marian", "learned"])
+def test_it_comes_back_from_its_config_and_its_file(output, positions, tmp_path):
+    options = {"scale": True, "max_length": ROOM, "dropout": 0.1}
+    embedding = made(output=output, positions=positions, **options)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(embedding))
+    assert again.get_config() == embedding.get_config()
+    given = {"output": output, "positions": positions, **options}
+    assert given.items() <= again.get_config().items()
+    ids = keras.Input((None,), dtype="int32")
+    x = embedding(ids)
+    assert x.shape == (None, None, D)
+    keras.Model(ids, x).save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(array(loaded(IDS)), array(embedding(IDS)))
+    for old, new in zip(embedding.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("output", ["tied", "separate"])
+def test_mixed_precision(policy, output):
+    full = made(output=output, scale=True, positions="learned")
+    half = TokenEmbedding.from_config({**full.get_config(), "dtype": policy})
+    half.build(IDS.shape)
+    half.set_weights(full.get_weights())
+    x, exact = half(IDS), full(IDS)
+    for got, want in ((x, exact), (half.logits(x), full.logits(exact))):
+        assert keras.backend.standardize_dtype(got.dtype) == half.compute_dtype
+        np.testing.assert_allclose(array(ops.cast(got, "float32")), array(want), atol=0.2)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"vocabulary_size": 4}, "more than the 4 special .* Received: vocabulary_size=4"),
+        ({"max_length": 0}, "`max_length` must be positive. Received: max_length=0"),
+        ({"dim": 0}, "`dim` must be positive. Received: dim=0"),
+        ({"positions": "rotary"}, "positions: expected one of .* Received: positions='rotary'"),
+        ({"output": "shared"}, "output: expected 'tied', .* Received: output='shared'"),
+        (
+            {"positions": "sinusoidal", "dim": 5},
+            "dim: expected an even number for sinusoids. Received: dim=5",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        TokenEmbedding(**{"vocabulary_size": V, "dim": D, **options})
+
+
+def test_positions_past_the_learned_table_are_refused():
+    embedding = TokenEmbedding(V, D, positions="learned", max_length=3)
+    with pytest.raises(ValueError, match="at most max_length=3 positions.* Received: 4"):
+        embedding(IDS)
+    with pytest.raises(ValueError, match="at most max_length=3 positions.* Received: 4"):
+        embedding(keras.Input((4,), dtype="int32"))
+    TokenEmbedding(V, D, positions="sinusoidal", max_length=3)(IDS)  # these have no end
+
+
+def test_an_output_can_be_asked_for():
+    with pytest.raises(ValueError, match="output='tied' or 'separate'.* Received: output=None"):
+        check_output(TokenEmbedding(V, D))
+    check_output(TokenEmbedding(V, D, output="tied"))
