@@ -21,7 +21,7 @@ class Generative(keras.Model):
         super().__init__(**graph)
         self.encoder = encoder
         self.decoder = decoder
-        self._generators = _Generators()
+        self._compiled = _Compiled()
 
     def generate(
         self, source: Any, strategy: Strategy | None = None, attention: bool = False
@@ -40,19 +40,23 @@ class Generative(keras.Model):
             ValueError: if the source is not of rank 2 or of length 0, an id is not in the
                 vocabulary, or there are more positions than the model has.
         """
-        source = np.asarray(source)
+        source, strategy = np.asarray(source), strategy or Greedy()
+        self.check(source, strategy)
+        return self._compiled.get(Generator, self, strategy, attention).generate(source)
+
+    def check(self, source: np.ndarray, strategy: Strategy) -> None:
+        """Raises a `ValueError` unless the model can read these ids and go on from them."""
         self.encoder.check(source)
-        return self._generators.get(self, strategy or Greedy(), attention).generate(source)
 
 
-class _Generators:
-    """Compiled generators by strategy. No dict on the model itself: Keras would save it."""
+class _Compiled:
+    """What was compiled, by kind and strategy. No dict on the model: Keras would save it."""
 
     def __init__(self):
         self._made = {}
 
-    def get(self, model, strategy, attention):
-        key = (repr(strategy), attention)
+    def get(self, kind, model, strategy, *options):
+        key = (kind, repr(strategy), *options)
         if key not in self._made:
-            self._made[key] = Generator(model, strategy, attention)
+            self._made[key] = kind(model, strategy, *options)
         return self._made[key]

@@ -1,9 +1,15 @@
 """The decoder-only Transformer: what comes next."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
+import numpy as np
 
 from keras_attention.decoders import LanguageDecoder
+from keras_attention.generation import Greedy, Strategy, Streamer
 from keras_attention.layers import DecoderBlock, Prompt, TokenEmbedding
+from keras_attention.layers.checks import check_positive
 from keras_attention.models.generative import Generative
 from keras_attention.models.sizes import block_options, embedding_options, size_of
 
@@ -34,6 +40,32 @@ class LanguageModel(Generative):
         ids = keras.Input((None,), dtype="int32", name="ids")
         prompt = Prompt(decoder.vocabulary_size, name="prompt")
         super().__init__(prompt, decoder, inputs=ids, outputs=decoder(ids), **kwargs)
+
+    def stream(
+        self, prompt: Any, strategy: Strategy | None = None, every: int = 1
+    ) -> Iterator[np.ndarray]:
+        """Generates as `generate`, and gives the new ids whenever `every` steps were taken.
+
+        Args:
+            prompt: `(batch, prompt)` int, padded with 0.
+            strategy: `Greedy` or `Sample`; None is `Greedy()`.
+            every: steps; more of them cost less time in all.
+
+        Yields:
+            int32 `(batch, n, new)`; a text that has ended goes on as padding.
+
+        Raises:
+            ValueError: as `generate`, and if the strategy is `Beam`, which may take tokens back.
+        """
+        prompt, strategy = np.asarray(prompt), strategy or Greedy()
+        self.check(prompt, strategy)
+        check_positive("every", every)
+        return self._compiled.get(Streamer, self, strategy).stream(prompt, every)
+
+    def check(self, source: np.ndarray, strategy: Strategy) -> None:
+        """Raises a `ValueError` unless the model can read this prompt and go on from it."""
+        super().check(source, strategy)
+        self.decoder.check_room(source.shape[1], strategy.max_length)
 
     def get_config(self):
         return {"name": self.name, "decoder": keras.saving.serialize_keras_object(self.decoder)}

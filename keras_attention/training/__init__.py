@@ -6,7 +6,9 @@ from keras_attention.training.averaging import (
     average_weights,
 )
 from keras_attention.training.callbacks import GenerationScore
+from keras_attention.training.fine_tuning import discriminative_rates, enable_lora
 from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
+from keras_attention.training.masking import MaskedTexts, mask_tokens
 from keras_attention.training.scheduled_sampling import (
     ExponentialDecay,
     InverseSigmoidDecay,
@@ -23,10 +25,14 @@ __all__ = [
     "LinearDecay",
     "LinearWarmup",
     "MaskedCrossEntropy",
+    "MaskedTexts",
     "MovingAverage",
     "Noam",
     "Perplexity",
     "SamplingSchedule",
     "TokenAccuracy",
     "average_weights",
+    "discriminative_rates",
+    "enable_lora",
+    "mask_tokens",
 ]

@@ -1,0 +1,221 @@
+"""Frozen layers, a rate for each depth, LoRA, int8: each against what its paper or Keras says."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_attention.layers import Attention
+from keras_attention.models import classifier, masked_language_model, transformer
+from keras_attention.training import LinearWarmup, discriminative_rates, enable_lora
+
+IDS = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2]])
+LABELS = np.array([0, 2])
+SMALL = {"num_layers": 2, "dim": 8, "ff_dim": 16, "num_heads": 2, "dropout": 0.0}
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def array(x):
+    return np.array(ops.convert_to_numpy(x))
+
+
+def fitted(model, optimizer, epochs=1):
+    model.compile(optimizer, LOSS, run_eagerly=True)  # a graph is slower to make than to run
+    model.fit(IDS, LABELS, epochs=epochs, verbose=0)
+    return model
+
+
+def values(layer):
+    return {variable.path: array(variable) for variable in layer.variables}
+
+
+def test_a_frozen_encoder_stays_and_its_head_learns():
+    model = classifier(11, 3, encoder=masked_language_model(11, **SMALL).encoder)
+    model.encoder.trainable = False
+    encoder, head = values(model.encoder), values(model.head)
+    fitted(model, keras.optimizers.SGD(0.1))
+    for path, value in values(model.encoder).items():
+        np.testing.assert_array_equal(value, encoder[path])
+    assert all((value != head[path]).any() for path, value in values(model.head).items())
+
+
+def test_some_blocks_frozen():
+    model = classifier(11, 3, **SMALL)
+    lower, upper = model.encoder.body.blocks
+    lower.trainable = model.encoder.embedding.trainable = False
+    before = values(lower), values(upper), values(model.encoder.embedding)
+    fitted(model, keras.optimizers.SGD(0.1))
+    after = values(lower), values(upper), values(model.encoder.embedding)
+    for path in before[0]:
+        np.testing.assert_array_equal(after[0][path], before[0][path])
+    for path in before[2]:
+        np.testing.assert_array_equal(after[2][path], before[2][path])
+    assert any((after[1][path] != before[1][path]).any() for path in before[1])
+
+
+def bottom_up(model):
+    return [model.encoder.embedding, *model.encoder.body.blocks]
+
+
+@pytest.mark.parametrize("schedule", [False, True])
+def test_each_depth_takes_its_share_of_the_step(schedule):
+    """Plain descent: the step at each depth is that of one rate, divided by 2, 4, 8."""
+    model = classifier(11, 3, **SMALL)
+    start = model.get_weights()
+    rate = LinearWarmup(0.2, warmup_steps=2) if schedule else 0.1  # the first step: 0.1
+    before = values(model)
+    whole = {path: x - before[path] for path, x in values(fitted(model, sgd(rate))).items()}
+    model.set_weights(start)
+    rates = discriminative_rates(sgd(rate), bottom_up(model), factor=2.0)
+    parts = {path: x - before[path] for path, x in values(fitted(model, rates)).items()}
+    shares = {
+        **dict.fromkeys(values(model), 1.0),  # the head, and the norm above the blocks
+        **dict.fromkeys(values(model.encoder.body.blocks[1]), 1 / 2),
+        **dict.fromkeys(values(model.encoder.body.blocks[0]), 1 / 4),
+        **dict.fromkeys(values(model.encoder.embedding), 1 / 8),
+    }
+    assert set(shares.values()) == {1.0, 0.5, 0.25, 0.125}
+    for path, share in shares.items():
+        np.testing.assert_allclose(parts[path], share * whole[path], rtol=1e-3, atol=1e-7)
+
+
+def sgd(rate):
+    return keras.optimizers.SGD(rate)
+
+
+def test_a_shared_table_of_positions_moves_with_the_lowest_block():
+    model = classifier(11, 3, positions="relative", **SMALL)
+    lower, upper = model.encoder.body.blocks
+    (table,) = lower.positions.variables
+    assert upper.positions.variables == [table]
+    rates = discriminative_rates(sgd(1.0), bottom_up(model), factor=2.0)
+    rates.build(model.trainable_variables)
+    found = {v.path: float(rates._optimizer_map(v).learning_rate) for v in model.variables}
+    assert found[table.path] == 0.25
+    assert found[upper.feed_forward.outer.kernel.path] == 0.5
+    assert found[model.head.dense.kernel.path] == 1.0
+
+
+def test_a_training_goes_on_from_its_weights(tmp_path):
+    """A training cut in two is the training in one piece, Adam's moments at each depth and all."""
+
+    def compiled():
+        keras.utils.set_random_seed(0)
+        model = classifier(11, 3, name="same", **SMALL)
+        rate = LinearWarmup(0.1, warmup_steps=4)
+        model.compile(discriminative_rates(keras.optimizers.Adam(rate), bottom_up(model)), LOSS)
+        return model
+
+    whole = compiled()
+    whole.fit(IDS, LABELS, epochs=4, verbose=0)
+    first, second = compiled(), compiled()
+    first.fit(IDS, LABELS, epochs=2, verbose=0)
+    first.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(array(loaded(IDS)), array(first(IDS)))
+    second.optimizer.build(second.trainable_variables)
+    second.set_weights(first.get_weights())
+    second.optimizer.set_weights([array(x) for x in first.optimizer.variables])
+    second.fit(IDS, LABELS, epochs=2, verbose=0)
+    for found, expected in zip(second.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layers, options, message",
+    [
+        (lambda model: [], {}, r"Received: layers=\[\]"),
+        (lambda model: [keras.layers.Dense(3, name="new")], {}, "Received: 'new'"),
+        (lambda model: [model.encoder, model.encoder.body], {}, "Received: 'transformer_encoder"),
+        (bottom_up, {"factor": 0.0}, "Received: factor=0.0"),
+    ],
+)
+def test_layers_that_have_no_rate_of_their_own(layers, options, message):
+    with pytest.raises(ValueError, match=message):
+        discriminative_rates(sgd(0.1), layers(classifier(11, 3, **SMALL)), **options)
+
+
+def with_lora(rank=2, alpha=None):
+    model = classifier(11, 3, **SMALL)
+    enable_lora(model.encoder, rank, alpha)
+    return model
+
+
+def projections(model):
+    attentions = [layer for layer in model._flatten_layers() if isinstance(layer, Attention)]
+    return [
+        dense
+        for attention in attentions
+        for dense in attention._flatten_layers(include_self=False)
+        if isinstance(dense, keras.layers.EinsumDense)
+    ]
+
+
+def test_lora_trains_a_and_b_of_every_projection_and_the_head():
+    model = with_lora()
+    names = [variable.name for variable in model.encoder.trainable_variables]
+    # two blocks, each with the fused projection and the output
+    assert sorted(names) == ["lora_kernel_a"] * 4 + ["lora_kernel_b"] * 4
+    assert len(model.head.trainable_variables) == 2
+    before = values(model)
+    fitted(model, keras.optimizers.Adam(0.01), epochs=3)
+    moved = {path for path, value in values(model).items() if (value != before[path]).any()}
+    assert moved == {variable.path for variable in model.trainable_variables}
+
+
+def test_lora_changes_nothing_until_it_is_trained():
+    model = classifier(11, 3, **SMALL)
+    before = array(model(IDS))
+    enable_lora(model, rank=2)
+    np.testing.assert_array_equal(array(model(IDS)), before)
+    assert not model.head.trainable_variables  # the whole model: its head is part of it
+
+
+@pytest.mark.parametrize("alpha", [None, 6.0])
+def test_a_projection_is_w_and_the_scaled_product(alpha):
+    """Hu et al. 2022, equation 3: h = W x + alpha / r * B A x."""
+    model = fitted(with_lora(2, alpha), keras.optimizers.Adam(0.05), epochs=3)
+    x = np.random.default_rng(0).normal(size=(2, 3, 8))
+    for dense in projections(model):
+        w, b, a, down = map(
+            array, (dense._kernel, dense.bias, dense.lora_kernel_a, dense.lora_kernel_b)
+        )
+        assert a.shape[1] == 2 and np.abs(a @ down).max() > 1e-3
+        expected = x @ w + (alpha or 2) / 2 * (x @ a) @ down + b
+        np.testing.assert_allclose(array(dense(x)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_has_the_change_in_its_weights(tmp_path):
+    model = fitted(with_lora(), keras.optimizers.Adam(0.05), epochs=5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(array(loaded(IDS)), array(model(IDS)), rtol=1e-5, atol=1e-6)
+    assert loaded.count_params() == classifier(11, 3, **SMALL).count_params()
+    assert len(loaded.trainable_variables) == len(loaded.variables)
+    before = loaded.get_weights()
+    enable_lora(loaded.encoder, rank=3)  # and anew
+    after = array(fitted(loaded, keras.optimizers.Adam(0.05), epochs=5)(IDS))
+    assert np.abs(after - array(model(IDS))).max() > 1e-2
+    kernels = [array(dense._kernel) for dense in projections(loaded)]
+    assert all(any(np.array_equal(kernel, w) for w in before) for kernel in kernels)
+
+
+def test_lora_in_a_translator():
+    model = transformer(11, 12, "tiny", share_embeddings=False, **SMALL)
+    enable_lora(model, rank=2)
+    # the encoder's blocks have two projections, the decoder's two and four
+    assert len(model.trainable_variables) == 2 * (2 * 2 + 2 * 6)
+    inputs = {"source": IDS, "target": np.array([[1, 4, 5], [1, 6, 0]])}
+    before, kernels = array(model(inputs)), [array(d._kernel) for d in projections(model)]
+    model.compile(keras.optimizers.Adam(0.05), LOSS)
+    model.fit(inputs, np.array([[4, 5, 2], [6, 2, 2]]), epochs=3, verbose=0)
+    assert np.abs(array(model(inputs)) - before).max() > 1e-2
+    for dense, kernel in zip(projections(model), kernels, strict=True):
+        np.testing.assert_array_equal(array(dense._kernel), kernel)
+
+
+def test_lora_wants_attention_and_only_once():
+    with pytest.raises(ValueError, match="layer: expected .* Received: 'mine'"):
+        enable_lora(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)], name="mine"), 2)
+    with pytest.raises(ValueError, match="already enabled"):
+        enable_lora(with_lora().encoder, 2)
