@@ -121,9 +121,15 @@ def open_model(options: argparse.Namespace):
                 f"--{name.replace('_', '-')}: expected with a folder that 'train' wrote; an export "
                 f"has its strategy inside. Received: {str(options.model)!r}"
             )
-    from keras_attention.export import open_exported
+    from keras_attention.export import TextToText, open_exported
 
-    return open_exported(options.model)
+    exported = open_exported(options.model)
+    if not isinstance(exported, TextToText):
+        raise ValueError(
+            f"Expected an export that answers with text. Received: {str(options.model)!r}, which "
+            "answers with labels"
+        )
+    return exported
 
 
 def load_task(options: argparse.Namespace):

@@ -59,6 +59,9 @@ class LanguageDecoder(TransformerDecoder):
     def build(self, ids_shape):
         super().build(ids_shape)
 
+    def compute_output_shape(self, ids_shape):
+        return super().compute_output_shape(ids_shape)
+
     def call(self, ids, training=None):
         """Logits `(batch, time, vocabulary)` of the next token at every place."""
         x, _ = self._read(ids, bool(training))
@@ -81,10 +84,10 @@ class LanguageDecoder(TransformerDecoder):
         Raises:
             ValueError: if prompt and steps need more positions than the embedding has.
         """
+        if prompt.shape[1] is not None:
+            self.check_room(prompt.shape[1], length)
         start = ops.full_like(prompt[:, :1], START)
         ids = ops.concatenate([start, prompt], axis=1)  # (B, P)
-        if ids.shape[1] is not None:
-            self.embedding.check_length(ids.shape[1] + length - 1, "the prompt, START and steps")
         _, memories = self._read(ids, False)
         kept = masks.padding(ids)
         # The first step asks for what follows the last token, so it takes that token anew.
@@ -135,6 +138,14 @@ class LanguageDecoder(TransformerDecoder):
         again = scores[:, :, length : length + 1]  # the last token's, where the first step put it
         scores = ops.where(ops.expand_dims(context["last"], 1), again, scores[:, :, :length])
         return self._logits(x), state, scores[:, :, 1:]
+
+    def check_room(self, prompt: int, length: int) -> None:
+        """Raises a `ValueError` if a prompt and so many tokens more pass the learned table.
+
+        START takes a place; the last token is written and not read.
+        """
+        what = f"a prompt of {prompt} tokens, padding counted, and {length} more"
+        self.embedding.check_length(prompt + length, what)
 
     def _read(self, ids, training) -> tuple[Any, list[Memory]]:
         """Through all blocks, all places at once: x (B, T, D), and what each block kept."""

@@ -64,6 +64,9 @@ class TransformerDecoder(keras.layers.Layer):
             norm.build(x_shape)
         self.built = True
 
+    def compute_output_shape(self, target_ids_shape, encoded_shape=None):
+        return (*target_ids_shape, self.vocabulary_size)
+
     def call(self, target_ids, encoded, encoded_mask=None, training=None):
         """Teacher forcing: logits `(batch, time, vocabulary)` of all steps at once."""
         if isinstance(encoded_mask, dict):  # Keras fills in one that was left out

@@ -1,17 +1,25 @@
 """Exports that run before they are left behind: SavedModel for TF Serving, TFLite for phones."""
 
-from keras_attention.export.exported import ExportedSavedModel, ExportedTFLite, open_exported
+from keras_attention.export.exported import open_exported
+from keras_attention.export.prompt_to_text import PromptToTokens
 from keras_attention.export.proof import ExportError
 from keras_attention.export.saved_model import export_saved_model
+from keras_attention.export.text_to_label import Label, TextToLabel, TokensToLabel
+from keras_attention.export.text_to_tags import Tag, TextToTags, TokensToTags
 from keras_attention.export.text_to_text import Answer, TextToText, TokensToTokens
 from keras_attention.export.tflite import export_tflite
 
 __all__ = [
     "Answer",
     "ExportError",
-    "ExportedSavedModel",
-    "ExportedTFLite",
+    "Label",
+    "PromptToTokens",
+    "Tag",
+    "TextToLabel",
+    "TextToTags",
     "TextToText",
+    "TokensToLabel",
+    "TokensToTags",
     "TokensToTokens",
     "export_saved_model",
     "export_tflite",

@@ -2,91 +2,144 @@
 
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401, registers the tokenizers' operations
 
+from keras_attention.export.prompt_to_text import PromptToTokens
 from keras_attention.export.saved_model import versions
+from keras_attention.export.text_to_label import Label, TextToLabel, TokensToLabel
+from keras_attention.export.text_to_tags import Tag, TextToTags, TokensToTags
 from keras_attention.export.text_to_text import Answer, TextToText, TokensToTokens
+from keras_attention.export.texts import Texts
 from keras_attention.export.tflite import FILE, FORMAT, LiteRT
 from keras_attention.folders import read_json
-from keras_attention.generation import Generated
-from keras_attention.text import load_tokenizer
 
 
-class ExportedSavedModel(TextToText):
-    """A SavedModel that `export_saved_model` wrote.
+class _SavedModel:
+    """What is common to SavedModels: texts go in as they are."""
 
-    Args:
-        version: folder of one version.
-    """
+    signature = "details"
 
-    def __init__(self, version: Path):
-        self._model = tf.saved_model.load(str(version))  # owns what the signatures read
-        if "details" not in self._model.signatures:
-            raise ValueError(
-                "folder: expected a SavedModel of this library, with a signature 'details'. "
-                f"Received: {str(version)!r} with {sorted(self._model.signatures)}"
-            )
+    def __init__(self, model):
+        self._model = model  # owns what the signatures read
 
     def _read(self, texts):
         return list(texts)
 
     def _write(self, items):
-        found = self._model.signatures["details"](text=tf.constant(items, tf.string))
-        return [
-            [Answer(text.decode("utf-8"), float(score)) for text, score in zip(*row, strict=True)]
-            for row in zip(found["text"].numpy(), found["score"].numpy(), strict=True)
-        ]
+        found = self._model.signatures[self.signature](text=tf.constant(items, tf.string))
+        found = {name: x.numpy() for name, x in found.items()}
+        return [self._row(*row) for row in zip(*(found[name] for name in self.names), strict=True)]
 
 
-class ExportedTFLite(TokensToTokens):
-    """A folder that `export_tflite` wrote, run by LiteRT.
+class SavedText(_SavedModel, TextToText):
+    """A SavedModel of text to text."""
 
-    Args:
-        folder: the folder.
-    """
+    names = ("text", "score")
 
-    def __init__(self, folder: Path):
-        about = read_json(folder / "export.json")
-        if (about.get("export"), about.get("format")) != ("tflite", FORMAT):
-            raise ValueError(
-                f"folder: expected a TFLite export of format {FORMAT}. "
-                f"Received: {str(folder)!r} with {about}"
-            )
-        super().__init__(
-            load_tokenizer(folder / "source"),
-            load_tokenizer(folder / "target"),
-            about["max_source_length"],
-        )
+    def _row(self, texts, scores):
+        return [Answer(a.decode("utf-8"), float(b)) for a, b in zip(texts, scores, strict=True)]
+
+
+class SavedLabel(_SavedModel, TextToLabel):
+    """A SavedModel of text to a label."""
+
+    names = ("label", "probability")
+
+    def _row(self, labels, scores):
+        return [Label(a.decode("utf-8"), float(b)) for a, b in zip(labels, scores, strict=True)]
+
+
+class SavedTags(_SavedModel, TextToTags):
+    """A SavedModel of text to tags."""
+
+    signature = "serving_default"
+    names = ("word", "tag", "probability")
+
+    def _row(self, words, tags, scores):
+        rows = zip(words, tags, scores, strict=True)
+        return [Tag(a.decode("utf-8"), b.decode("utf-8"), float(c)) for a, b, c in rows if a]
+
+
+class _TFLite:
+    """What is common to TFLite folders: LiteRT runs the file."""
+
+    def __init__(self, folder, about):
+        super().__init__(**self.read_parts(folder, about))
         self._model = LiteRT(folder / FILE)
 
-    def _generate(self, source: np.ndarray) -> Generated:
-        return self._model.generate(source)
+    def run(self, source, details=False):
+        return self._model.run(source, details)
 
 
-def open_exported(folder: str | Path) -> TextToText:
+class LiteText(_TFLite, TokensToTokens):
+    """A TFLite folder of text to text."""
+
+
+class LiteContinuation(_TFLite, PromptToTokens):
+    """A TFLite folder of prompt to text."""
+
+
+class LiteLabel(_TFLite, TokensToLabel):
+    """A TFLite folder of text to a label."""
+
+
+class LiteTags(_TFLite, TokensToTags):
+    """A TFLite folder of text to tags."""
+
+
+SAVED = {kind.names: kind for kind in (SavedText, SavedLabel, SavedTags)}
+LITE = {kind.gives: kind for kind in (LiteText, LiteContinuation, LiteLabel, LiteTags)}
+
+
+def open_exported(folder: str | Path) -> Texts:
     """Opens an export, which is then called as the task was, without the model's code.
 
     Args:
-        folder: what `Translator.export` wrote: a SavedModel's base path (its last version is
-            taken) or one version of it, or a folder with `model.tflite`.
+        folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
+            or one version of it, or a folder with `model.tflite`.
 
     Returns:
-        An object with `generate(texts)`, callable with a string or a list of strings.
+        An object that is called as the task is, with a string or a list of strings, and has the
+        task's `generate`, `classify` or `tag`.
 
     Raises:
         ValueError: if the folder holds no export.
     """
     folder = Path(folder)
     if (folder / FILE).is_file():
-        return ExportedTFLite(folder)
+        return _open_tflite(folder)
     if (folder / "saved_model.pb").is_file():
-        return ExportedSavedModel(folder)
+        return _open_saved_model(folder)
     numbers = versions(folder) if folder.is_dir() else []
     if numbers and (folder / str(numbers[-1]) / "saved_model.pb").is_file():
-        return ExportedSavedModel(folder / str(numbers[-1]))
+        return _open_saved_model(folder / str(numbers[-1]))
     raise ValueError(
         f"folder: expected a SavedModel, its base path, or a folder with {FILE}. "
         f"Received: {str(folder)!r}"
     )
+
+
+def _open_saved_model(version):
+    """A SavedModel says by what it gives of which kind it is."""
+    model = tf.saved_model.load(str(version))
+    if "details" in model.signatures:
+        served = set(model.signatures["serving_default"].structured_outputs)
+        for names, kind in SAVED.items():
+            if served == set(names):
+                return kind(model)
+    raise ValueError(
+        "folder: expected a SavedModel of this library, with a signature 'details'. "
+        f"Received: {str(version)!r} with {sorted(model.signatures)}"
+    )
+
+
+def _open_tflite(folder):
+    about = read_json(folder / "export.json")
+    kind = LITE.get(about.get("gives"))
+    if (about.get("export"), about.get("format")) != ("tflite", FORMAT) or kind is None:
+        raise ValueError(
+            f"folder: expected a TFLite export of format {FORMAT}. "
+            f"Received: {str(folder)!r} with {about}"
+        )
+    return kind(folder, about)

@@ -5,7 +5,6 @@ import importlib.metadata
 import platform
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,15 +28,18 @@ class Output(NamedTuple):
 
     Attributes:
         texts: `(batch, n)` strings.
-        tokens: `(batch, n, length)` ids or names, padded.
+        tokens: `(batch, n, ...)` names, padded.
         scores: `(batch, n)`.
-        attention: `(batch, n, length, source)`.
+        attention: `(batch, n, ...)`, compared where tokens are equal, or None.
+        probabilities: `(batch, n, ...)`, compared in place of the scores, which are the greatest of
+            them, or None.
     """
 
     texts: list
     tokens: Any
     scores: Any
-    attention: Any
+    attention: Any = None
+    probabilities: Any = None
 
 
 def some_sentences(tokenizer: Any, count: int = 8, seed: int = 0) -> list[str]:
@@ -64,22 +66,30 @@ def batches_of(task: Any, sentences: Sequence[str]) -> list[list[str]]:
         raise ValueError(
             f"sentences: expected at least one that is not empty. Received: {sentences}"
         )
-    lengths = task.source_tokenizer.encode_ragged(sentences).row_lengths().numpy()
-    times = task.max_source_length // int(lengths.sum()) + 1
+    words = sum(len(sentence.split()) for sentence in sentences)  # each is a token at least
+    times = task.max_source_length // words + 1
     texts = [*sentences, "", " ".join(sentences * times)]
     together = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
     return [[text] for text in texts] + together
 
 
-def run_model(task: Any, batches: list[list[str]]) -> tuple[list[Output], float]:
-    """What the model answers, and its median milliseconds for one text."""
+def run_ids(
+    task: Any, batches: list[list[str]], run: Callable | None = None
+) -> tuple[list[Output], float]:
+    """What is answered to ids, and the median milliseconds for one text.
+
+    Args:
+        task: encodes the texts, and says what is compared of what was found.
+        batches: of texts.
+        run: `run(source, details)`; None asks the task itself, which is the model.
+    """
+    run = run or task.run
     outputs, spent = [], []
     for texts in batches:
-        source = encode(task, texts)
-        found = task.model.generate(source, task.strategy, attention=True)
-        outputs.append(output_of(task, found))
+        source = task.encode(texts)
+        outputs.append(task.output(source, run(source, details=True)))
         if len(texts) == 1:
-            spent.append(milliseconds(lambda: task.model.generate(source, task.strategy)))  # noqa: B023
+            spent.append(milliseconds(lambda: run(source)))  # noqa: B023
     return outputs, statistics.median(spent)
 
 
@@ -91,26 +101,12 @@ def milliseconds(run: Callable) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def encode(task: Any, texts: list[str]) -> np.ndarray:
-    """Source ids `(batch, source)`, cut as the task cuts them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one of the texts is too long on purpose
-        return task.source_tokenizer.encode(texts, task.max_source_length).numpy()
-
-
-def output_of(task: Any, found: Any) -> Output:
-    """What a strategy found, with its ids as text."""
-    batch, n, length = found.ids.shape
-    texts = task.target_tokenizer.detokenize(found.ids.reshape(batch * n, length)).numpy()
-    texts = np.reshape([text.decode("utf-8") for text in texts], (batch, n)).tolist()
-    return Output(texts, found.ids, found.scores, found.attention)
-
-
 def compare(expected: list[Output], received: list[Output], batches: list[list[str]]) -> dict:
     """Compares answer by answer.
 
-    Tokens must be equal, unless the two scores say that both answers are as good (a tie). Where
-    they are equal so must be the text, the scores and the attention.
+    Tokens must be equal, unless the two scores say that both answers are as good (a tie). Scores,
+    or probabilities, must be close in any case; where tokens are equal so must be the text, and the
+    attention close.
 
     Returns:
         How many answers were compared, equal and ties, and the greatest differences.
@@ -128,26 +124,33 @@ def compare(expected: list[Output], received: list[Output], batches: list[list[s
             )
         for place in np.ndindex(np.shape(ours.scores)):
             mine, other = _answer(ours, place), _answer(theirs, place)
-            apart = abs(mine.scores - other.scores) / max(1.0, abs(mine.scores))
+            difference = abs(mine.scores - other.scores)
+            if mine.probabilities is not None:
+                difference = _greatest(mine.probabilities, other.probabilities)
+            apart = difference / max(1.0, abs(mine.scores))
             equal = np.array_equal(mine.tokens, other.tokens) and mine.texts == other.texts
             counts["answers"] += 1
             counts["equal" if equal else "ties"] += 1
-            looked = float(np.abs(mine.attention - other.attention).max()) if equal else 0.0
+            looked = 0.0
+            if equal and mine.attention is not None:
+                looked = _greatest(mine.attention, other.attention)
             if not (apart <= SCORE_TOLERANCE and looked <= ATTENTION_TOLERANCE):
                 raise ExportError(
                     f"Expected the model's answer to {texts[place[0]]!r}: {mine.texts!r} with "
                     f"score {mine.scores:.6f}. Received: {other.texts!r} with score "
                     f"{other.scores:.6f}, attention that differs by {looked:.2g}"
                 )
-            greatest["score"] = max(greatest["score"], abs(mine.scores - other.scores))
+            greatest["score"] = max(greatest["score"], difference)
             greatest["attention"] = max(greatest["attention"], looked)
-    return {
+    said = {
         **counts,
         "max_score_difference": greatest["score"],
-        "max_attention_difference": greatest["attention"],
         "tolerated_score_difference": SCORE_TOLERANCE,
-        "tolerated_attention_difference": ATTENTION_TOLERANCE,
     }
+    if any(output.attention is not None for output in expected):
+        said["max_attention_difference"] = greatest["attention"]
+        said["tolerated_attention_difference"] = ATTENTION_TOLERANCE
+    return said
 
 
 def _answer(output, place):
@@ -156,8 +159,14 @@ def _answer(output, place):
         output.texts[row][n],
         np.asarray(output.tokens[row][n]),
         float(output.scores[row][n]),
-        np.asarray(output.attention[row][n]),
+        None if output.attention is None else output.attention[row][n],
+        None if output.probabilities is None else output.probabilities[row][n],
     )
+
+
+def _greatest(a, b):
+    """The greatest difference; NaN where there is one."""
+    return float(np.abs(np.subtract(a, b, dtype="float64")).max())
 
 
 def report(
@@ -185,7 +194,8 @@ def report(
         "format": format,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "runtime": runtime,
-        "strategy": repr(task.strategy),
+        "task": type(task).__name__,
+        **task.about(),
         "batch_sizes": [len(texts) for texts in batches],
         "longest_text": max(len(text) for texts in batches for text in texts),
         "agreement": agreement,

@@ -1,4 +1,4 @@
-"""Text to text as a SavedModel, in TF Serving's layout."""
+"""From text to answers as a SavedModel, in TF Serving's layout."""
 
 import contextlib
 import json
@@ -18,8 +18,6 @@ import tensorflow as tf
 
 from keras_attention.export import proof, run_saved_model
 from keras_attention.folders import write_json
-from keras_attention.generation import Generator
-from keras_attention.ops.ids import PAD
 
 
 def export_saved_model(
@@ -27,16 +25,28 @@ def export_saved_model(
 ) -> dict:
     """Writes the next version of a SavedModel: `folder/1/`, `folder/2/` and so on.
 
-    | signature | from | gives |
-    | --- | --- | --- |
-    | `serving_default` | `text` `(batch,)` | `text` `(batch,)`, `score` `(batch,)`: the best answer |
-    | `details` | `text` `(batch,)` | `text` and `score` `(batch, n)`, `source_tokens` `(batch, source)`, `target_tokens` `(batch, n, length)` and `attention` `(batch, n, length, source)` |
+    Both signatures take `text` `(batch,)`. What they give, by the kind of task:
+
+    | signature | text to text |
+    | --- | --- |
+    | `serving_default` | `text` and `score` `(batch,)`: the best answer |
+    | `details` | `text` and `score` `(batch, n)`, `source_tokens` `(batch, source)`, `target_tokens` `(batch, n, length)` and `attention` `(batch, n, length, source)` |
+
+    | signature | text to a label |
+    | --- | --- |
+    | `serving_default` | `label` and `probability` `(batch,)`: the most probable one |
+    | `details` | `label` and `probability` `(batch, labels)`, sorted, and `source_tokens` `(batch, source)` |
+
+    | signature | text to tags |
+    | --- | --- |
+    | `serving_default` | `word`, `tag` and `probability` `(batch, words)` |
+    | `details` | `source_tokens` and bool `begins_word` `(batch, source)`; `tag` and `probability` `(batch, source, tags)`, sorted |
 
     Tokens are strings, padded with empty ones. The version is written and proven under another
     name and renamed when all is well: TF Serving never sees half of it.
 
     Args:
-        task: has `model`, both tokenizers, `strategy` and `max_source_length`.
+        task: one of `keras_attention.tasks`.
         folder: TF Serving's base path. Versions in it stay.
         sentences: texts to prove it on; None makes some from the vocabulary.
 
@@ -55,9 +65,9 @@ def export_saved_model(
     batches = proof.batches_of(task, sentences)
     with _new_version(folder) as (version, finish):
         write_saved_model(task, version)
-        expected, model_time = proof.run_model(task, batches)
-        received, export_time = _run(version, batches)
-        agreement = proof.compare(_named(task, expected), received, batches)
+        expected, model_time = proof.run_ids(task, batches)
+        received, export_time = _run(task, version, batches)
+        agreement = proof.compare(expected, received, batches)
         latency = {"model": model_time, "export": export_time}
         said = proof.report(
             "saved_model",
@@ -83,42 +93,13 @@ def check_backend() -> None:
 
 def write_saved_model(task: Any, folder: Path) -> None:
     """Traces both signatures and writes them."""
-    best = Generator(task.model, task.strategy)
-    detailed = Generator(task.model, task.strategy, attention=True)
-    names = tf.constant(["", *task.target_tokenizer.vocabulary[1:]])  # PAD has no name
-    source_names = tf.constant(["", *task.source_tokenizer.vocabulary[1:]])
-
-    def encode(text):
-        source = task.source_tokenizer.encode(text, task.max_source_length)
-        missing = tf.cast(tf.shape(source)[1] == 0, "int32")  # an empty batch has no columns
-        return tf.pad(source, [[0, 0], [0, missing]], constant_values=PAD)  # (B, S)
-
-    def write(ids):  # (B, N, L) -> (B, N)
-        flat = tf.reshape(ids, (-1, ids.shape[-1]))
-        return tf.reshape(task.target_tokenizer.detokenize(flat), tf.shape(ids)[:2])
-
-    def serve(text):
-        found = best(encode(text))
-        return {"text": write(found["ids"][:, :1])[:, 0], "score": found["scores"][:, 0]}
-
-    def details(text):
-        source = encode(text)
-        found = detailed(source)
-        return {
-            "text": write(found["ids"]),
-            "score": found["scores"],
-            "source_tokens": tf.gather(source_names, source),
-            "target_tokens": tf.gather(names, found["ids"]),
-            "attention": tf.cast(found["attention"], "float32"),
-        }
-
     archive = keras.export.ExportArchive()
     # The weights are tracked by their use in the endpoints; tracking the model writes them twice.
-    archive.track(task.source_tokenizer)
-    archive.track(task.target_tokenizer)
+    for tokenizer in task.tokenizers().values():
+        archive.track(tokenizer)
     text = [tf.TensorSpec((None,), tf.string, name="text")]
-    archive.add_endpoint("serving_default", serve, input_signature=text)
-    archive.add_endpoint("details", details, input_signature=text)
+    for name, endpoint in task.served(task.graphs()).items():
+        archive.add_endpoint(name, endpoint, input_signature=text)
     archive.write_out(str(folder), verbose=False)
 
 
@@ -161,7 +142,7 @@ def versions(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
-def _run(version, batches):
+def _run(task, version, batches):
     """What the SavedModel answers in a process without Keras, and its median milliseconds."""
     with tempfile.TemporaryDirectory() as scratch:
         given, written = Path(scratch, "batches.json"), Path(scratch, "outputs.json")
@@ -179,7 +160,7 @@ def _run(version, batches):
         raise proof.ExportError(
             f"Expected a SavedModel that runs without Keras. Received: it imported {found}"
         )
-    *runs, empty = [_output(run) for run in outputs["runs"]]
+    *runs, empty = [_output(task, run) for run in outputs["runs"]]
     if empty.texts:
         raise proof.ExportError(
             f"Expected no answer to an empty batch. Received: {empty.texts} answers"
@@ -187,20 +168,19 @@ def _run(version, batches):
     return runs, statistics.median(outputs["milliseconds"])
 
 
-def _output(run):
-    best, details = run["best"], run["details"]
-    first = [texts[0] for texts in details["text"]], [scores[0] for scores in details["score"]]
-    if first[0] != best["text"] or not np.allclose(first[1], best["score"], rtol=1e-4):
-        raise proof.ExportError(
-            f"Expected serving_default to say what details says, {first}. "
-            f"Received: {best['text']} with {best['score']}"
-        )
-    return proof.Output(
-        details["text"], details["target_tokens"], details["score"], details["attention"]
-    )
+def _output(task, run):
+    best, expected = run["best"], task.best(run["details"])
+    for name, values in expected.items():
+        if not _same(best[name], values):
+            raise proof.ExportError(
+                f"Expected serving_default to say what details says, {values}. "
+                f"Received: {best[name]}"
+            )
+    return task.served_output(run["details"])
 
 
-def _named(task, outputs):
-    """Ids as the names that `details` gives them."""
-    names = np.array(["", *task.target_tokenizer.vocabulary[1:]])
-    return [output._replace(tokens=names[output.tokens]) for output in outputs]
+def _same(received, expected):
+    received, expected = np.asarray(received), np.asarray(expected)
+    if received.shape != expected.shape or received.dtype.kind == "U":
+        return np.array_equal(received, expected)
+    return np.allclose(received, expected, rtol=1e-4)

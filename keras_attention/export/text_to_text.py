@@ -1,13 +1,14 @@
-"""What a trained task and its exports have in common: a list of texts in, answers out."""
+"""Text to text: what strategies find is written out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_attention.generation import Generated
-from keras_attention.text import Tokenizer, bucket_lengths
+from keras_attention.export.proof import Output
+from keras_attention.export.texts import Texts, Tokens, encoded, token_names
+from keras_attention.text import Tokenizer
 
 
 class Answer(NamedTuple):
@@ -17,14 +18,8 @@ class Answer(NamedTuple):
     score: float
 
 
-class TextToText:
-    """Base of what is called with text. A subclass gives `_read` and `_write`."""
-
-    def __call__(self, texts: str | Sequence[str]) -> str | list[str]:
-        """Answers a string with a string, or a list of strings with a list of strings."""
-        if isinstance(texts, str):
-            return self([texts])[0]
-        return [answers[0].text for answers in self.generate(texts)]
+class TextToText(Texts):
+    """Called with a string or a list of strings, it gives a string or a list of strings."""
 
     def generate(
         self, texts: Sequence[str], batch_size: int = 32, progress: bool = False
@@ -42,36 +37,23 @@ class TextToText:
         Raises:
             ValueError: if `texts` is one string.
         """
-        if isinstance(texts, str):
-            raise ValueError(f"texts: expected a list of strings. Received: {texts[:80]!r}")
-        answers: list = [None] * len(texts)
-        items = self._read(texts)
-        order = np.argsort([len(item) for item in items], kind="stable")
-        bar = keras.utils.Progbar(len(texts), verbose=int(progress), unit_name="text")
-        for start in range(0, len(texts), batch_size):
-            rows = order[start : start + batch_size]
-            for row, written in zip(rows, self._write([items[row] for row in rows]), strict=True):
-                answers[row] = written
-            bar.update(min(start + batch_size, len(texts)))
-        return answers
+        return self._answers(texts, batch_size, progress)
 
-    def _read(self, texts: Sequence[str]) -> list:
-        """One item for each text; texts whose items are about as long go together."""
-        raise NotImplementedError("abstract")
-
-    def _write(self, items: list) -> list[list[Answer]]:
-        """The answers to one batch of items."""
-        raise NotImplementedError("abstract")
+    def _short(self, answer):
+        return answer[0].text
 
 
-class TokensToTokens(TextToText):
-    """Text to text around something that takes ids and gives ids. A subclass gives `_generate`.
+class TokensToTokens(Tokens, TextToText):
+    """Text to text around something that takes ids and gives ids. A subclass gives `run`.
 
     Args:
         source_tokenizer: for what comes in.
         target_tokenizer: for what goes out.
         max_source_length: longer sources are cut, with a warning that counts them.
     """
+
+    gives = "text"
+    sides = ("source", "target")
 
     def __init__(
         self, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer, max_source_length: int
@@ -80,34 +62,58 @@ class TokensToTokens(TextToText):
         self.target_tokenizer = target_tokenizer
         self.max_source_length = max_source_length
 
-    def _generate(self, source: np.ndarray) -> Generated:
-        """Source ids `(batch, source)` to `Generated` of NumPy arrays."""
-        raise NotImplementedError("abstract")
+    def written(self, source: Any, ids: Any) -> tf.Tensor:
+        """Ids `(batch, n, length)` to strings `(batch, n)`, in a graph too."""
+        flat = tf.reshape(ids, (-1, ids.shape[-1]))
+        return tf.reshape(self.target_tokenizer.detokenize(flat), tf.shape(ids)[:2])
 
-    def _read(self, texts):
-        if not len(texts):
-            return []
-        ragged = self.source_tokenizer.encode_ragged(list(texts), self.max_source_length)
-        return [row.numpy() for row in ragged]
+    def _answer(self, source, found):
+        return [
+            [Answer(text, float(score)) for text, score in zip(*row, strict=True)]
+            for row in zip(self._texts(source, found["ids"]), found["scores"], strict=True)
+        ]
 
-    def _write(self, items):
-        found = self._generate(self._pad(items))
-        return answers_of(found, self.target_tokenizer)
+    def _texts(self, source, ids):
+        """The same as lists of lists."""
+        texts = self.written(source, ids).numpy().tolist()
+        return [[text.decode("utf-8") for text in row] for row in texts]
 
-    def _pad(self, rows):
-        """To one of a few lengths, so that few shapes are compiled: `(batch, length)`."""
-        longest = max(len(row) for row in rows)
-        lengths = bucket_lengths(self.max_source_length)
-        length = next(length for length in lengths if length >= longest)
-        return np.stack([np.pad(row, (0, length - len(row))) for row in rows])
+    def output(self, source: np.ndarray, found: dict) -> Output:
+        """What was found for source ids, to be compared."""
+        names = np.array(token_names(self.target_tokenizer))
+        ids, scores = found["ids"], found["scores"]
+        return Output(self._texts(source, ids), names[ids], scores, found["attention"])
 
+    def served(self, graphs: dict[str, Callable]) -> dict[str, Callable]:
+        """The SavedModel's signatures from the graphs on ids: text to dictionaries."""
+        names = tf.constant(token_names(self.target_tokenizer))
+        source_names = tf.constant(token_names(self.source_tokenizer))
 
-def answers_of(found: Generated, tokenizer: Any) -> list[list[Answer]]:
-    """Writes what a strategy found as text."""
-    batch, n, length = found.ids.shape
-    texts = tokenizer.detokenize(found.ids.reshape(batch * n, length)).numpy()
-    answers = [
-        Answer(text.decode("utf-8"), float(score))
-        for text, score in zip(texts, found.scores.ravel(), strict=True)
-    ]
-    return [answers[i : i + n] for i in range(0, batch * n, n)]
+        def serve(text):
+            source = encoded(self, text)
+            found = graphs["serving_default"](source)
+            best = self.written(source, found["ids"][:, :1])
+            return {"text": best[:, 0], "score": found["scores"][:, 0]}
+
+        def details(text):
+            source = encoded(self, text)
+            found = graphs["details"](source)
+            return {
+                "text": self.written(source, found["ids"]),
+                "score": found["scores"],
+                "source_tokens": tf.gather(source_names, source),
+                "target_tokens": tf.gather(names, found["ids"]),
+                "attention": tf.cast(found["attention"], "float32"),
+            }
+
+        return {"serving_default": serve, "details": details}
+
+    def served_output(self, details: dict) -> Output:
+        """What the signature `details` gave, to be compared."""
+        return Output(
+            details["text"], details["target_tokens"], details["score"], details["attention"]
+        )
+
+    def best(self, details: dict) -> dict:
+        """What `serving_default` should give where `details` gave this."""
+        return {name: [row[0] for row in details[name]] for name in ("text", "score")}

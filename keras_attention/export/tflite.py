@@ -1,7 +1,6 @@
-"""Ids to ids as a TFLite file of built-in operations, with the tokenizers beside it."""
+"""From ids to answers as a TFLite file of built-in operations, the tokenizers beside it."""
 
 import importlib.metadata
-import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,26 +13,35 @@ import tensorflow as tf
 from keras_attention.export import proof
 from keras_attention.export.saved_model import check_backend
 from keras_attention.folders import check_replaceable, replace_folder, write_json
-from keras_attention.generation import Generated, Generator
 
 FILE = "model.tflite"
 FORMAT = 1
 
 
 def export_tflite(task: Any, folder: str | Path, sentences: Sequence[str] | None = None) -> dict:
-    """Writes `model.tflite`, both tokenizers, `export.json` and `proof.json`.
+    """Writes `model.tflite`, the tokenizers, `export.json` and `proof.json`.
 
-    | signature | from | gives |
-    | --- | --- | --- |
-    | `serving_default` | `source` int32 `(batch, source)` | `ids` int32 `(batch, n, length)`, `scores` `(batch, n)` |
-    | `details` | the same | also `attention` `(batch, n, length, source)` |
+    All signatures take `source`, int32 `(batch, source)`. What they give, by the kind of task:
 
-    Batch and source length are free. All operations are TFLite's own, the loop of the generation
+    | signature | text to text |
+    | --- | --- |
+    | `serving_default` | `ids` int32 `(batch, n, length)`, `scores` `(batch, n)` |
+    | `details` | also `attention` `(batch, n, length, source)` |
+
+    | signature | text to a label |
+    | --- | --- |
+    | `serving_default` | `probabilities` `(batch, labels)`, in the order of `labels` in `export.json` |
+
+    | signature | text to tags |
+    | --- | --- |
+    | `serving_default` | `probabilities` `(batch, source, tags)`, in the same order |
+
+    Batch and source length are free. All operations are TFLite's own, the loop of a generation
     among them, so any TFLite runtime runs the file. Source ids are `source/` tokenizer's ids and
     END, padded with 0, at most `max_source_length` (in `export.json`) of them.
 
     Args:
-        task: has `model`, both tokenizers, `strategy` and `max_source_length`.
+        task: one of `keras_attention.tasks`.
         folder: gets the files; an earlier TFLite export there is replaced once the new one is
             proven.
         sentences: texts to prove it on; None makes some from the vocabulary.
@@ -55,12 +63,11 @@ def export_tflite(task: Any, folder: str | Path, sentences: Sequence[str] | None
     batches = proof.batches_of(task, sentences)
     with replace_folder(folder) as new:
         (new / FILE).write_bytes(convert(task))
-        task.source_tokenizer.save(new / "source")
-        task.target_tokenizer.save(new / "target")
-        about = {"export": "tflite", "format": FORMAT, "max_source_length": task.max_source_length}
-        write_json(new / "export.json", {**about, "strategy": repr(task.strategy)})
-        expected, model_time = proof.run_model(task, batches)
-        received, export_time = _run(task, new / FILE, batches)
+        said = {"export": "tflite", "format": FORMAT, "gives": task.gives}
+        settings = task.write_parts(new)
+        write_json(new / "export.json", {**said, **settings, **task.about()})
+        expected, model_time = proof.run_ids(task, batches)
+        received, export_time = proof.run_ids(task, batches, LiteRT(new / FILE).check_and_run)
         agreement = proof.compare(expected, received, batches)
         latency = {"model": model_time, "export": export_time}
         runtime = f"LiteRT {importlib.metadata.version('ai-edge-litert')}, built-in operations"
@@ -75,17 +82,14 @@ def convert(task: Any) -> bytes:
     Raises:
         ExportError: if an operation is none of TFLite's own.
     """
-    best = Generator(task.model, task.strategy)
-    detailed = Generator(task.model, task.strategy, attention=True)
+    graphs = task.graphs()
     archive = keras.export.ExportArchive()
     source = [tf.TensorSpec((None, None), tf.int32, name="source")]
-    for name, generator in (("serving_default", best), ("details", detailed)):
-        archive.add_endpoint(name, generator.__call__, input_signature=source)
+    for name, graph in graphs.items():
+        archive.add_endpoint(name, graph.__call__, input_signature=source)
     with tempfile.TemporaryDirectory() as scratch:
         archive.write_out(scratch, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(
-            scratch, signature_keys=["serving_default", "details"]
-        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=list(graphs))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
             return converter.convert()
@@ -107,27 +111,25 @@ class LiteRT:
 
         self.interpreter = Interpreter(model_path=str(path))
 
-    def generate(self, source: np.ndarray, attention: bool = False) -> Generated:
-        """Source ids `(batch, source)` to `Generated` of NumPy arrays."""
-        name = "details" if attention else "serving_default"
-        run = self.interpreter.get_signature_runner(name)
-        return Generated(**run(source=source.astype("int32")))
+    def run(self, source: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
+        """Source ids `(batch, source)` to what `serving_default` gives, or `details`."""
+        there = details and "details" in self.interpreter.get_signature_list()
+        runner = self.interpreter.get_signature_runner("details" if there else "serving_default")
+        return runner(source=source.astype("int32"))
 
+    def check_and_run(self, source: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
+        """As `run`, and with details both signatures must say the same.
 
-def _run(task, path, batches):
-    """What the file answers, and its median milliseconds for one text."""
-    model = LiteRT(path)
-    outputs, spent = [], []
-    for texts in batches:
-        source = proof.encode(task, texts)
-        found = model.generate(source, attention=True)
-        best = model.generate(source)
-        if not (np.array_equal(best.ids, found.ids) and np.allclose(best.scores, found.scores)):
-            raise proof.ExportError(
-                f"Expected serving_default to say what details says, {found.ids.tolist()}. "
-                f"Received: {best.ids.tolist()}"
-            )
-        outputs.append(proof.output_of(task, found))
-        if len(texts) == 1:
-            spent.append(proof.milliseconds(lambda: model.generate(source)))  # noqa: B023
-    return outputs, statistics.median(spent)
+        Raises:
+            ExportError: if they do not.
+        """
+        found = self.run(source, details)
+        if not details:
+            return found
+        for name, best in self.run(source).items():
+            if not np.allclose(best, found[name]):
+                raise proof.ExportError(
+                    f"Expected serving_default to say what details says, {found[name].tolist()}. "
+                    f"Received: {best.tolist()}"
+                )
+        return found

@@ -4,5 +4,6 @@ from keras_attention.generation.beam import Beam
 from keras_attention.generation.generator import Generator
 from keras_attention.generation.greedy import Greedy, Sample
 from keras_attention.generation.strategy import Generated, Strategy
+from keras_attention.generation.stream import Streamer
 
-__all__ = ["Beam", "Generated", "Generator", "Greedy", "Sample", "Strategy"]
+__all__ = ["Beam", "Generated", "Generator", "Greedy", "Sample", "Strategy", "Streamer"]

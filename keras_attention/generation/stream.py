@@ -1,4 +1,4 @@
-"""Generation a few steps at a time, for those who watch."""
+"""Generation a few steps at a time, for whoever watches."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ class Streamer:
     Both parts are Keras models because `predict_on_batch` compiles those on every backend.
 
     Args:
-        model: has `.encoder` and `.decoder`, which keep the contracts of this library.
+        model: a language model, with `.encoder` and `.decoder`.
         strategy: `Greedy` or `Sample`.
 
     Raises:
@@ -32,8 +32,7 @@ class Streamer:
                 f"Received: {strategy!r}"
             )
         self.strategy = strategy
-        generator = Generator(model, strategy)
-        self._begin, self._go_on = _Begin(generator), _GoOn(generator)
+        self._begin, self._go_on = Begin(model, strategy), GoOn(model, strategy)
 
     def stream(self, source: Any, every: int = 1) -> Iterator[np.ndarray]:
         """Generates for a batch of sources, and gives the new ids of all after `every` steps.
@@ -47,12 +46,35 @@ class Streamer:
             the longest answer left out.
         """
         given = self._begin.predict_on_batch(ops.convert_to_numpy(source))
-        taken, until = 0, min(every, self.strategy.max_length)
-        while taken < until:
-            carry = self._go_on.predict_on_batch({**given, "until": np.int32(until)})
-            before, taken = taken, int(carry["t"])
-            if taken > before:
-                yield carry["found"]["ids"][:, :, before:taken]
-            ended = taken < until or taken >= self.strategy.max_length
-            until = taken if ended else min(taken + every, self.strategy.max_length)
-            given = {**given, "carry": carry}
+        limit, before = self.strategy.max_length, 0
+        for until in range(every, limit + every, every):
+            given["until"] = np.int32(min(until, limit))
+            given["carry"] = self._go_on.predict_on_batch(given)
+            t, _, _, found = given["carry"]
+            if t > before:
+                yield found["ids"][:, :, before:t]
+            if t < until:  # nothing runs any more
+                return
+            before = int(t)
+
+
+class Begin(Generator):
+    """Source to what `GoOn` takes."""
+
+    def call(self, source):
+        mask, context, carry = self.begin(source)
+        return {"mask": mask, "context": context, "carry": carry}
+
+
+class GoOn(Generator):
+    """A carry to the carry after `until` steps in all."""
+
+    def call(self, given):
+        *others, found = given["carry"]
+        # Keras casts what comes in to the policy's dtype; what was found is float32.
+        carry = (*others, tree.map_structure(_as_float32, found))
+        return self.go_on(given["mask"], given["context"], carry, given["until"])
+
+
+def _as_float32(x):
+    return ops.cast(x, "float32") if keras.backend.is_float_dtype(x.dtype) else x

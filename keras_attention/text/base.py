@@ -126,14 +126,7 @@ class Tokenizer(tf.Module):
         self, strings: Sequence[str] | tf.Tensor, max_length: int | None = None
     ) -> tf.RaggedTensor:
         """As `encode`, without padding: a `tf.RaggedTensor` `(B, None)` of int32."""
-        if max_length is not None and max_length < 1:
-            raise ValueError(f"`max_length` should be at least 1. Received: {max_length}")
-        ids = self.tokenize(strings)
-        if max_length is not None:
-            _warn_if_longer(ids, max_length - 1)
-            ids = ids[:, : max_length - 1]
-        ends = tf.fill([ids.nrows(), 1], END)  # (B, 1)
-        return tf.concat([ids, ends], axis=1)
+        return close(self.tokenize(strings), max_length)
 
     def detokenize(self, ids: Sequence[Sequence[int]] | tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """Turns ids into text: what stands before the first `[END]`, without special tokens.
@@ -256,6 +249,17 @@ def _as_array(ids: Sequence) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(ids)).astype("int64")
 
 
+def close(ids: tf.RaggedTensor, max_length: int | None) -> tf.RaggedTensor:
+    """Cuts rows of ids to `max_length` with the `[END]` that it puts after each."""
+    if max_length is not None:
+        if max_length < 1:
+            raise ValueError(f"`max_length` should be at least 1. Received: {max_length}")
+        _warn_if_longer(ids, max_length - 1)
+        ids = ids[:, : max_length - 1]
+    ends = tf.fill([ids.nrows(), 1], END)  # (B, 1)
+    return tf.concat([ids, ends], axis=1)
+
+
 def _warn_if_longer(ids: tf.RaggedTensor, length: int) -> None:
     if not tf.executing_eagerly():
         return
@@ -263,7 +267,7 @@ def _warn_if_longer(ids: tf.RaggedTensor, length: int) -> None:
     if count:
         warnings.warn(
             f"{count} of {ids.nrows()} texts have more than {length} tokens and were truncated.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import zip_longest
 
@@ -96,24 +96,55 @@ def batches(
     """
     if not len(pairs):
         raise ValueError(f"`pairs` should have at least one pair. Received: {pairs!r}")
-    if min(batch_size, max_length, batch_tokens or 1) < 1:
-        raise ValueError(
-            "`batch_size`, `max_length` and `batch_tokens` should be at least 1. "
-            f"Received: {batch_size}, {max_length}, {batch_tokens}"
-        )
     sources, targets = zip(*pairs, strict=True)
     sources = source_tokenizer.encode_ragged(sources, max_length)
     targets = target_tokenizer.encode_ragged(targets, max_length)
     rows = np.maximum(sources.row_lengths().numpy(), targets.row_lengths().numpy())
 
+    def pad(inside, length):
+        return _bucket(tf.gather(sources, inside), tf.gather(targets, inside), length)
+
+    return group_by_length(rows, pad, batch_size, max_length, shuffle, seed, batch_tokens)
+
+
+def group_by_length(
+    rows: np.ndarray,
+    pad: Callable,
+    batch_size: int,
+    max_length: int,
+    shuffle: bool,
+    seed: int,
+    batch_tokens: int | None,
+) -> Dataset:
+    """What `batches` says of lengths and orders, for examples of any make.
+
+    Args:
+        rows: The length of each example, (N,).
+        pad: `pad(places, length)` gives the examples of these places, padded to this length, as a
+            tuple of tensors or dictionaries of them, `(len(places), ...)` each.
+        batch_size: As for `batches`, and so the rest.
+        max_length: The longest length.
+        shuffle: Whether there are orders.
+        seed: Of the orders.
+        batch_tokens: The most positions in a batch.
+
+    Raises:
+        ValueError: if a number is not positive.
+    """
+    if min(batch_size, max_length, batch_tokens or 1) < 1:
+        raise ValueError(
+            "`batch_size`, `max_length` and `batch_tokens` should be at least 1. "
+            f"Received: {batch_size}, {max_length}, {batch_tokens}"
+        )
     lengths = bucket_lengths(max_length)
-    places = np.searchsorted(lengths, rows)  # (pairs,)
+    places = np.searchsorted(lengths, rows)  # (N,)
     buckets = []
     for place in np.unique(places):
         inside, length = np.flatnonzero(places == place), lengths[place]
         size = min(batch_size, max(1, (batch_tokens or 2**31) // length))
-        data = _bucket(tf.gather(sources, inside), tf.gather(targets, inside), length)
-        buckets.append(_batches_of(data, size, seed + int(place) if shuffle else None))
+        buckets.append(
+            batches_of(pad(inside, length), size, seed + int(place) if shuffle else None)
+        )
     dataset = _interleave(buckets, seed) if shuffle else reduce(Dataset.concatenate, buckets)
     steps = sum(len(bucket) for bucket in buckets)
     return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
@@ -141,7 +172,8 @@ def _bucket(sources: tf.RaggedTensor, targets: tf.RaggedTensor, length: int) -> 
     return {"source": source, "target": tf.where(labels == PAD, PAD, shifted)}, labels
 
 
-def _batches_of(data: tuple, size: int, seed: int | None) -> Dataset:
+def batches_of(data: tuple, size: int, seed: int | None) -> Dataset:
+    """Batches of examples `(N, ...)`, in new orders if there is a seed."""
     count = len(data[1])
     index = Dataset.range(count)
     if seed is not None:

@@ -131,3 +131,16 @@ def test_wrong_strategies(model, tmp_path, refused):
     assert "with --beam" in refused("generate", model, "--length-penalty", 1, "a")
     picture = tmp_path / "picture.docx"
     assert f"Received: {picture}" in refused("attention", model, "a", "--output", picture)
+
+
+def test_an_export_that_answers_with_labels(tmp_path, capsys):
+    from keras_attention.export.saved_model import write_saved_model
+    from keras_attention.models import classifier
+    from keras_attention.tasks import TextClassifier
+    from keras_attention.text import Characters
+
+    letters = Characters.train(["ab"])
+    model = classifier(letters.vocabulary_size, 2, num_layers=1, dim=8, num_heads=2)
+    write_saved_model(TextClassifier(model, letters, ["yes", "no"]), tmp_path / "1")
+    assert main(["generate", str(tmp_path), "ab"]) == 2
+    assert "Expected an export that answers with text." in capsys.readouterr().err

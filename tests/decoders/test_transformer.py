@@ -130,7 +130,7 @@ def test_scores_are_the_mean_of_the_last_blocks_heads(option):
     for block in decoder.blocks:
         x, heads = block(x, encoded["sequence"], None, mask, return_attention_scores=True)
     heads = array(heads)
-    assert heads.shape == (2, 4, 4, 5) and heads.std(1).max() > 0.1
+    assert heads.shape == (2, 4, 4, 5) and heads.std(1).max() > 0.05
     np.testing.assert_allclose(scores[:, 0], heads.mean(1), rtol=1e-4, atol=1e-6)
 
 
@@ -147,7 +147,11 @@ def test_padding_on_either_side_changes_nothing(option):
         np.testing.assert_allclose(row[kept], expected, rtol=1e-4, atol=2e-5)
 
 
-@every_option
+@pytest.mark.parametrize(
+    "option",
+    ["sinusoidal", "learned", "relative-grouped-window", "alibi-multi-query-post",
+     "rotary-everything"],
+)  # fmt: skip
 def test_what_is_generated_does_not_know_the_side_of_the_padding(option):
     generate = Generator(make(option), Beam(2, n_best=2, max_length=4), attention=True)
     source = SOURCE[:1, :4]
@@ -264,8 +268,16 @@ def test_it_is_the_model_of_the_paper(norm):
 # Mixed precision, small inputs, dropout, errors
 
 
-@pytest.mark.parametrize("option", ["sinusoidal", "learned", "relative", "alibi", "rotary"])
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "option, policy",
+    [
+        ("sinusoidal", "mixed_float16"),
+        ("rotary", "mixed_float16"),
+        ("learned", "mixed_bfloat16"),
+        ("relative", "mixed_bfloat16"),
+        ("alibi", "mixed_bfloat16"),
+    ],
+)
 def test_mixed_precision(option, policy):
     keras.config.set_dtype_policy(policy)
     try:

@@ -14,11 +14,19 @@ from keras_attention.text import Characters
 SENTENCES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 
 
+def small_seq2seq(source: int, target: int, **options) -> keras.Model:
+    return seq2seq(source, target, 8, 8, **options)
+
+
 def small_translator(
-    strategy: Strategy | None = None, seed: int = 0, max_source_length: int = 12, **options
+    strategy: Strategy | None = None,
+    seed: int = 0,
+    max_source_length: int = 12,
+    build: Callable[..., keras.Model] = small_seq2seq,
+    **options,
 ) -> Translator:
     source, target = Characters.train(["abcde ä"]), Characters.train(["ABCDEFGß"])
-    model = seq2seq(source.vocabulary_size, target.vocabulary_size, 8, 8, **options)
+    model = build(source.vocabulary_size, target.vocabulary_size, **options)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.8, weight.shape))

@@ -1,10 +1,9 @@
-"""Keras, SavedModel and TFLite give the same ids, scores and attention, whatever the attention."""
+"""Keras, SavedModel and TFLite give the same ids, scores and attention, whatever the model."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import proof
 from keras_attention.export.saved_model import write_saved_model
 from keras_attention.export.tflite import LiteRT, convert
 from keras_attention.generation import Beam, Generated, Generator, Greedy, Sample
@@ -14,11 +13,21 @@ from keras_attention.layers import (
     LuongAttention,
     MonotonicAttention,
 )
+from keras_attention.models import transformer
 
 BEAM = Beam(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
 SAMPLE = Sample(top_k=5, top_p=0.9, seed=3, samples=2, max_length=9)
 LSTM = {"cell": "lstm", "encoder_layers": 2, "decoder_layers": 2}
 LIMIT = 12
+GEMMA = {"norm": "sandwich", "norm_kind": "rms", "activation": "swiglu", "use_bias": False}
+
+
+def small_transformer(source, target, **options):
+    sizes = {"size": "tiny", "num_layers": 2, "dim": 16, "ff_dim": 12, "num_heads": 4}
+    return transformer(source, target, **sizes, **options)
+
+
+TRANSFORMER = {"build": small_transformer}
 
 FAST = {
     "bahdanau, sampled": (SAMPLE, {"attention": "bahdanau", "tie_embeddings": True}),
@@ -27,6 +36,10 @@ FAST = {
         {"attention": "luong", "input_feeding": True, **LSTM},
     ),
     "monotonic, hard": (BEAM, {"attention": lambda: MonotonicAttention(8, mode="hard")}),
+    "transformer, rotary, grouped queries, sandwich": (
+        BEAM,
+        {**TRANSFORMER, "positions": "rotary", "num_key_value_heads": 2, **GEMMA},
+    ),
 }
 SLOW = {
     "bahdanau": (BEAM, {"attention": "bahdanau"}),
@@ -48,6 +61,24 @@ SLOW = {
     "scaled dot": (BEAM, {"attention": DotAttention}),
     "monotonic, parallel": (BEAM, {"attention": lambda: MonotonicAttention(8, mode="parallel")}),
     "monotonic, recursive": (BEAM, {"attention": lambda: MonotonicAttention(8, mode="recursive")}),
+    "transformer": (BEAM, TRANSFORMER),
+    "transformer, post, marian, sampled": (
+        SAMPLE,
+        {**TRANSFORMER, "norm": "post", "positions": "marian", "activation": "gelu"},
+    ),
+    "transformer, learned, greedy": (
+        Greedy(9),
+        {**TRANSFORMER, "positions": "learned", "max_length": LIMIT},
+    ),
+    "transformer, relative, multi-query, RMS": (
+        BEAM,
+        {**TRANSFORMER, "positions": "relative", "num_key_value_heads": 1, "norm_kind": "rms"},
+    ),
+    "transformer, ALiBi, window": (BEAM, {**TRANSFORMER, "positions": "alibi", "window": 3}),
+    "transformer, no positions, QK norm, soft cap": (
+        BEAM,
+        {**TRANSFORMER, "positions": None, "qk_norm": True, "soft_cap": 5.0, "activation": "geglu"},
+    ),
 }
 
 
@@ -57,8 +88,8 @@ SLOW = {
     + [pytest.param(*family, id=name, marks=pytest.mark.slow) for name, family in SLOW.items()],
 )
 def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
-    attention = options["attention"]
-    made = {**options, "attention": attention() if callable(attention) else attention}
+    attention = options.get("attention")
+    made = {**options, "attention": attention()} if callable(attention) else options
     task = make_translator(strategy, max_source_length=LIMIT, **made)
     write_saved_model(task, tmp_path / "saved")
     details = tf.saved_model.load(str(tmp_path / "saved")).signatures["details"]
@@ -72,7 +103,7 @@ def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
 
     longest = ("abc de" * LIMIT)[:LIMIT]  # and END: one more than the limit
     for texts in (["a"], ["abcdea"], [longest], ["", "abcdea", "ab", longest, "eä x"]):
-        source = proof.encode(task, texts)
+        source = task.encode(texts)
         assert source.shape[1] <= LIMIT
         expected = Generated(**{name: x.numpy() for name, x in generate(source).items()})
         names = np.array(["", *task.target_tokenizer.vocabulary[1:]])
@@ -83,10 +114,11 @@ def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
         np.testing.assert_allclose(saved["score"], expected.scores, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(saved["attention"], expected.attention, atol=1e-5)
 
-        found = lite.generate(source, attention=True)
+        found = Generated(**lite.run(source, details=True))
         np.testing.assert_array_equal(found.ids, expected.ids)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
-        best = lite.generate(source)
+        best = Generated(**lite.run(source))
         np.testing.assert_array_equal(best.ids, expected.ids)
         np.testing.assert_allclose(best.scores, expected.scores, rtol=1e-5, atol=1e-5)
+    assert len({row.tobytes() for row in expected.ids}) > 1  # answers are not all alike

@@ -1,0 +1,26 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_attention.export import open_exported
+from keras_attention.tasks import Writer
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "write.py"
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow_only
+def test_it_learns_writes_and_exports(tmp_path):
+    options = "--output model --sentences 300 --epochs 1 --layers 1 --dim 16 --vocabulary 100"
+    command = [sys.executable, str(EXAMPLE), *options.split(), "--prompt", "the king"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert not done.returncode, done.stderr
+    lines = done.stdout.splitlines()
+    assert sum("perplexity of" in line for line in lines) == 1
+    written = next(line for line in lines if line.startswith("the king |"))
+    prompt = "the king"
+    assert written == f"{prompt} |{Writer.load(tmp_path / 'model' / 'task')(prompt)}"
+    assert len([line for line in lines if "answers equal" in line]) == 2
+    assert open_exported(tmp_path / "model" / "phone")(prompt) == written.split("|", 1)[1]

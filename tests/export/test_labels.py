@@ -1,0 +1,158 @@
+"""Classifier and tagger: Keras, SavedModel and TFLite say the same."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_attention.export import ExportError, open_exported, saved_model, tflite
+from keras_attention.export.tflite import LiteRT
+from keras_attention.models import classifier, seq2seq, tagger
+from keras_attention.tasks import TextClassifier, TextTagger
+from keras_attention.text import Characters
+
+LABELS = ["eins", "zwei", "größer"]
+SENTENCES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
+SMALL = {"num_layers": 2, "dim": 8, "ff_dim": 16, "num_heads": 2}
+KINDS = {"label": (classifier, TextClassifier), "tags": (tagger, TextTagger)}
+
+
+def make(kind, seed=0, **options):
+    letters = Characters.train(["abcde ä"])
+    build, task = KINDS[kind]
+    model = build(letters.vocabulary_size, len(LABELS), **(options or SMALL))
+    rng = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 0.8, weight.shape))
+    return task(model, letters, LABELS, 12)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def exported(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    task = make(request.param)
+    formats = {"saved_model": folder / "serving", "tflite": folder / "phone"}
+    proofs = {name: task.export(path, name, SENTENCES) for name, path in formats.items()}
+    return task, folder, proofs
+
+
+def close(found, expected):
+    """Answers with the same names and about the same numbers."""
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [each[:-1] for each in ours] == [each[:-1] for each in theirs]
+        np.testing.assert_allclose(
+            [each[-1] for each in ours], [each[-1] for each in theirs], rtol=1e-4, atol=1e-6
+        )
+
+
+def test_exports_equal_the_task(exported):
+    task, folder, _ = exported
+    texts = ["bca", "", "x ab", "deed cab", "a" * 40]
+    answer = "classify" if isinstance(task, TextClassifier) else "tag"
+    with pytest.warns(UserWarning, match="1 of 5 texts"):
+        expected = getattr(task, answer)(texts)
+    assert len({each[0] for each in expected if each}) > 1
+    with pytest.warns(UserWarning, match="1 of 5 texts"):
+        close(getattr(open_exported(folder / "phone"), answer)(texts, batch_size=2), expected)
+    served = open_exported(folder / "serving")
+    close(getattr(served, answer)(texts, batch_size=2), expected)
+    called = served("bca")
+    if answer == "classify":
+        assert called == expected[0][0].label
+    else:
+        assert [tag[:2] for tag in called] == [tag[:2] for tag in expected[0]]
+    assert served([]) == []
+
+
+def test_proofs_say_what_was_compared(exported):
+    task, folder, proofs = exported
+    texts = len(SENTENCES) + 2  # an empty one and one that is too long
+    for name, path in (("saved_model", "serving/1"), ("tflite", "phone")):
+        said = proofs[name]
+        written = json.loads((folder / path / "proof.json").read_text(encoding="utf-8"))
+        assert written == {key: value for key, value in said.items() if key != "path"}
+        assert said["labels"] == LABELS and said["task"] == type(task).__name__
+        agreement = said["agreement"]
+        assert agreement["equal"] == agreement["answers"] >= 2 * texts
+        assert agreement["max_score_difference"] < 1e-5
+        assert "max_attention_difference" not in agreement
+    if isinstance(task, TextClassifier):
+        assert agreement["answers"] == 2 * texts  # alone and together
+
+
+def test_weights_are_written_once(exported):
+    task, folder, _ = exported
+    written = tf.train.list_variables(str(folder / "serving" / "1" / "variables" / "variables"))
+    counts = [np.prod(shape) for name, shape in written if "VARIABLE_VALUE" in name]
+    assert sum(counts) == task.model.count_params()
+
+
+def test_signatures(exported):
+    task, folder, _ = exported
+    signatures = tf.saved_model.load(str(folder / "serving" / "1")).signatures
+    texts = tf.constant(["bca x", ""])
+    best, details = (signatures[name](text=texts) for name in ("serving_default", "details"))
+    shapes = {name: tuple(x.shape) for name, x in {**best, **details}.items()}
+    if isinstance(task, TextClassifier):
+        assert {name: tuple(x.shape) for name, x in best.items()} == {
+            "label": (2,),
+            "probability": (2,),
+        }
+        assert shapes == {"label": (2, 3), "probability": (2, 3), "source_tokens": (2, 6)}
+        tokens = [b"b", b"c", b"a", "▁".encode(), b"[UNK]", b"[END]"]
+        expected = task.classify(["bca x"])[0]
+        assert [x.decode() for x in details["label"].numpy()[0]] == [a for a, _ in expected]
+    else:
+        assert {name: tuple(x.shape) for name, x in best.items()} == dict.fromkeys(
+            ("word", "tag", "probability"), (2, 2)
+        )
+        assert best["word"].numpy().tolist() == [[b"bca", b"x"], [b"", b""]]
+        assert best["tag"].numpy()[1].tolist() == [b"", b""]
+        assert shapes["tag"] == shapes["probability"] == (2, 5, 3)
+        assert details["begins_word"].numpy()[0].tolist() == [True, False, False, True, False]
+        tokens = [b"b", b"c", b"a", b"[UNK]", b"[END]"]
+    assert details["source_tokens"].numpy()[0].tolist() == tokens
+    empty = signatures["details"](text=tf.constant([], tf.string))
+    assert empty["probability"].shape[0] == 0
+
+
+def test_the_file_takes_any_batch_and_length(exported):
+    task, folder, _ = exported
+    lite = LiteRT(folder / "phone" / "model.tflite")
+    about = json.loads((folder / "phone" / "export.json").read_text(encoding="utf-8"))
+    assert about["labels"] == LABELS and about["max_source_length"] == 12
+    for batch, length in ((1, 1), (3, 7), (2, 12)):
+        ids = np.random.default_rng(0).integers(0, 11, (batch, length))
+        np.testing.assert_allclose(
+            lite.run(ids)["probabilities"], task.run(ids)["probabilities"], rtol=1e-4, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_disagreement_leaves_nothing(kind, tmp_path, monkeypatch):
+    task, other = make(kind), make(kind, seed=5)
+    write, converted = saved_model.write_saved_model, tflite.convert(other)
+    monkeypatch.setattr(saved_model, "write_saved_model", lambda _, folder: write(other, folder))
+    monkeypatch.setattr(tflite, "convert", lambda _: converted)
+    for name in ("saved_model", "tflite"):
+        with pytest.raises(ExportError, match=r"(?s)Expected the model's answer.*Received: '"):
+            task.export(tmp_path / "new", name, SENTENCES)
+    assert list(tmp_path.iterdir()) == []
+
+
+OTHERS = {
+    "rotary, first": {"positions": "rotary", "pooling": "first", **SMALL},
+    "relative, attention": {"positions": "relative", "pooling": "attention", **SMALL},
+    "gated, windows": {"activation": "geglu", "window": 3, "norm_kind": "rms", **SMALL},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [*OTHERS.values(), None], ids=[*OTHERS, "an RNN"])
+def test_other_models_and_tokens(options, tmp_path):
+    task = make("label", **(options or {"encoder": seq2seq(11, 12, 8, 8).encoder}))
+    for name in ("saved_model", "tflite"):
+        agreement = task.export(tmp_path / name, name, SENTENCES)["agreement"]
+        assert agreement["equal"] == agreement["answers"]

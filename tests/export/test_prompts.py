@@ -1,0 +1,110 @@
+"""Prompt to text: Keras, SavedModel and TFLite write the same, whatever the kind of positions."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_attention.export import open_exported
+from keras_attention.export.saved_model import write_saved_model
+from keras_attention.export.tflite import LiteRT, convert
+from keras_attention.generation import Beam, Greedy, Sample
+from keras_attention.models import language_model
+from keras_attention.tasks import Writer
+from keras_attention.text import Characters, WordPiece
+
+BEAM = Beam(3, coverage_penalty=0.1, n_best=2, max_length=7)
+SAMPLE = Sample(top_k=5, top_p=0.9, seed=3, samples=2, max_length=7)
+PROMPTS = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
+LIMIT = 12
+
+FAST = {
+    "rotary, beam": (BEAM, {}),
+    "relative, sampled, grouped": (SAMPLE, {"positions": "relative", "num_key_value_heads": 1}),
+}
+SLOW = {
+    "learned, greedy": (Greedy(7), {"positions": "learned", "max_length": LIMIT + 7}),
+    "sinusoidal, post": (BEAM, {"positions": "sinusoidal", "norm": "post"}),
+    "marian": (BEAM, {"positions": "marian"}),
+    "alibi, window": (BEAM, {"positions": "alibi", "window": 3}),
+    "none, rms, gated": (BEAM, {"positions": None, "norm_kind": "rms", "activation": "swiglu"}),
+    "rotary, qk norm, soft cap": (BEAM, {"qk_norm": True, "soft_cap": 4.0, "use_bias": False}),
+}
+
+
+def make(strategy=BEAM, tokenizer=None, seed=0, **options):
+    tokenizer = tokenizer or Characters.train(["abcde ä"])
+    sizes = {"num_layers": 2, "dim": 8, "ff_dim": 16, "num_heads": 2}
+    model = language_model(tokenizer.vocabulary_size, **sizes, **options)
+    rng = np.random.default_rng(seed)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 0.8, weight.shape))
+    return Writer(model, tokenizer, strategy, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [pytest.param(*kind, id=name) for name, kind in FAST.items()]
+    + [pytest.param(*kind, id=name, marks=pytest.mark.slow) for name, kind in SLOW.items()],
+)
+def test_exports_equal_the_model(tmp_path, strategy, options):
+    task = make(strategy, **options)
+    write_saved_model(task, tmp_path / "saved")
+    details = tf.saved_model.load(str(tmp_path / "saved")).signatures["details"]
+    (tmp_path / "model.tflite").write_bytes(convert(task))
+    lite = LiteRT(tmp_path / "model.tflite")
+    longest = ("abc de" * LIMIT)[-LIMIT:]
+    for prompts in ([""], ["bcade"], ["x" + longest], ["", "abcdea", "ab", longest, "eä x"]):
+        source = task.encode(prompts)
+        assert source.shape == (len(prompts), max(1, min(LIMIT, max(map(len, prompts)))))
+        expected = task.run(source, details=True)
+        names = np.array(["", *task.source_tokenizer.vocabulary[1:]])
+
+        saved = details(text=tf.constant(prompts))
+        tokens = [[[t.decode() for t in row] for row in n] for n in saved["target_tokens"].numpy()]
+        assert tokens == names[expected["ids"]].tolist()
+        texts = [[t.decode() for t in row] for row in saved["text"].numpy()]
+        assert texts == task._texts(source, expected["ids"])
+        np.testing.assert_allclose(saved["score"], expected["scores"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(saved["attention"], expected["attention"], atol=1e-5)
+
+        found = lite.run(source, details=True)
+        np.testing.assert_array_equal(found["ids"], expected["ids"])
+        np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found["attention"], expected["attention"], atol=1e-5)
+        np.testing.assert_array_equal(lite.run(source)["ids"], expected["ids"])
+
+
+@pytest.mark.slow
+def test_an_export_is_called_as_the_task_is(tmp_path):
+    """With proofs; WordPiece, whose words need the prompt to know of their spaces."""
+    lines = ["ein hund schläft", "zwei hunde laufen schnell", "der hund läuft"]
+    strategy = Sample(temperature=5.0, samples=2, max_length=7)
+    task = make(strategy, WordPiece.train(lines, vocabulary_size=70))
+    prompts = ["der hund", "", "zwei hunde laufen schnell ein hund"]
+    expected = task.generate(prompts)
+    assert any(answer.text.startswith(" ") for answers in expected for answer in answers)
+    for name in ("saved_model", "tflite"):
+        said = task.export(tmp_path / name, name, prompts)
+        where = tmp_path / name / "1" if name == "saved_model" else tmp_path / name
+        written = json.loads((where / "proof.json").read_text(encoding="utf-8"))
+        assert written == {key: value for key, value in said.items() if key != "path"}
+        assert said["task"] == "Writer"
+        assert said["agreement"]["equal"] == said["agreement"]["answers"] >= 2 * len(prompts)
+        opened = open_exported(tmp_path / name)
+        found = opened.generate(prompts, batch_size=3)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert [answer.text for answer in ours] == [answer.text for answer in theirs]
+            np.testing.assert_allclose(
+                [answer.score for answer in ours], [answer.score for answer in theirs], rtol=1e-4
+            )
+        assert opened([]) == []
+    phone = tmp_path / "tflite"
+    assert sorted(path.name for path in phone.iterdir()) == [
+        "export.json", "model.tflite", "proof.json", "source"
+    ]  # fmt: skip
+    with pytest.warns(UserWarning, match="1 of 1 prompts have more than 12 tokens"):
+        long = open_exported(phone)("der hund " * 20)
+    with pytest.warns(UserWarning, match="1 of 1 prompts"):
+        assert task("der hund " * 20) == long
