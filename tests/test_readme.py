@@ -10,7 +10,13 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 DOCS = README.parent / "docs"
-PAGES = README, DOCS / "attention.md", DOCS / "classification.md"
+PAGES = (
+    README,
+    DOCS / "attention.md",
+    DOCS / "classification.md",
+    DOCS / "finetuning.md",
+    DOCS / "normalization.md",
+)
 
 
 def blocks(text, language):

@@ -109,6 +109,8 @@ def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None
         raise ValueError(
             f"layer: expected one with attention inside, built. Received: {layer.name!r}"
         )
+    for inner in layer._flatten_layers():
+        inner.trainable = True  # in a layer that was frozen, A and B would be so too
     for variable in layer.trainable_variables:
         variable.trainable = False
     for projection in projections.values():

@@ -82,7 +82,8 @@ def walk(decoder, encoded, mask, parents):
         new = [x[:, :, None] for x in (ids, array(logits), array(scores))]
         past = new if past is None else [np.concatenate(x, 2) for x in zip(past, new, strict=True)]
         # as a strategy does it: state and past of the parent
-        state = keras.tree.map_structure(lambda x, p=parent: gather_beams(x, p), state)
+        beams = ops.convert_to_tensor(parent)
+        state = keras.tree.map_structure(lambda x, p=beams: gather_beams(x, p), state)
         past = [np.stack([x[p] for x, p in zip(xs, parent, strict=True)]) for xs in past]
     return past
 

@@ -6,7 +6,12 @@ import pytest
 from keras import ops
 
 from keras_attention.layers import Attention
-from keras_attention.models import classifier, masked_language_model, transformer
+from keras_attention.models import (
+    classifier,
+    language_model,
+    masked_language_model,
+    transformer,
+)
 from keras_attention.training import LinearWarmup, discriminative_rates, enable_lora
 
 IDS = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2]])
@@ -163,6 +168,18 @@ def test_lora_trains_a_and_b_of_every_projection_and_the_head():
     assert moved == {variable.path for variable in model.trainable_variables}
 
 
+def test_lora_trains_in_what_was_frozen():
+    model = classifier(11, 3, **SMALL)
+    model.encoder.trainable = False
+    enable_lora(model.encoder, rank=2)
+    names = {variable.name for variable in model.encoder.trainable_variables}
+    assert names == {"lora_kernel_a", "lora_kernel_b"}
+    model = classifier(11, 3, **SMALL)
+    model.encoder.body.blocks[0].trainable = False
+    enable_lora(model.encoder, rank=2)
+    assert len(model.encoder.trainable_variables) == 8  # A and B of two projections a block
+
+
 def test_lora_changes_nothing_until_it_is_trained():
     model = classifier(11, 3, **SMALL)
     before = array(model(IDS))
@@ -219,3 +236,33 @@ def test_lora_wants_attention_and_only_once():
         enable_lora(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)], name="mine"), 2)
     with pytest.raises(ValueError, match="already enabled"):
         enable_lora(with_lora().encoder, 2)
+
+
+QUANTIZED = {
+    "classifier": lambda: classifier(50, 3, **{**SMALL, "dim": 32}),
+    "masked language model": lambda: masked_language_model(50, **{**SMALL, "dim": 32}),
+    "language model": lambda: language_model(50, **{**SMALL, "dim": 32}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # Keras names each layer that it leaves as it is
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_int8_is_a_quarter_and_says_nearly_the_same(kind, tmp_path):
+    model = QUANTIZED[kind]()
+    model.save(tmp_path / "float.keras")
+    ids = np.random.default_rng(0).integers(4, 50, (16, 7))
+    before, size = array(model(ids)), bytes_of(model)
+    model.quantize("int8")
+    after = array(model(ids))
+    # a weight is off by at most 1 in 254 of its row's largest, and so is what goes in
+    assert 0 < np.abs(after - before).max() < 0.05 * np.abs(before).max()
+    assert bytes_of(model) < 0.4 * size
+    model.save_weights(tmp_path / "int8.weights.h5")
+    loaded = keras.models.load_model(tmp_path / "float.keras")
+    loaded.quantize("int8")
+    loaded.load_weights(tmp_path / "int8.weights.h5")
+    np.testing.assert_allclose(array(loaded(ids)), after, rtol=1e-5, atol=1e-6)
+
+
+def bytes_of(model):
+    return sum(array(variable).nbytes for variable in model.variables)

@@ -1,0 +1,144 @@
+"""Why the Transformer of 2017 needs a warm-up, and the one with its norm inside does not.
+
+    python examples/pre_post_ln.py --output pre_post_ln.png
+
+A deep, narrow encoder learns to sort: at each place it says which token would stand there. It does
+so with the norm behind the sum ("post", Vaswani et al. 2017) and before the sub-layer ("pre"), at
+once with the full learning rate and with a warm-up: four trainings. And before any training it
+looks at the gradients (Xiong et al. 2020, https://arxiv.org/abs/2002.04745, figures 3 and 4).
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_attention.models import tagger
+from keras_attention.training import LinearWarmup
+from keras_attention.viz import save
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--output", type=Path, default=Path("pre_post_ln.png"))
+parser.add_argument("--layers", type=int, default=12)
+parser.add_argument("--dim", type=int, default=32)
+parser.add_argument("--steps", type=int, default=300)
+parser.add_argument("--warmup", type=int, default=100, help="steps; the other trainings have none")
+parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
+parser.add_argument("--seed", type=int, default=1)
+options = parser.parse_args()
+
+FIRST, TOKENS, LENGTH, BATCH = 4, 24, 16, 64  # ids below 4 mean padding, start, end, unknown
+COLORS = {"post": "tab:red", "pre": "tab:blue"}
+
+
+def rows(steps):
+    """Rows of ids, and the same rows sorted: (N, T) each."""
+    ids = np.random.default_rng(options.seed).integers(FIRST, TOKENS, (steps * BATCH, LENGTH))
+    return ids.astype("int32"), np.sort(ids, axis=1)
+
+
+def make(norm, layers, seed):
+    keras.utils.set_random_seed(seed)
+    sizes = {"num_layers": layers, "dim": options.dim, "ff_dim": 2 * options.dim, "num_heads": 4}
+    return tagger(TOKENS, TOKENS, norm=norm, dropout=0.0, **sizes)
+
+
+class Steps(keras.callbacks.Callback):
+    """The loss of every batch; Keras's logs have the mean of an epoch so far."""
+
+    def on_train_begin(self, logs=None):
+        self.losses, self.total = [], 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        total = logs["loss"] * (batch + 1)
+        self.losses.append(total - self.total)
+        self.total = total
+
+
+def train(norm, warmup):
+    """The loss of each step."""
+    model, steps = make(norm, options.layers, options.seed), Steps()
+    model.compile(
+        keras.optimizers.Adam(LinearWarmup(options.rate, warmup), beta_2=0.98),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=keras.backend.backend() != "torch",
+    )
+    # each row is seen once, so the loss of training is that of new rows
+    model.fit(*rows(options.steps), batch_size=BATCH, shuffle=False, verbose=0, callbacks=[steps])
+    return np.array(steps.losses)
+
+
+def gradient_norms(norm, layers, repeats=4):
+    """Of each layer's W_2 (Vaswani et al. 2017, equation 2) at initialization, the mean of some."""
+    norms = []
+    for seed in range(repeats):
+        model = make(norm, layers, seed)
+        kernels = [block.feed_forward.outer.kernel for block in model.encoder.body.blocks]
+        before = [keras.ops.convert_to_numpy(kernel).copy() for kernel in kernels]
+        # A step of plain descent at rate 1 subtracts the gradient: so it is read on every backend.
+        model.compile(
+            keras.optimizers.SGD(1.0),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            run_eagerly=True,
+        )
+        model.train_on_batch(*rows(1))
+        after = [keras.ops.convert_to_numpy(kernel) for kernel in kernels]
+        norms.append([np.linalg.norm(a - b) for a, b in zip(after, before, strict=True)])
+    return np.mean(norms, axis=0)
+
+
+# 1. Gradients before training, by depth; and those of the last layer, in stacks of three depths.
+depths = sorted({max(1, options.layers // 4), max(1, options.layers // 2), options.layers})
+at_start = {norm: [gradient_norms(norm, depth) for depth in depths] for norm in COLORS}
+print("Norm of the gradient of the last layer's W_2, at initialization")
+print("layers  " + "".join(f"{depth:>8}" for depth in depths))
+for norm, stacks in at_start.items():
+    print(f"{norm + '-LN':8}" + "".join(f"{norms[-1]:>8.3f}" for norms in stacks))
+
+# 2. Four trainings.
+chance = np.log(TOKENS - FIRST)
+tail = max(1, options.steps // 20)
+print(f"\nLoss, mean of the last {tail} of {options.steps} steps (knowing nothing: {chance:.2f})")
+print(f"{'':8} {'no warm-up':>11} {'warm-up':>9}")
+curves = {}
+for norm in COLORS:
+    for warmup in (1, options.warmup):
+        curves[norm, warmup] = train(norm, warmup)
+    plain, warmed = (curves[norm, warmup][-tail:].mean() for warmup in (1, options.warmup))
+    print(f"{norm + '-LN':8} {plain:>11.3f} {warmed:>9.3f}", flush=True)
+
+# 3. The picture.
+figure = Figure(figsize=(10, 4), layout="constrained")
+left, right = figure.subplots(1, 2)
+for (norm, warmup), losses in curves.items():
+    smooth = np.convolve(losses, np.ones(tail) / tail, mode="valid")
+    left.plot(
+        np.arange(tail, len(losses) + 1),
+        smooth,
+        color=COLORS[norm],
+        linestyle="-" if warmup == 1 else "--",
+        label=f"{norm}-LN, {'no' if warmup == 1 else f'{warmup} steps of'} warm-up",
+    )
+left.axhline(chance, color="grey", linewidth=0.8, linestyle=":", label="knowing nothing")
+left.set(
+    title=f"{options.layers} layers learn to sort (Adam, rate {options.rate:g})",
+    xlabel="step",
+    ylabel=f"loss, mean of {tail} steps",
+    ylim=(0, None),
+)
+left.legend(fontsize="small")
+for norm, (*_, norms) in at_start.items():
+    right.plot(
+        np.arange(1, options.layers + 1), norms, "o-", color=COLORS[norm], label=f"{norm}-LN"
+    )
+right.set(
+    title="Gradients at initialization",
+    xlabel="layer",
+    ylabel=r"norm of the gradient of $W_2$",
+    ylim=(0, None),
+)
+right.legend()
+save(figure, options.output)
+print(f"\n{options.output}")

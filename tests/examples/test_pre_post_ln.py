@@ -1,0 +1,27 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pre_post_ln.py"
+
+
+@pytest.mark.slow
+def test_four_trainings_and_the_gradients_make_a_picture(tmp_path):
+    options = "--layers 2 --dim 8 --steps 8 --warmup 4 --output norms.png"
+    command = [sys.executable, str(EXAMPLE), *options.split()]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert not done.returncode, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    (layers,) = (row[1:] for row in rows if row[:1] == ["layers"])
+    assert layers == ["1", "2"]
+    gradients, losses = (
+        {row[0]: [float(x) for x in row[1:]] for row in rows[start : start + 2]} for start in (2, 7)
+    )
+    assert list(gradients) == list(losses) == ["post-LN", "pre-LN"]
+    # the norm stands above the sum: the last layer's gradient is the larger one (Xiong et al. 2020)
+    assert gradients["post-LN"][1] > gradients["pre-LN"][1] > 0
+    # nothing is learned in 8 steps: about the log of 20 tokens
+    assert all(2.5 < loss < 4.5 for pair in losses.values() for loss in pair)
+    assert (tmp_path / "norms.png").read_bytes().startswith(b"\x89PNG")
