@@ -112,10 +112,10 @@ def test_stepping_is_call_and_every_beam_has_its_own_past(option):
     encoded, mask = encode(model)
     ids, logits, scores = walk(model.decoder, encoded, mask, PARENTS)
     assert len(np.unique(ids.reshape(-1, STEPS), axis=0)) == 6
-    for beam in range(3):
-        expected = array(model.decoder(ids[:, beam], encoded, mask))
-        assert expected.std() > 0.1
-        np.testing.assert_allclose(logits[:, beam], expected, rtol=1e-4, atol=2e-5)
+    encoded, mask = encode(model, np.repeat(SOURCE, 3, axis=0))  # a row for each beam
+    expected = array(model.decoder(ids.reshape(6, STEPS), encoded, mask))
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(logits.reshape(expected.shape), expected, rtol=1e-4, atol=2e-5)
     assert scores.shape == (2, 3, STEPS, 5) and (scores >= 0).all()
     np.testing.assert_allclose(scores.sum(-1), 1.0, atol=1e-5)
     assert (scores[0, ..., 4] == 0).all()  # the padding

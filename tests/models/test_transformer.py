@@ -177,7 +177,11 @@ def copies(rows=16, length=4):
     "strategy, options",
     [
         (Greedy(max_length=6), {"share_embeddings": True}),
-        (Beam(3, max_length=6), {"positions": "rotary", "num_key_value_heads": 2, **GEMMA}),
+        pytest.param(
+            Beam(3, max_length=6),
+            {"positions": "rotary", "num_key_value_heads": 2, **GEMMA},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_it_learns_to_copy_and_generates_what_it_learned(strategy, options):
@@ -191,14 +195,8 @@ def test_it_learns_to_copy_and_generates_what_it_learned(strategy, options):
     assert not found.ids[:, 0, 5].any()
 
 
-@pytest.mark.parametrize(
-    "positions",
-    [
-        "relative",
-        pytest.param("sinusoidal", marks=pytest.mark.slow),
-        pytest.param("rotary", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "relative"])
 def test_compiled_training_is_training(positions):
     """XLA (where the backend has it) gives the losses that the plain graph gives."""
     losses = {}

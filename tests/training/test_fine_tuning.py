@@ -31,7 +31,7 @@ def fitted(model, optimizer, epochs=1):
 
 
 def values(layer):
-    return {variable.path: array(variable) for variable in layer.variables}
+    return {variable.path: array(variable) for variable in layer.weights}
 
 
 def test_a_frozen_encoder_stays_and_its_head_learns():
@@ -102,13 +102,14 @@ def test_a_shared_table_of_positions_moves_with_the_lowest_block():
 
 
 def test_a_training_goes_on_from_its_weights(tmp_path):
-    """A training cut in two is the training in one piece, Adam's moments at each depth and all."""
+    """A training cut in two is the training in one piece, the momentum at each depth and all."""
 
     def compiled():
         keras.utils.set_random_seed(0)
         model = classifier(11, 3, name="same", **SMALL)
         rate = LinearWarmup(0.1, warmup_steps=4)
-        model.compile(discriminative_rates(keras.optimizers.Adam(rate), bottom_up(model)), LOSS)
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9)
+        model.compile(discriminative_rates(optimizer, bottom_up(model)), LOSS)
         return model
 
     whole = compiled()

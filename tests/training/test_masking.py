@@ -100,7 +100,9 @@ def test_fit_moves_from_epoch_to_epoch():
     model = keras.Sequential([keras.layers.Embedding(VOCABULARY, 4), keras.layers.Dense(5)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=0))
     model.fit(Seen(WIDE[:4] % 5, VOCABULARY, batch_size=2), epochs=2, verbose=0)
-    assert {(0, 0), (0, 1), (1, 0), (1, 1)} <= set(seen)
+    # Keras may look at the data once before the first epoch, or reach ahead behind the last
+    whole = [epoch for epoch in range(4) if {(epoch, 0), (epoch, 1)} <= set(seen)]
+    assert len(whole) >= 2
 
 
 @pytest.mark.parametrize(
