@@ -1,6 +1,7 @@
 """Settings of the whole suite: tests/ and the examples in the docstrings of keras_attention/."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent
 # Parts that are TensorFlow's own: graphs, tokenizers in the graph, SavedModel, TFLite.
-TENSORFLOW_ONLY = ("text", "tasks", "export")
+TENSORFLOW_ONLY = ("text", "images", "tasks", "export")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def seed() -> None:
     """The same random numbers in every test, whatever ran before it."""
     keras.utils.set_random_seed(1234)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> Iterator[None]:
+    """Gives back what JAX compiled for a file: all of it is more memory maps than Linux allows."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
