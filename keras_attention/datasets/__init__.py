@@ -1,1 +1,3 @@
 from keras_attention.datasets import dates as dates
+from keras_attention.datasets import flickr8k as flickr8k
+from keras_attention.datasets import shapes as shapes

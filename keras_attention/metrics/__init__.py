@@ -1,5 +1,6 @@
 """Scores of generated text against references."""
 
+from keras_attention.metrics.captions import caption_scores, tokenize
 from keras_attention.metrics.corpus import Score, bleu, chrf, corpus_scores
 
-__all__ = ["Score", "bleu", "chrf", "corpus_scores"]
+__all__ = ["Score", "bleu", "caption_scores", "chrf", "corpus_scores", "tokenize"]

@@ -9,7 +9,7 @@ References = Sequence[str] | Sequence[Sequence[str]]
 
 
 class Score(NamedTuple):
-    """A score from 0 to 100, and sacrebleu's signature of how it was counted."""
+    """A score and the signature of how it was counted, without which it compares to no other."""
 
     score: float
     signature: str
@@ -48,7 +48,7 @@ def bleu(
         )
     # force: tokenized text is scored on purpose, without sacrebleu's warning.
     metric = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
-    return _score(metric, hypotheses, references)
+    return score_of(metric, hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: References, lowercase: bool = False) -> Score:
@@ -70,7 +70,7 @@ def chrf(hypotheses: Sequence[str], references: References, lowercase: bool = Fa
     >>> chrf(["the cat"], ["the cat"]).score
     100.0
     """
-    return _score(CHRF(lowercase=lowercase), hypotheses, references)
+    return score_of(CHRF(lowercase=lowercase), hypotheses, references)
 
 
 def corpus_scores(
@@ -99,7 +99,18 @@ def corpus_scores(
     }
 
 
-def _score(metric: BLEU | CHRF, hypotheses: Sequence[str], references: References) -> Score:
+def score_of(metric: BLEU | CHRF, hypotheses: Sequence[str], references: References) -> Score:
+    """What a metric of sacrebleu gives a corpus."""
+    rows = reference_lists(hypotheses, references)
+    # sacrebleu wants one list per reference, `None` where a sentence has fewer.
+    most = max(map(len, rows))
+    streams = [[row[i] if i < len(row) else None for row in rows] for i in range(most)]
+    result = metric.corpus_score(list(hypotheses), streams)
+    return Score(result.score, metric.get_signature().format())
+
+
+def reference_lists(hypotheses: Sequence[str], references: References) -> list[list[str]]:
+    """The references as one list for each hypothesis, if there is something to score."""
     if not len(hypotheses) or len(hypotheses) != len(references):
         raise ValueError(
             "`hypotheses` and `references` should be of one length, at least 1. "
@@ -108,8 +119,4 @@ def _score(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Reference
     rows = [[row] if isinstance(row, str) else list(row) for row in references]
     if not all(rows):
         raise ValueError(f"Each hypothesis should have a reference. Received: {rows.index([])}: []")
-    # sacrebleu wants one list per reference, `None` where a sentence has fewer.
-    most = max(map(len, rows))
-    streams = [[row[i] if i < len(row) else None for row in rows] for i in range(most)]
-    result = metric.corpus_score(list(hypotheses), streams)
-    return Score(result.score, metric.get_signature().format())
+    return rows

@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ def alignment(
     ['ein', 'Haus']
     """
     weights = np.asarray(ops.convert_to_numpy(weights), dtype="float32")  # (T, S)
-    source, target = [_visible(t) for t in source_tokens], [_visible(t) for t in target_tokens]
-    _check(weights, source, target)
+    source, target = [visible(t) for t in source_tokens], [visible(t) for t in target_tokens]
+    check(weights, (len(target), len(source)), "target tokens, source tokens")
 
     cell = min(CELL, LARGEST / max(weights.shape))  # inches
     size = cell * 72 * 0.55  # points
@@ -88,19 +89,36 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     Raises:
         ValueError: if the ending names no format that matplotlib writes.
     """
+    with unfinished(path, figure.canvas.get_supported_filetypes()) as file:
+        figure.savefig(file, dpi=150, bbox_inches="tight")
+
+
+@contextmanager
+def unfinished(path: str | os.PathLike, formats: Iterable[str]) -> Iterator[Path]:
+    """A file to draw into, that takes its own name when all is drawn.
+
+    Args:
+        path: the name; folders are made.
+        formats: the endings, without the dot, that it may have.
+
+    Yields:
+        The file to write.
+
+    Raises:
+        ValueError: if the path has another ending.
+    """
     path = Path(path)
-    formats = figure.canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise ValueError(f"Expected a path that ends in one of {sorted(formats)}. Received: {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    file = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # alignment named them all
-            figure.savefig(unfinished, dpi=150, bbox_inches="tight")
-        os.replace(unfinished, path)
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # `families` named them all
+            yield file
+        os.replace(file, path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def _scale(axes: Axes, image: AxesImage, width: float, height: float) -> None:
@@ -110,7 +128,8 @@ def _scale(axes: Axes, image: AxesImage, width: float, height: float) -> None:
     axes.figure.colorbar(image, cax=bar, ticks=[0, 1], format="%d", label="weight")
 
 
-def _visible(token: str) -> str:
+def visible(token: str) -> str:
+    """The token as it is drawn: `␣` for white space."""
     if token.strip() and token.isprintable():
         return token
     return "".join("␣" if letter.isspace() else letter for letter in token)
@@ -121,12 +140,12 @@ def _inches(tokens: list[str], size: float) -> float:
     return max(map(len, tokens)) * 0.6 * size / 72
 
 
-def _check(weights: np.ndarray, source: list[str], target: list[str]) -> None:
-    expected = (len(target), len(source))
+def check(weights: np.ndarray, expected: tuple[int, ...], axes: str) -> None:
+    """Raises ValueError unless the weights are of that shape and each is between 0 and 1."""
     if weights.shape != expected or not weights.size:
         raise ValueError(
-            "Expected weights of shape (target tokens, source tokens), at least one of each: "
-            f"{expected}. Received: weights of shape {weights.shape}"
+            f"Expected weights of shape ({axes}), at least one of each: {expected}. "
+            f"Received: weights of shape {weights.shape}"
         )
     low, high = weights.min(), weights.max()
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # a NaN fails too; half precision rounds past 1
