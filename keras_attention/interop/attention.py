@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from keras_attention.layers.cells import build_once
-from keras_attention.layers.multi_head import MultiHeadAttention, MultiHeadSelfAttention
+from keras_attention.layers.multi_head import MultiHeadAttention
+from keras_attention.layers.self_attention import MultiHeadSelfAttention
 
 PARTS = ("query", "key", "value", "output")
 # What `torch.nn.MultiheadAttention` names: one kernel for all three, or one for each.

@@ -9,13 +9,10 @@ from keras_attention.layers.cells import build_once
 from keras_attention.layers.checks import check_divides
 from keras_attention.layers.config import restored
 from keras_attention.layers.feed_forward import FeedForward
-from keras_attention.layers.multi_head import (
-    MultiHeadAttention,
-    MultiHeadSelfAttention,
-    mask_of_self,
-)
+from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.positions import Positions
 from keras_attention.layers.residual import Residual
+from keras_attention.layers.self_attention import MultiHeadSelfAttention, mask_of_self
 from keras_attention.ops.attention import Memory
 
 

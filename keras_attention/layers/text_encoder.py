@@ -82,6 +82,10 @@ class TextEncoder(keras.layers.Layer):
     def compute_mask(self, ids, previous_mask=None):
         return masks.padding(ids)
 
+    def source_input(self) -> Any:
+        """What a functional model reads: ids."""
+        return keras.Input((None,), dtype="int32", name="source")
+
     def check(self, ids: np.ndarray) -> None:
         """Raises a `ValueError` unless these are ids (batch, source) that it can read."""
         check_ids(ids, self.vocabulary_size, "source")
