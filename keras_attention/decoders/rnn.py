@@ -3,10 +3,11 @@
 import keras
 from keras import ops, tree
 
+from keras_attention.layers.attention_cell import AttentionCell
 from keras_attention.layers.cells import build_once
 from keras_attention.layers.config import restored
 from keras_attention.layers.embedding import TokenEmbedding, check_output
-from keras_attention.layers.recurrent import AttentionCell
+from keras_attention.ops import masks
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.loop import scan
 
@@ -26,6 +27,8 @@ class RNNDecoder(keras.layers.Layer):
         dropout: rate on the readout.
         summary_input: whether the encoder's last state joins the input of every step: the same
             context at every step (Cho et al. 2014), the baseline that Bahdanau argues with.
+        doubly_stochastic: how much the loss grows where a position of the source is not looked at
+            once in all, `sum_i (1 - sum_t a_ti)^2` for each target token (Xu et al. 2015, eq. 14).
         scheduled_sampling: `schedule(step) -> probability of feeding the true token` from
             `keras_attention.training`, or None for teacher forcing.
 
@@ -50,6 +53,7 @@ class RNNDecoder(keras.layers.Layer):
         cell: AttentionCell,
         dropout: float = 0.0,
         summary_input: bool = False,
+        doubly_stochastic: float = 0.0,
         scheduled_sampling=None,
         **kwargs,
     ):
@@ -58,6 +62,7 @@ class RNNDecoder(keras.layers.Layer):
         self.embedding = embedding
         self.cell = cell
         self.summary_input = summary_input
+        self.doubly_stochastic = doubly_stochastic
         self.scheduled_sampling = scheduled_sampling
         same = {"dtype": self.dtype_policy}
         self.dropout = keras.layers.Dropout(dropout, **same)
@@ -99,14 +104,15 @@ class RNNDecoder(keras.layers.Layer):
 
     def call(self, target_ids, encoded, encoded_mask=None, training=None):
         """Teacher forcing: logits `(batch, time, vocabulary)` of all steps at once."""
-        if isinstance(encoded_mask, dict):  # Keras fills in one that was left out
-            encoded_mask = encoded_mask["sequence"]
         context, state = self.start(encoded, encoded_mask)
         if training and self.scheduled_sampling is not None:
             target_ids = self._mix_in_predictions(target_ids, context, state)
         embedded = self.embedding(target_ids, training=training)  # (B, T, E)
         inputs = self._with_summary(embedded, context)
-        outputs, _ = self.cell.sequence(inputs, state, context["memory"], bool(training))
+        outputs, scores = self.cell.sequence(inputs, state, context["memory"], bool(training))
+        if training and self.doubly_stochastic:
+            kept = masks.padding(target_ids)
+            self.add_loss(self.doubly_stochastic * not_looked_at_once(scores, kept))
         return self._logits(embedded, outputs, training)
 
     def start(
@@ -123,6 +129,8 @@ class RNNDecoder(keras.layers.Layer):
         Returns:
             `(context, state)`; every leaf of `state` is `(batch, beams, ...)`.
         """
+        if isinstance(encoded_mask, dict):  # Keras fills in one that was left out
+            encoded_mask = encoded_mask["sequence"]
         if self.cell.attention is None:
             memory = Memory(encoded["sequence"], encoded["sequence"], encoded_mask)
         else:
@@ -190,9 +198,27 @@ class RNNDecoder(keras.layers.Layer):
             "cell": keras.saving.serialize_keras_object(self.cell),
             "dropout": self.dropout.rate,
             "summary_input": self.summary_input,
+            "doubly_stochastic": self.doubly_stochastic,
             "scheduled_sampling": keras.saving.serialize_keras_object(self.scheduled_sampling),
         }
 
     @classmethod
     def from_config(cls, config):
         return cls(**restored(config, "embedding", "cell", "scheduled_sampling"))
+
+
+def not_looked_at_once(scores, kept):
+    """`sum_i (1 - sum_t a_ti)^2` over a batch, for each target token (Xu et al. 2015, eq. 14).
+
+    The paper adds it to a sum over the caption; the loss here is a mean over tokens: so is this.
+
+    Args:
+        scores: (B, T, S).
+        kept: Bool (B, T), the target tokens that are there.
+
+    Returns:
+        Scalar, float32.
+    """
+    kept = ops.cast(kept, "float32")
+    looked = ops.einsum("bts,bt->bs", ops.cast(scores, "float32"), kept)
+    return ops.sum(ops.square(1.0 - looked)) / ops.maximum(ops.sum(kept), 1.0)

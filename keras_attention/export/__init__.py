@@ -1,6 +1,7 @@
 """Exports that run before they are left behind: SavedModel for TF Serving, TFLite for phones."""
 
 from keras_attention.export.exported import open_exported
+from keras_attention.export.image_to_text import ImagesToTokens
 from keras_attention.export.prompt_to_text import PromptToTokens
 from keras_attention.export.proof import ExportError
 from keras_attention.export.saved_model import export_saved_model
@@ -12,6 +13,7 @@ from keras_attention.export.tflite import export_tflite
 __all__ = [
     "Answer",
     "ExportError",
+    "ImagesToTokens",
     "Label",
     "PromptToTokens",
     "Tag",

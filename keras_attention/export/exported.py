@@ -5,6 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_text  # noqa: F401, registers the tokenizers' operations
 
+from keras_attention.export.image_to_text import Images, ImagesToTokens, image_bytes
 from keras_attention.export.prompt_to_text import PromptToTokens
 from keras_attention.export.saved_model import versions
 from keras_attention.export.text_to_label import Label, TextToLabel, TokensToLabel
@@ -18,6 +19,7 @@ from keras_attention.folders import read_json
 class _SavedModel:
     """What is common to SavedModels: texts go in as they are."""
 
+    served_input = "text"
     signature = "details"
 
     def __init__(self, model):
@@ -27,7 +29,8 @@ class _SavedModel:
         return list(texts)
 
     def _write(self, items):
-        found = self._model.signatures[self.signature](text=tf.constant(items, tf.string))
+        given = {self.served_input: tf.constant(items, tf.string)}
+        found = self._model.signatures[self.signature](**given)
         found = {name: x.numpy() for name, x in found.items()}
         return [self._row(*row) for row in zip(*(found[name] for name in self.names), strict=True)]
 
@@ -39,6 +42,15 @@ class SavedText(_SavedModel, TextToText):
 
     def _row(self, texts, scores):
         return [Answer(a.decode("utf-8"), float(b)) for a, b in zip(texts, scores, strict=True)]
+
+
+class SavedCaption(Images, SavedText):
+    """A SavedModel of image to text."""
+
+    served_input = "image_bytes"
+
+    def _read(self, texts):
+        return list(map(image_bytes, texts))
 
 
 class SavedLabel(_SavedModel, TextToLabel):
@@ -80,6 +92,10 @@ class LiteContinuation(_TFLite, PromptToTokens):
     """A TFLite folder of prompt to text."""
 
 
+class LiteCaption(_TFLite, ImagesToTokens):
+    """A TFLite folder of image to text."""
+
+
 class LiteLabel(_TFLite, TokensToLabel):
     """A TFLite folder of text to a label."""
 
@@ -88,8 +104,8 @@ class LiteTags(_TFLite, TokensToTags):
     """A TFLite folder of text to tags."""
 
 
-SAVED = {kind.names: kind for kind in (SavedText, SavedLabel, SavedTags)}
-LITE = {kind.gives: kind for kind in (LiteText, LiteContinuation, LiteLabel, LiteTags)}
+SAVED = (SavedText, SavedCaption, SavedLabel, SavedTags)
+LITE = {kind.gives: kind for kind in (LiteText, LiteContinuation, LiteCaption, LiteLabel, LiteTags)}
 
 
 def open_exported(folder: str | Path) -> Texts:
@@ -100,8 +116,8 @@ def open_exported(folder: str | Path) -> Texts:
             or one version of it, or a folder with `model.tflite`.
 
     Returns:
-        An object that is called as the task is, with a string or a list of strings, and has the
-        task's `generate`, `classify` or `tag`.
+        An object that is called as the task is, with a string or an image or a list of them, and
+        has the task's `generate`, `classify` or `tag`.
 
     Raises:
         ValueError: if the folder holds no export.
@@ -121,12 +137,13 @@ def open_exported(folder: str | Path) -> Texts:
 
 
 def _open_saved_model(version):
-    """A SavedModel says by what it gives of which kind it is."""
+    """A SavedModel says by what it takes and gives of which kind it is."""
     model = tf.saved_model.load(str(version))
     if "details" in model.signatures:
-        served = set(model.signatures["serving_default"].structured_outputs)
-        for names, kind in SAVED.items():
-            if served == set(names):
+        best = model.signatures["serving_default"]
+        taken, given = set(best.structured_input_signature[1]), set(best.structured_outputs)
+        for kind in SAVED:
+            if taken == {kind.served_input} and given == set(kind.names):
                 return kind(model)
     raise ValueError(
         "folder: expected a SavedModel of this library, with a signature 'details'. "

@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_attention.ops.ids import SPECIALS
-
 SCORE_TOLERANCE = 1e-4  # relative to the score, or absolute below 1
 ATTENTION_TOLERANCE = 1e-3
 BATCH = 8
@@ -42,45 +40,20 @@ class Output(NamedTuple):
     probabilities: Any = None
 
 
-def some_sentences(tokenizer: Any, count: int = 8, seed: int = 0) -> list[str]:
-    """Texts of 1 to 16 random tokens, for those who have none of their own.
-
-    Args:
-        tokenizer: has the vocabulary.
-        count: how many.
-        seed: of the choice.
-    """
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(len(SPECIALS), tokenizer.vocabulary_size, (count, 16))
-    ids[np.arange(16) >= rng.integers(1, 17, (count, 1))] = 0
-    return [text.decode("utf-8") for text in tokenizer.detokenize(ids).numpy()]
-
-
-def batches_of(task: Any, sentences: Sequence[str]) -> list[list[str]]:
-    """What an export is run on: every sentence alone, and all in batches of 8.
-
-    An empty text and one that is longer than the model takes are among them.
-    """
-    sentences = list(sentences)
-    if not any(sentence.strip() for sentence in sentences):
-        raise ValueError(
-            f"sentences: expected at least one that is not empty. Received: {sentences}"
-        )
-    words = sum(len(sentence.split()) for sentence in sentences)  # each is a token at least
-    times = task.max_source_length // words + 1
-    texts = [*sentences, "", " ".join(sentences * times)]
-    together = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
-    return [[text] for text in texts] + together
+def batches_of(trials: Sequence) -> list[list]:
+    """What an export is run on: every trial alone, and all in batches of 8."""
+    together = [list(trials[i : i + BATCH]) for i in range(0, len(trials), BATCH)]
+    return [[trial] for trial in trials] + together
 
 
 def run_ids(
-    task: Any, batches: list[list[str]], run: Callable | None = None
+    task: Any, batches: list[list], run: Callable | None = None
 ) -> tuple[list[Output], float]:
     """What is answered to ids, and the median milliseconds for one text.
 
     Args:
-        task: encodes the texts, and says what is compared of what was found.
-        batches: of texts.
+        task: encodes what it reads, and says what is compared of what was found.
+        batches: from `batches_of`.
         run: `run(source, details)`; None asks the task itself, which is the model.
     """
     run = run or task.run
@@ -101,7 +74,7 @@ def milliseconds(run: Callable) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def compare(expected: list[Output], received: list[Output], batches: list[list[str]]) -> dict:
+def compare(expected: list[Output], received: list[Output], batches: list[list]) -> dict:
     """Compares answer by answer.
 
     Tokens must be equal, unless the two scores say that both answers are as good (a tie). Scores,
@@ -119,7 +92,7 @@ def compare(expected: list[Output], received: list[Output], batches: list[list[s
     for ours, theirs, texts in zip(expected, received, batches, strict=True):
         if np.shape(ours.tokens) != np.shape(theirs.tokens):
             raise ExportError(
-                f"Expected answers of shape {np.shape(ours.tokens)} to {texts!r}. "
+                f"Expected answers of shape {np.shape(ours.tokens)} to {repr(texts)[:80]}. "
                 f"Received: {np.shape(theirs.tokens)}"
             )
         for place in np.ndindex(np.shape(ours.scores)):
@@ -135,8 +108,9 @@ def compare(expected: list[Output], received: list[Output], batches: list[list[s
             if equal and mine.attention is not None:
                 looked = _greatest(mine.attention, other.attention)
             if not (apart <= SCORE_TOLERANCE and looked <= ATTENTION_TOLERANCE):
+                given = repr(texts[place[0]])[:80]
                 raise ExportError(
-                    f"Expected the model's answer to {texts[place[0]]!r}: {mine.texts!r} with "
+                    f"Expected the model's answer to {given}: {mine.texts!r} with "
                     f"score {mine.scores:.6f}. Received: {other.texts!r} with score "
                     f"{other.scores:.6f}, attention that differs by {looked:.2g}"
                 )
@@ -173,7 +147,7 @@ def report(
     format: str,
     runtime: str,
     task: Any,
-    batches: list[list[str]],
+    batches: list[list],
     agreement: dict,
     latency: dict,
     folder: Path,
@@ -197,7 +171,7 @@ def report(
         "task": type(task).__name__,
         **task.about(),
         "batch_sizes": [len(texts) for texts in batches],
-        "longest_text": max(len(text) for texts in batches for text in texts),
+        "longest_input": max(len(text) for texts in batches for text in texts),
         "agreement": agreement,
         "median_milliseconds": {name: round(spent, 3) for name, spent in latency.items()},
         "bytes": {str(path.relative_to(folder)): path.stat().st_size for path in files},

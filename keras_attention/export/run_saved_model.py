@@ -5,6 +5,7 @@ nothing of this library is imported. TensorFlow imports Keras where it finds it 
 where it does not: here it does not. tensorflow-text's Python needs Keras, its operations do not.
 """
 
+import base64
 import importlib.util
 import json
 import sys
@@ -15,11 +16,11 @@ ABSENT = ("keras", "tf_keras", "keras_attention")
 
 
 def main(version: str, batches: str, outputs: str) -> None:
-    """Answers batches of texts with both signatures, and times single texts.
+    """Answers batches of texts, or of bytes, with both signatures, and times single ones.
 
     Args:
         version: folder of the SavedModel.
-        batches: file with a list of lists of texts.
+        batches: file with a list of lists of texts, or of `{"b64": bytes in base64}`.
         outputs: file to write: what both signatures gave for each batch, the milliseconds of each
             single text, and what was imported.
     """
@@ -33,22 +34,26 @@ def main(version: str, batches: str, outputs: str) -> None:
     model = tf.saved_model.load(version)  # owns what the signatures read
     best, details = model.signatures["serving_default"], model.signatures["details"]
     given = json.loads(Path(batches).read_text(encoding="utf-8"))
-    given = [tf.constant(texts, tf.string) for texts in given]
-    runs = [
-        {"best": _plain(best(text=texts)), "details": _plain(details(text=texts))}
-        for texts in given
-    ]
+    (name,) = best.structured_input_signature[1]
+    given = [{name: tf.constant(list(map(_given, texts)), tf.string)} for texts in given]
     written = {
-        "runs": runs,
-        "milliseconds": [_milliseconds(best, texts) for texts in given if len(texts) == 1],
+        "runs": [
+            {"best": _plain(best(**inputs)), "details": _plain(details(**inputs))}
+            for inputs in given
+        ],
+        "milliseconds": [_milliseconds(best, inputs) for inputs in given if len(inputs[name]) == 1],
         "imported": sorted({name.split(".")[0] for name, loaded in sys.modules.items() if loaded}),
     }
     Path(outputs).write_text(json.dumps(written), encoding="utf-8")
 
 
-def _milliseconds(signature, texts):
+def _given(text):
+    return text if isinstance(text, str) else base64.b64decode(text["b64"])
+
+
+def _milliseconds(signature, inputs):
     start = time.perf_counter()
-    signature(text=texts)
+    signature(**inputs)
     return 1000 * (time.perf_counter() - start)
 
 

@@ -1,5 +1,6 @@
 """From text to answers as a SavedModel, in TF Serving's layout."""
 
+import base64
 import contextlib
 import json
 import os
@@ -25,12 +26,18 @@ def export_saved_model(
 ) -> dict:
     """Writes the next version of a SavedModel: `folder/1/`, `folder/2/` and so on.
 
-    Both signatures take `text` `(batch,)`. What they give, by the kind of task:
+    Both signatures take `text` `(batch,)`, or for a captioner `image_bytes` `(batch,)`, the bytes of
+    JPEG or PNG files. What they give, by the kind of task:
 
     | signature | text to text |
     | --- | --- |
     | `serving_default` | `text` and `score` `(batch,)`: the best answer |
     | `details` | `text` and `score` `(batch, n)`, `source_tokens` `(batch, source)`, `target_tokens` `(batch, n, length)` and `attention` `(batch, n, length, source)` |
+
+    | signature | image to text |
+    | --- | --- |
+    | `serving_default` | `text` and `score` `(batch,)`: the best answer |
+    | `details` | `text` and `score` `(batch, n)`, `target_tokens` `(batch, n, length)` and `attention` `(batch, n, length, rows, columns)` |
 
     | signature | text to a label |
     | --- | --- |
@@ -48,7 +55,7 @@ def export_saved_model(
     Args:
         task: one of `keras_attention.tasks`.
         folder: TF Serving's base path. Versions in it stay.
-        sentences: texts to prove it on; None makes some from the vocabulary.
+        sentences: what to prove it on, texts or images; None makes some.
 
     Returns:
         What `proof.json` in the version's folder says, and `path`, the version's folder.
@@ -60,9 +67,7 @@ def export_saved_model(
     """  # noqa: E501
     check_backend()
     folder = Path(folder).absolute()
-    if sentences is None:
-        sentences = proof.some_sentences(task.source_tokenizer)
-    batches = proof.batches_of(task, sentences)
+    batches = proof.batches_of(task.trials(sentences))
     with _new_version(folder) as (version, finish):
         write_saved_model(task, version)
         expected, model_time = proof.run_ids(task, batches)
@@ -97,9 +102,9 @@ def write_saved_model(task: Any, folder: Path) -> None:
     # The weights are tracked by their use in the endpoints; tracking the model writes them twice.
     for tokenizer in task.tokenizers().values():
         archive.track(tokenizer)
-    text = [tf.TensorSpec((None,), tf.string, name="text")]
+    given = [tf.TensorSpec((None,), tf.string, name=task.served_input)]
     for name, endpoint in task.served(task.graphs()).items():
-        archive.add_endpoint(name, endpoint, input_signature=text)
+        archive.add_endpoint(name, endpoint, input_signature=given)
     archive.write_out(str(folder), verbose=False)
 
 
@@ -144,9 +149,10 @@ def versions(folder: Path) -> list[int]:
 
 def _run(task, version, batches):
     """What the SavedModel answers in a process without Keras, and its median milliseconds."""
+    batches = [*batches, []] if task.may_be_empty else batches
     with tempfile.TemporaryDirectory() as scratch:
         given, written = Path(scratch, "batches.json"), Path(scratch, "outputs.json")
-        given.write_text(json.dumps([*batches, []]), encoding="utf-8")
+        given.write_text(json.dumps(batches, default=_base64), encoding="utf-8")
         command = [sys.executable, "-P", run_saved_model.__file__, version, given, written]
         ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
         if ran.returncode:
@@ -160,12 +166,17 @@ def _run(task, version, batches):
         raise proof.ExportError(
             f"Expected a SavedModel that runs without Keras. Received: it imported {found}"
         )
-    *runs, empty = [_output(task, run) for run in outputs["runs"]]
-    if empty.texts:
+    runs = [_output(task, run) for run in outputs["runs"]]
+    if task.may_be_empty and (empty := runs.pop()).texts:
         raise proof.ExportError(
             f"Expected no answer to an empty batch. Received: {empty.texts} answers"
         )
     return runs, statistics.median(outputs["milliseconds"])
+
+
+def _base64(data: bytes) -> dict:
+    """Bytes in JSON, as TF Serving's REST takes them."""
+    return {"b64": base64.b64encode(data).decode("ascii")}
 
 
 def _output(task, run):

@@ -9,23 +9,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.ops.ids import PAD
+from keras_attention.ops.ids import PAD, SPECIALS
 from keras_attention.text import Tokenizer, bucket_lengths, load_tokenizer
 
 
 class Texts:
     """Base of what is called with text. A subclass gives `_read` and `_write`."""
 
+    reads = "texts"
+
+    def _is_one(self, texts: Any) -> bool:
+        return isinstance(texts, str)
+
     def __call__(self, texts: str | Sequence[str]) -> Any:
         """Answers a string, or each string of a list."""
-        if isinstance(texts, str):
+        if self._is_one(texts):
             return self([texts])[0]
         return [self._short(answer) for answer in self._answers(texts)]
 
     def _answers(self, texts, batch_size=32, progress=False) -> list:
         """One answer for each text; texts of about one length go together."""
-        if isinstance(texts, str):
-            raise ValueError(f"texts: expected a list of strings. Received: {texts[:80]!r}")
+        if self._is_one(texts):
+            raise ValueError(f"{self.reads}: expected a list of them. Received: {repr(texts)[:80]}")
         answers: list = [None] * len(texts)
         items = self._read(texts)
         order = np.argsort([len(item) for item in items], kind="stable")
@@ -55,15 +60,20 @@ class Tokens:
 
     A kind of answer is a subclass that says how ids become answers (`_answer`), how its SavedModel
     goes from text to answers (`served`), and what of it is compared (`output`, `served_output`,
-    `best`). Who has the model gives `run`.
+    `best`). A kind that reads something else than text says how (`encode`, `trials`,
+    `source_spec`). Who has the model gives `run`.
 
     Attributes:
         gives: the kind of answer, written in an export.
+        served_input: the name of what the SavedModel's signatures take, strings `(batch,)`.
+        may_be_empty: whether they take an empty batch.
         sides: the tokenizers: `"source"` is the attribute `source_tokenizer`, its folder `source/`.
         settings: other attributes that are kept with them.
     """
 
     gives: str
+    served_input = "text"
+    may_be_empty = True
     sides: tuple[str, ...] = ("source",)
     settings: tuple[str, ...] = ("max_source_length",)
     source_tokenizer: Tokenizer
@@ -80,6 +90,29 @@ class Tokens:
     def encode_ragged(self, texts: Sequence[str] | tf.Tensor) -> tf.RaggedTensor:
         """Texts to ids `(batch, None)`, in a graph too; longer ones are cut with a warning."""
         return self.source_tokenizer.encode_ragged(texts, self.max_source_length)
+
+    def source_spec(self) -> tf.TensorSpec:
+        """What a model reads."""
+        return tf.TensorSpec((None, None), tf.int32, name="source")
+
+    def trials(self, texts: Sequence[str] | None) -> list:
+        """What an export is proven on: these, and those that are hard.
+
+        An empty text and one that is longer than the model takes are added.
+
+        Raises:
+            ValueError: if there is no text that is not empty.
+        """
+        if texts is None:
+            texts = some_texts(self.source_tokenizer)
+        texts = list(texts)
+        if not any(text.strip() for text in texts):
+            raise ValueError(
+                f"sentences: expected at least one that is not empty. Received: {texts}"
+            )
+        words = sum(len(text.split()) for text in texts)  # each is a token at least
+        times = self.max_source_length // words + 1
+        return [*texts, "", " ".join(texts * times)]
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Texts to ids `(batch, source)`, cut without a warning."""
@@ -130,3 +163,17 @@ def encoded(kind: Tokens, text: tf.Tensor) -> tf.Tensor:
 def token_names(tokenizer: Tokenizer) -> list[str]:
     """The names of ids; PAD has none."""
     return ["", *tokenizer.vocabulary[1:]]
+
+
+def some_texts(tokenizer: Tokenizer, count: int = 8, seed: int = 0) -> list[str]:
+    """Texts of 1 to 16 random tokens, for those who have none of their own.
+
+    Args:
+        tokenizer: has the vocabulary.
+        count: how many.
+        seed: of the choice.
+    """
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(len(SPECIALS), tokenizer.vocabulary_size, (count, 16))
+    ids[np.arange(16) >= rng.integers(1, 17, (count, 1))] = 0
+    return [text.decode("utf-8") for text in tokenizer.detokenize(ids).numpy()]

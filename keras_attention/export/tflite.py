@@ -21,12 +21,13 @@ FORMAT = 1
 def export_tflite(task: Any, folder: str | Path, sentences: Sequence[str] | None = None) -> dict:
     """Writes `model.tflite`, the tokenizers, `export.json` and `proof.json`.
 
-    All signatures take `source`, int32 `(batch, source)`. What they give, by the kind of task:
+    All signatures take `source`, int32 `(batch, source)`, or for a captioner the pixels, uint8
+    `(batch, height, width, 3)`. What they give, by the kind of task:
 
-    | signature | text to text |
+    | signature | text, or an image, to text |
     | --- | --- |
     | `serving_default` | `ids` int32 `(batch, n, length)`, `scores` `(batch, n)` |
-    | `details` | also `attention` `(batch, n, length, source)` |
+    | `details` | also `attention` `(batch, n, length, source)`; of an image, of its cells by row |
 
     | signature | text to a label |
     | --- | --- |
@@ -44,7 +45,7 @@ def export_tflite(task: Any, folder: str | Path, sentences: Sequence[str] | None
         task: one of `keras_attention.tasks`.
         folder: gets the files; an earlier TFLite export there is replaced once the new one is
             proven.
-        sentences: texts to prove it on; None makes some from the vocabulary.
+        sentences: what to prove it on, texts or images; None makes some.
 
     Returns:
         What `proof.json` says, and `path`, the folder.
@@ -58,9 +59,7 @@ def export_tflite(task: Any, folder: str | Path, sentences: Sequence[str] | None
     check_backend()
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
-    if sentences is None:
-        sentences = proof.some_sentences(task.source_tokenizer)
-    batches = proof.batches_of(task, sentences)
+    batches = proof.batches_of(task.trials(sentences))
     with replace_folder(folder) as new:
         (new / FILE).write_bytes(convert(task))
         said = {"export": "tflite", "format": FORMAT, "gives": task.gives}
@@ -84,9 +83,8 @@ def convert(task: Any) -> bytes:
     """
     graphs = task.graphs()
     archive = keras.export.ExportArchive()
-    source = [tf.TensorSpec((None, None), tf.int32, name="source")]
     for name, graph in graphs.items():
-        archive.add_endpoint(name, graph.__call__, input_signature=source)
+        archive.add_endpoint(name, graph.__call__, input_signature=[task.source_spec()])
     with tempfile.TemporaryDirectory() as scratch:
         archive.write_out(scratch, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=list(graphs))
@@ -112,10 +110,10 @@ class LiteRT:
         self.interpreter = Interpreter(model_path=str(path))
 
     def run(self, source: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
-        """Source ids `(batch, source)` to what `serving_default` gives, or `details`."""
+        """A source `(batch, ...)` to what `serving_default` gives, or `details`."""
         there = details and "details" in self.interpreter.get_signature_list()
         runner = self.interpreter.get_signature_runner("details" if there else "serving_default")
-        return runner(source=source.astype("int32"))
+        return runner(source=source.astype(runner.get_input_details()["source"]["dtype"]))
 
     def check_and_run(self, source: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
         """As `run`, and with details both signatures must say the same.

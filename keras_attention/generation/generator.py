@@ -28,7 +28,7 @@ class Generator(keras.Model):
         self.supports_masking = True  # or Keras warns where the encoder hands the source on
 
     def call(self, source):
-        """Source `(batch, source)` -> dictionary of `ids`, `scores` and maybe `attention`."""
+        """Source `(batch, ...)` -> dictionary of `ids`, `scores` and maybe `attention`."""
         mask, context, carry = self.begin(source)
         *_, found = self.go_on(mask, context, carry, self.strategy.max_length)
         found = self.strategy.finish(found)._asdict()
@@ -55,6 +55,6 @@ class Generator(keras.Model):
         source = ops.convert_to_numpy(source)
         rows = len(source)
         if not rows:  # compilers want a row
-            source = np.zeros_like(source, shape=(1, source.shape[1]))
+            source = np.zeros_like(source, shape=(1, *source.shape[1:]))
         found = self.predict_on_batch(source)
         return Generated(**{name: np.asarray(x)[:rows] for name, x in found.items()})

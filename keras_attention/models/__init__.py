@@ -1,5 +1,6 @@
 """Models and the functions that build them."""
 
+from keras_attention.models.captioner import captioner
 from keras_attention.models.classifier import classifier, tagger
 from keras_attention.models.encoder_decoder import EncoderDecoder
 from keras_attention.models.encoder_only import EncoderOnly
@@ -16,6 +17,7 @@ __all__ = [
     "EncoderOnly",
     "LanguageModel",
     "MaskedLanguageModel",
+    "captioner",
     "classifier",
     "language_model",
     "masked_language_model",

@@ -9,13 +9,15 @@ from keras_attention.models.generative import Generative
 class EncoderDecoder(Generative):
     """A functional Keras model from `{"source", "target"}` to the logits of the next tokens.
 
-    `source` is `(batch, source)`, `target` is `(batch, target)` and begins with START; both are
-    int32 and padded with 0, from which the masks are made. The output is `(batch, target,
-    vocabulary)`. It trains with `fit` and `keras_attention.training.MaskedCrossEntropy`.
+    `source` is what the encoder reads: ids `(batch, source)` or images `(batch, height, width, 3)`.
+    `target` is `(batch, target)` and begins with START; ids are int32 and padded with 0, from which
+    the masks are made. The output is `(batch, target, vocabulary)`. It trains with `fit` and
+    `keras_attention.training.MaskedCrossEntropy`.
 
     Args:
-        encoder: layer `encoder(source) -> encoded`, with `compute_mask(source)` and
-            `check(source)`, which refuses what it cannot read.
+        encoder: layer `encoder(source) -> encoded`, with `compute_mask(source)`,
+            `source_input()`, the `keras.Input` of a source, and `check(source)`, which refuses what
+            it cannot read: `layers.TextEncoder`, `layers.ImageEncoder`.
         decoder: layer that keeps the decoder contract: `call`, `start`, `step`.
 
     Example:
@@ -32,7 +34,7 @@ class EncoderDecoder(Generative):
     """
 
     def __init__(self, encoder: keras.layers.Layer, decoder: keras.layers.Layer, **kwargs):
-        source = keras.Input((None,), dtype="int32", name="source")
+        source = encoder.source_input()
         target = keras.Input((None,), dtype="int32", name="target")
         logits = decoder(target, encoder(source), encoder.compute_mask(source))
         inputs = {"source": source, "target": target}
@@ -43,7 +45,7 @@ class EncoderDecoder(Generative):
             "name": self.name,
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
-            "share_embeddings": self.encoder.embedding is self.decoder.embedding,
+            "share_embeddings": getattr(self.encoder, "embedding", None) is self.decoder.embedding,
         }
 
     @classmethod

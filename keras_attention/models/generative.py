@@ -29,7 +29,8 @@ class Generative(keras.Model):
         """Generates from ids; compiled once for each strategy and shape.
 
         Args:
-            source: `(batch, source)` int, padded with 0: the source, or a language model's prompt.
+            source: what the encoder reads: ids `(batch, source)`, padded with 0 (a language model's
+                are the prompt), or images `(batch, height, width, 3)`.
             strategy: `Greedy`, `Beam` or `Sample`; None is `Greedy()`.
             attention: whether to return where each token looked.
 
@@ -37,15 +38,15 @@ class Generative(keras.Model):
             `Generated` of NumPy arrays.
 
         Raises:
-            ValueError: if the source is not of rank 2 or of length 0, an id is not in the
-                vocabulary, or there are more positions than the model has.
+            ValueError: if the source has another rank or length 0, an id is not in the vocabulary,
+                an image is of another size, or there are more positions than the model has.
         """
         source, strategy = np.asarray(source), strategy or Greedy()
         self.check(source, strategy)
         return self._compiled.get(Generator, self, strategy, attention).generate(source)
 
     def check(self, source: np.ndarray, strategy: Strategy) -> None:
-        """Raises a `ValueError` unless the model can read these ids and go on from them."""
+        """Raises a `ValueError` unless the model can read this source and go on from it."""
         self.encoder.check(source)
 
 

@@ -1,6 +1,7 @@
-"""Tasks: the whole road, text in and an answer out."""
+"""Tasks: the whole road, text or an image in and an answer out."""
 
 from keras_attention.export import Label, Tag
+from keras_attention.tasks.captioner import Captioner, Looked
 from keras_attention.tasks.classifier import TextClassifier, TextTagger
 from keras_attention.tasks.translator import Alignment, Answer, Translator
 from keras_attention.tasks.writer import Writer
@@ -8,7 +9,9 @@ from keras_attention.tasks.writer import Writer
 __all__ = [
     "Alignment",
     "Answer",
+    "Captioner",
     "Label",
+    "Looked",
     "Tag",
     "TextClassifier",
     "TextTagger",

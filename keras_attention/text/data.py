@@ -164,12 +164,17 @@ def bucket_lengths(max_length: int) -> list[int]:
 
 
 def _bucket(sources: tf.RaggedTensor, targets: tf.RaggedTensor, length: int) -> tuple:
-    """Pads pairs of about one length, and shifts labels to make the decoder's input."""
+    """Pads pairs of about one length."""
     source = sources.to_tensor(PAD, shape=[None, length])  # (N, L)
     labels = targets.to_tensor(PAD, shape=[None, length])  # (N, L)
+    return {"source": source, "target": decoder_input(labels)}, labels
+
+
+def decoder_input(labels: tf.Tensor) -> tf.Tensor:
+    """What the decoder reads to say these labels (N, L): START and all but the last of them."""
     starts = tf.fill([tf.shape(labels)[0], 1], START)  # (N, 1)
     shifted = tf.concat([starts, labels[:, :-1]], axis=1)  # (N, L)
-    return {"source": source, "target": tf.where(labels == PAD, PAD, shifted)}, labels
+    return tf.where(labels == PAD, PAD, shifted)
 
 
 def batches_of(data: tuple, size: int, seed: int | None) -> Dataset:

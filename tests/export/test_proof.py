@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_attention.export.proof import ExportError, Output, batches_of, compare, some_sentences
-from keras_attention.text import Characters
+from keras_attention.export.proof import ExportError, Output, batches_of, compare
 
 
 def output(tokens, score=-2.0, attention=0.5, text="ab"):
@@ -44,28 +43,6 @@ def test_another_shape_is_an_error():
         compare([output([4, 5])], [output([4, 5, 6])], [["x"]])
 
 
-class Task:
-    source_tokenizer = Characters.train(["abc "])
-    max_source_length = 20
-
-
-def test_batches_hold_an_empty_text_and_one_too_long():
-    batches = batches_of(Task, ["ab", "c"])
-    assert batches[:3] == [["ab"], ["c"], [""]]
-    assert len(batches[3][0]) > 20
-    assert batches[4] == [batch[0] for batch in batches[:4]]
-    assert [len(batch) for batch in batches_of(Task, ["a"] * 9)] == [1] * 11 + [8, 3]
-
-
-@pytest.mark.parametrize("sentences", [[], ["", " "]])
-def test_a_sentence_is_needed(sentences):
-    with pytest.raises(ValueError, match="sentences: expected at least one .* Received: "):
-        batches_of(Task, sentences)
-
-
-def test_some_sentences_are_of_the_vocabulary():
-    texts = some_sentences(Task.source_tokenizer)
-    assert len(texts) == 8
-    assert set("".join(texts)) == set("abc ")
-    assert texts == some_sentences(Task.source_tokenizer)
-    assert 1 <= min(map(len, texts)) < max(map(len, texts)) <= 16
+def test_every_trial_is_run_alone_and_in_batches_of_eight():
+    batches = batches_of(list("abcdefghij"))
+    assert batches == [[letter] for letter in "abcdefghij"] + [list("abcdefgh"), ["i", "j"]]

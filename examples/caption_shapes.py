@@ -1,0 +1,94 @@
+"""Trains a captioner that looks at what it names, and draws where, to copy and change.
+
+    python examples/caption_shapes.py
+    python examples/caption_shapes.py --attention transformer --output models/mine
+
+It learns from images of colored shapes, which it makes (docs/captions_data.md): how many, which
+color, which shape, and where one stands of the other.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_attention import viz
+from keras_attention.datasets.shapes import shapes
+from keras_attention.generation import Greedy
+from keras_attention.images import captioned_batches
+from keras_attention.layers import ResidualCNN
+from keras_attention.models import captioner
+from keras_attention.tasks import Captioner
+from keras_attention.text import WordPiece
+from keras_attention.training import MaskedCrossEntropy
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--output", type=Path, default=Path("models/captioner"))
+parser.add_argument("--attention", default="soft", help="soft, hard, luong, transformer or none")
+parser.add_argument("--scenes", type=int, default=10_000)
+parser.add_argument("--epochs", type=int, default=10)
+options = parser.parse_args()
+keras.utils.set_random_seed(0)
+began = time.perf_counter()
+
+# 1. Images and captions. Other seeds make other images.
+train, test = shapes(options.scenes, seed=1), shapes(1000, seed=2)
+tokenizer = WordPiece.train([scene.caption for scene in train], 64)
+size = train[0].image.shape[:2]
+data = captioned_batches([(scene.image, scene.caption) for scene in train], tokenizer, size, 32)
+
+# 2. The model: a small residual network, whose 8 x 8 cells an LSTM looks at.
+model = captioner(
+    tokenizer.vocabulary_size,
+    size,
+    attention=None if options.attention == "none" else options.attention,
+    grid=ResidualCNN((16, 32, 64)),
+    dim=128,
+    dropout=0.1,
+    doubly_stochastic=0.0,  # a caption does not name every cell
+)
+steps = options.epochs * len(data)
+rate = keras.optimizers.schedules.CosineDecay(
+    0.0, steps, warmup_target=2e-3, warmup_steps=steps // 10
+)
+model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), MaskedCrossEntropy())
+model.fit(data, epochs=options.epochs, shuffle=False, verbose=2)
+
+# 3. The whole road, image to text. The words of a caption are its tokens here.
+task = Captioner(model, tokenizer, Greedy(max_length=12))
+captions = task([scene.image for scene in test])
+right = sum(found == scene.caption for found, scene in zip(captions, test, strict=True))
+print(f"{right} of {len(test)} unseen images have exactly their caption")
+
+# 4. Where it looked: does the cell that counted most for a noun show a part of what it names?
+found = model.generate(np.stack([scene.image for scene in test]), task.strategy, attention=True)
+rows, columns = task.grid_shape
+height, width = size[0] // rows, size[1] // columns  # of a cell, in pixels
+on, nouns = 0, 0
+for scene, weights in zip(test, found.attention[:, 0], strict=True):
+    for index, mask in scene.words:
+        row, column = divmod(int(weights[index].argmax()), columns)
+        cell = mask[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        on, nouns = on + bool(cell.any()), nouns + 1
+print(f"{on} of {nouns} nouns looked at what they name")
+
+options.output.mkdir(parents=True, exist_ok=True)
+for place, scene in enumerate(test[:3]):
+    looked = task.attention(scene.image)
+    figure = viz.overlay(looked.image, looked.target, looked.weights)
+    viz.save(figure, options.output / f"looked-{place}.png")
+viz.animation(looked.image, looked.target, looked.weights, options.output / "looked.gif")
+
+# 5. Out of Python. Each export is run by the runtime that will run it, and says the same.
+task.save(options.output / "task")
+images = [scene.image for scene in test[:20]]
+for name, folder in (("saved_model", "serving"), ("tflite", "phone")):
+    proof = task.export(options.output / folder, name, images)
+    agreement, spent = proof["agreement"], proof["median_milliseconds"]
+    print(
+        f"{name}: {agreement['equal']} of {agreement['answers']} answers equal, "
+        f"{sum(proof['bytes'].values()) / 1e6:.2f} MB, {spent['export']:.1f} ms an image"
+    )
+print(f"{time.perf_counter() - began:.0f} s in all")
