@@ -13,6 +13,7 @@ DOCS = README.parent / "docs"
 PAGES = (
     README,
     DOCS / "attention.md",
+    DOCS / "captioning.md",
     DOCS / "classification.md",
     DOCS / "finetuning.md",
     DOCS / "normalization.md",

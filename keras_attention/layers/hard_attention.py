@@ -33,7 +33,7 @@ class HardAttentionCell(AttentionCell):
     >>> memory = cell.attention.memory(values)
     >>> state = cell.initial_state([np.zeros((1, 1, 4), "float32")], memory)
     >>> output, _, scores = cell(np.ones((1, 1, 3), "float32"), state, memory)
-    >>> best = int(np.argmax(scores))
+    >>> best = int(keras.ops.argmax(scores))
     >>> [round(float(x), 2) for x in output[0, 0, 4:]] == values[0, best].tolist()
     True
     """

@@ -48,7 +48,7 @@ def test_reinforce_is_equation_12():
                 expected -= 0.7 * advantage[b] * np.log(scores[b, t, places[b, t]])
                 expected += 0.3 * (scores[b, t] * np.log(scores[b, t])).sum()
     got = reinforce(
-        *(np.asarray(x, "float32") for x in (advantage, scores, np.eye(S)[places], kept)),
+        *(ops.cast(x, "float32") for x in (advantage, scores, np.eye(S)[places], kept)),
         reward=0.7,
         entropy=0.3,
     )
