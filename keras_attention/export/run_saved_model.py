@@ -1,70 +1,61 @@
-"""Runs a SavedModel as a stranger does: TensorFlow and tensorflow-text's operations, no Keras.
+"""Runs a SavedModel as a stranger does: TensorFlow's C API, without TensorFlow's Python or Keras.
 
-It is a script of its own, `python -P run_saved_model.py VERSION BATCHES.json OUTPUTS.json`, so that
-nothing of this library is imported. TensorFlow imports Keras where it finds it and goes without
-where it does not: here it does not. tensorflow-text's Python needs Keras, its operations do not.
+It is a script of its own, `python -P run_saved_model.py VERSION CALLS.json ANSWERS.json`, so that
+nothing of this library is imported but `c_api`, which stands beside it. Python is only what holds
+the files open: what loads the SavedModel, and runs it, is what TF Serving is made of.
 """
 
 import base64
-import importlib.util
 import json
 import sys
 import time
 from pathlib import Path
 
-ABSENT = ("keras", "tf_keras", "keras_attention")
+ABSENT = ("keras", "tf_keras", "keras_attention", "tensorflow", "tensorflow_text")
 
 
-def main(version: str, batches: str, outputs: str) -> None:
-    """Answers batches of texts, or of bytes, with both signatures, and times single ones.
+def main(version: str, calls: str, answers: str) -> None:
+    """Answers calls, and times those that ask for it.
 
     Args:
         version: folder of the SavedModel.
-        batches: file with a list of lists of texts, or of `{"b64": bytes in base64}`.
-        outputs: file to write: what both signatures gave for each batch, the milliseconds of each
-            single text, and what was imported.
+        calls: file with a list of calls: `signature`, `inputs` by name, and whether it is `timed`.
+            An input is a list of strings, or of `{"b64": bytes in base64}`.
+        answers: file to write: `outputs` by name for each call and `milliseconds` for each that is
+            timed, the `operations` that are not TensorFlow's own, and what was `imported`.
     """
     for name in ABSENT:
         sys.modules[name] = None  # importing it fails
-    import tensorflow as tf
+    sys.path.insert(0, str(Path(__file__).parent))
+    from c_api import Session
 
-    text = Path(importlib.util.find_spec("tensorflow_text").origin).parent
-    for library in sorted(text.glob("python/ops/_*.so")):
-        tf.load_op_library(str(library))
-    model = tf.saved_model.load(version)  # owns what the signatures read
-    best, details = model.signatures["serving_default"], model.signatures["details"]
-    given = json.loads(Path(batches).read_text(encoding="utf-8"))
-    (name,) = best.structured_input_signature[1]
-    given = [{name: tf.constant(list(map(_given, texts)), tf.string)} for texts in given]
+    outputs, milliseconds = [], []
+    with Session(version) as session:
+        for call in json.loads(Path(calls).read_text(encoding="utf-8")):
+            inputs = {name: _given(values) for name, values in call["inputs"].items()}
+            found = session.run(call["signature"], inputs)
+            outputs.append({name: _plain(array.tolist()) for name, array in found.items()})
+            if call["timed"]:
+                start = time.perf_counter()
+                session.run(call["signature"], inputs)
+                milliseconds.append(1000 * (time.perf_counter() - start))
     written = {
-        "runs": [
-            {"best": _plain(best(**inputs)), "details": _plain(details(**inputs))}
-            for inputs in given
-        ],
-        "milliseconds": [_milliseconds(best, inputs) for inputs in given if len(inputs[name]) == 1],
+        "outputs": outputs,
+        "milliseconds": milliseconds,
+        "operations": session.operations,
         "imported": sorted({name.split(".")[0] for name, loaded in sys.modules.items() if loaded}),
     }
-    Path(outputs).write_text(json.dumps(written), encoding="utf-8")
+    Path(answers).write_text(json.dumps(written), encoding="utf-8")
 
 
-def _given(text):
-    return text if isinstance(text, str) else base64.b64decode(text["b64"])
+def _given(values):
+    return [x if isinstance(x, str) else base64.b64decode(x["b64"]) for x in values]
 
 
-def _milliseconds(signature, inputs):
-    start = time.perf_counter()
-    signature(**inputs)
-    return 1000 * (time.perf_counter() - start)
-
-
-def _plain(tensors):
-    """Tensors as nested lists of strings and numbers."""
-    return {name: _decoded(tensor.numpy().tolist()) for name, tensor in tensors.items()}
-
-
-def _decoded(value):
+def _plain(value):
+    """Strings and numbers, as JSON has them."""
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
+        return [_plain(item) for item in value]
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -63,7 +64,7 @@ def export_saved_model(
     Raises:
         ValueError: if the backend is not TensorFlow, there is no sentence, or the folder is a
             file or a saved task's.
-        ExportError: if the SavedModel, run without Keras, does not say what the model says.
+        ExportError: if the SavedModel, run by TensorFlow's C API, does not say what the model says.
     """  # noqa: E501
     check_backend()
     folder = Path(folder).absolute()
@@ -76,7 +77,7 @@ def export_saved_model(
         latency = {"model": model_time, "export": export_time}
         said = proof.report(
             "saved_model",
-            "TensorFlow and tensorflow-text, without Keras, in a process of its own",
+            "TensorFlow's C API and tensorflow-text's operations, without Python's TensorFlow",
             task,
             batches,
             agreement,
@@ -148,30 +149,47 @@ def versions(folder: Path) -> list[int]:
 
 
 def _run(task, version, batches):
-    """What the SavedModel answers in a process without Keras, and its median milliseconds."""
+    """What the SavedModel answers through the C API, and its median milliseconds."""
     batches = [*batches, []] if task.may_be_empty else batches
-    with tempfile.TemporaryDirectory() as scratch:
-        given, written = Path(scratch, "batches.json"), Path(scratch, "outputs.json")
-        given.write_text(json.dumps(batches, default=_base64), encoding="utf-8")
-        command = [sys.executable, "-P", run_saved_model.__file__, version, given, written]
-        ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-        if ran.returncode:
-            raise proof.ExportError(
-                "Expected a SavedModel that runs in a process without Keras. "
-                f"Received: exit status {ran.returncode}, {ran.stderr[-2000:]}"
-            )
-        outputs = json.loads(written.read_text(encoding="utf-8"))
-    found = {*run_saved_model.ABSENT} & set(outputs["imported"])
-    if found:
-        raise proof.ExportError(
-            f"Expected a SavedModel that runs without Keras. Received: it imported {found}"
-        )
-    runs = [_output(task, run) for run in outputs["runs"]]
+    calls = [
+        {
+            "signature": signature,
+            "inputs": {task.served_input: texts},
+            "timed": signature == "serving_default" and len(texts) == 1,
+        }
+        for texts in batches
+        for signature in ("serving_default", "details")
+    ]
+    answered = _answers(version, calls)
+    outputs = answered["outputs"]
+    runs = list(map(functools.partial(_output, task), outputs[::2], outputs[1::2]))
     if task.may_be_empty and (empty := runs.pop()).texts:
         raise proof.ExportError(
             f"Expected no answer to an empty batch. Received: {empty.texts} answers"
         )
-    return runs, statistics.median(outputs["milliseconds"])
+    return runs, statistics.median(answered["milliseconds"])
+
+
+def _answers(version, calls):
+    """What `run_saved_model` writes, run in a process of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        given, written = Path(scratch, "calls.json"), Path(scratch, "answers.json")
+        given.write_text(json.dumps(calls, default=_base64), encoding="utf-8")
+        command = [sys.executable, "-P", run_saved_model.__file__, version, given, written]
+        ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+        if ran.returncode:
+            raise proof.ExportError(
+                "Expected a SavedModel that runs without Python's TensorFlow. "
+                f"Received: exit status {ran.returncode}, {ran.stderr[-2000:]}"
+            )
+        answers = json.loads(written.read_text(encoding="utf-8"))
+    found = {*run_saved_model.ABSENT} & set(answers["imported"])
+    if found:
+        raise proof.ExportError(
+            "Expected a SavedModel that runs without Python's TensorFlow. "
+            f"Received: it imported {found}"
+        )
+    return answers
 
 
 def _base64(data: bytes) -> dict:
@@ -179,15 +197,15 @@ def _base64(data: bytes) -> dict:
     return {"b64": base64.b64encode(data).decode("ascii")}
 
 
-def _output(task, run):
-    best, expected = run["best"], task.best(run["details"])
+def _output(task, best, details):
+    expected = task.best(details)
     for name, values in expected.items():
         if not _same(best[name], values):
             raise proof.ExportError(
                 f"Expected serving_default to say what details says, {values}. "
                 f"Received: {best[name]}"
             )
-    return task.served_output(run["details"])
+    return task.served_output(details)
 
 
 def _same(received, expected):
