@@ -18,7 +18,8 @@ class ResidualCNN(keras.layers.Layer):
     """A compact residual network that trains from scratch on two cores (He et al. 2016).
 
     A convolution of stride 2, then a stage for each width; every stage but the first halves rows
-    and columns. With n widths a cell stands for a square of `2^n` pixels.
+    and columns. With n widths a cell stands for a square of `2^n` pixels and looks from its middle:
+    what halves has even kernels, where the paper's 3 x 3 would look from the lower right corner.
 
     Args:
         filters: channels of each stage.
@@ -54,7 +55,7 @@ class ResidualCNN(keras.layers.Layer):
         self.filters = tuple(filters)
         self.blocks = blocks
         same = {"dtype": self.dtype_policy}
-        self.stem, self.stem_norm = convolution(filters[0], 3, 2, **same), batch_norm(**same)
+        self.stem, self.stem_norm = convolution(filters[0], 4, 2, **same), batch_norm(**same)
         self.stack = [
             ResidualBlock(width, 2 if stage and not depth else 1, **same)
             for stage, width in enumerate(filters)
@@ -104,7 +105,8 @@ class ResidualBlock(keras.layers.Layer):
     def __init__(self, filters: int, stride: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         same = {"dtype": self.dtype_policy}
-        self.first, self.first_norm = convolution(filters, 3, stride, **same), batch_norm(**same)
+        size = 3 if stride == 1 else 2 * stride
+        self.first, self.first_norm = convolution(filters, size, stride, **same), batch_norm(**same)
         self.second, self.second_norm = convolution(filters, 3, 1, **same), batch_norm(**same)
         self.shortcut = None
 
@@ -115,7 +117,7 @@ class ResidualBlock(keras.layers.Layer):
             build_once(layer, inner)
         filters, stride = self.first.filters, self.first.strides
         if stride != (1, 1) or x_shape[-1] != filters:
-            self.shortcut = convolution(filters, 1, stride, dtype=self.dtype_policy)
+            self.shortcut = convolution(filters, stride, stride, dtype=self.dtype_policy)
             build_once(self.shortcut, x_shape)
         self.built = True
 

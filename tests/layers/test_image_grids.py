@@ -64,6 +64,17 @@ def test_residual_cnn_is_the_equations():
     np.testing.assert_allclose(got, x, rtol=1e-4, atol=1e-4)
 
 
+def test_cells_look_from_the_middle_of_their_squares():
+    layer = ResidualCNN((4, 6, 8))
+    layer.build((None, None, None, 3))
+    # With kernels that are their own mirror images, a mirrored image has a mirrored grid.
+    layer.set_weights([w + w[::-1, ::-1] if w.ndim == 4 else w for w in layer.get_weights()])
+    images = data((2, 32, 16, 3))
+    got = array(layer(images[:, ::-1, ::-1]))
+    assert got.std() > 0.1
+    np.testing.assert_allclose(got, array(layer(images))[:, ::-1, ::-1], rtol=1e-4, atol=1e-4)
+
+
 def test_keras_layer_checks():
     TestCase().run_layer_test(
         ResidualCNN,
