@@ -7,12 +7,13 @@ import tensorflow_text  # noqa: F401, registers the tokenizers' operations
 
 from keras_attention.export.image_to_text import Images, ImagesToTokens, image_bytes
 from keras_attention.export.prompt_to_text import PromptToTokens
-from keras_attention.export.saved_model import versions
+from keras_attention.export.saved_model import EXTRA
 from keras_attention.export.text_to_label import Label, TextToLabel, TokensToLabel
 from keras_attention.export.text_to_tags import Tag, TextToTags, TokensToTags
 from keras_attention.export.text_to_text import Answer, TextToText, TokensToTokens
 from keras_attention.export.texts import Texts
 from keras_attention.export.tflite import FILE, FORMAT, LiteRT
+from keras_attention.export.versions import versions
 from keras_attention.folders import read_json
 
 
@@ -73,39 +74,52 @@ class SavedTags(_SavedModel, TextToTags):
         return [Tag(a.decode("utf-8"), b.decode("utf-8"), float(c)) for a, b, c in rows if a]
 
 
-class _TFLite:
-    """What is common to TFLite folders: LiteRT runs the file."""
+class _SavedIds:
+    """A SavedModel that takes ids and gives ids."""
 
-    def __init__(self, folder, about):
+    def __init__(self, model):
+        self._model = model  # owns what the signatures read
+
+    def run(self, source, details=False):
+        signatures = self._model.signatures
+        run = signatures["ids_details" if details and "ids_details" in signatures else "ids"]
+        (spec,) = run.structured_input_signature[1].values()
+        return {name: x.numpy() for name, x in run(source=tf.cast(source, spec.dtype)).items()}
+
+
+class _Ids:
+    """What is common to exports that take ids: the tokenizers' files are beside them."""
+
+    def __init__(self, folder, about, model):
         super().__init__(**self.read_parts(folder, about))
-        self._model = LiteRT(folder / FILE)
+        self._model = model
 
     def run(self, source, details=False):
         return self._model.run(source, details)
 
 
-class LiteText(_TFLite, TokensToTokens):
-    """A TFLite folder of text to text."""
+class IdsText(_Ids, TokensToTokens):
+    """Text to text."""
 
 
-class LiteContinuation(_TFLite, PromptToTokens):
-    """A TFLite folder of prompt to text."""
+class IdsContinuation(_Ids, PromptToTokens):
+    """Prompt to text."""
 
 
-class LiteCaption(_TFLite, ImagesToTokens):
-    """A TFLite folder of image to text."""
+class IdsCaption(_Ids, ImagesToTokens):
+    """Image to text."""
 
 
-class LiteLabel(_TFLite, TokensToLabel):
-    """A TFLite folder of text to a label."""
+class IdsLabel(_Ids, TokensToLabel):
+    """Text to a label."""
 
 
-class LiteTags(_TFLite, TokensToTags):
-    """A TFLite folder of text to tags."""
+class IdsTags(_Ids, TokensToTags):
+    """Text to tags."""
 
 
 SAVED = (SavedText, SavedCaption, SavedLabel, SavedTags)
-LITE = {kind.gives: kind for kind in (LiteText, LiteContinuation, LiteCaption, LiteLabel, LiteTags)}
+IDS = {kind.gives: kind for kind in (IdsText, IdsContinuation, IdsCaption, IdsLabel, IdsTags)}
 
 
 def open_exported(folder: str | Path) -> Texts:
@@ -124,7 +138,7 @@ def open_exported(folder: str | Path) -> Texts:
     """
     folder = Path(folder)
     if (folder / FILE).is_file():
-        return _open_tflite(folder)
+        return _open_ids("tflite", folder, lambda: LiteRT(folder / FILE))
     if (folder / "saved_model.pb").is_file():
         return _open_saved_model(folder)
     numbers = versions(folder) if folder.is_dir() else []
@@ -145,18 +159,20 @@ def _open_saved_model(version):
         for kind in SAVED:
             if taken == {kind.served_input} and given == set(kind.names):
                 return kind(model)
+    elif "ids" in model.signatures and (version / EXTRA).is_dir():
+        return _open_ids("saved_model", version / EXTRA, lambda: _SavedIds(model))
     raise ValueError(
-        "folder: expected a SavedModel of this library, with a signature 'details'. "
+        "folder: expected a SavedModel of this library, with a signature 'details' or 'ids'. "
         f"Received: {str(version)!r} with {sorted(model.signatures)}"
     )
 
 
-def _open_tflite(folder):
+def _open_ids(export, folder, model):
     about = read_json(folder / "export.json")
-    kind = LITE.get(about.get("gives"))
-    if (about.get("export"), about.get("format")) != ("tflite", FORMAT) or kind is None:
+    kind = IDS.get(about.get("gives"))
+    if (about.get("export"), about.get("format")) != (export, FORMAT) or kind is None:
         raise ValueError(
-            f"folder: expected a TFLite export of format {FORMAT}. "
+            f"folder: expected a {export} export of format {FORMAT}. "
             f"Received: {str(folder)!r} with {about}"
         )
-    return kind(folder, about)
+    return kind(folder, about, model())

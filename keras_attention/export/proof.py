@@ -127,6 +127,27 @@ def compare(expected: list[Output], received: list[Output], batches: list[list])
     return said
 
 
+def check_same(best: dict, details: dict) -> None:
+    """Raises an `ExportError` unless what both signatures give is the same.
+
+    Args:
+        best: what `serving_default` gave.
+        details: what it should have given by what `details` gave, and maybe more.
+    """
+    for name in best.keys() & details.keys():
+        received, expected = np.asarray(best[name]), np.asarray(details[name])
+        same = received.shape == expected.shape and (
+            np.array_equal(received, expected)
+            if received.dtype.kind in "OU"
+            else np.allclose(received, expected, rtol=1e-4)
+        )
+        if not same:
+            raise ExportError(
+                f"Expected serving_default to say what details says, {expected.tolist()}. "
+                f"Received: {received.tolist()}"
+            )
+
+
 def _answer(output, place):
     row, n = place
     return Output(

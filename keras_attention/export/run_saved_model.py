@@ -14,15 +14,17 @@ from pathlib import Path
 ABSENT = ("keras", "tf_keras", "keras_attention", "tensorflow", "tensorflow_text")
 
 
-def main(version: str, calls: str, answers: str) -> None:
+def main(version: str, calls: str, answers: str, *option: str) -> None:
     """Answers calls, and times those that ask for it.
 
     Args:
         version: folder of the SavedModel.
         calls: file with a list of calls: `signature`, `inputs` by name, and whether it is `timed`.
-            An input is a list of strings, or of `{"b64": bytes in base64}`.
+            An input is a list of strings, or of `{"b64": bytes in base64}`, or of numbers.
         answers: file to write: `outputs` by name for each call and `milliseconds` for each that is
-            timed, the `operations` that are not TensorFlow's own, and what was `imported`.
+            timed, the `operations` that are not TensorFlow's own, the `signatures`, and what was
+            `imported`.
+        option: `--no-libraries` goes without tensorflow-text's operations.
     """
     for name in ABSENT:
         sys.modules[name] = None  # importing it fails
@@ -30,7 +32,7 @@ def main(version: str, calls: str, answers: str) -> None:
     from c_api import Session
 
     outputs, milliseconds = [], []
-    with Session(version) as session:
+    with Session(version, () if option else None) as session:
         for call in json.loads(Path(calls).read_text(encoding="utf-8")):
             inputs = {name: _given(values) for name, values in call["inputs"].items()}
             found = session.run(call["signature"], inputs)
@@ -43,13 +45,14 @@ def main(version: str, calls: str, answers: str) -> None:
         "outputs": outputs,
         "milliseconds": milliseconds,
         "operations": session.operations,
+        "signatures": session.signatures,
         "imported": sorted({name.split(".")[0] for name, loaded in sys.modules.items() if loaded}),
     }
     Path(answers).write_text(json.dumps(written), encoding="utf-8")
 
 
 def _given(values):
-    return [x if isinstance(x, str) else base64.b64decode(x["b64"]) for x in values]
+    return [base64.b64decode(x["b64"]) if isinstance(x, dict) else x for x in values]
 
 
 def _plain(value):

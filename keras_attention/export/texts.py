@@ -12,6 +12,8 @@ import tensorflow as tf
 from keras_attention.ops.ids import PAD, SPECIALS
 from keras_attention.text import Tokenizer, bucket_lengths, load_tokenizer
 
+FORMAT = 1  # of `export.json`
+
 
 class Texts:
     """Base of what is called with text. A subclass gives `_read` and `_write`."""

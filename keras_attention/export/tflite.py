@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from keras_attention.export import proof
 from keras_attention.export.saved_model import check_backend
+from keras_attention.export.texts import FORMAT
 from keras_attention.folders import check_replaceable, replace_folder, write_json
 
 FILE = "model.tflite"
-FORMAT = 1
 
 
 def export_tflite(task: Any, folder: str | Path, sentences: Sequence[str] | None = None) -> dict:
@@ -124,10 +124,5 @@ class LiteRT:
         found = self.run(source, details)
         if not details:
             return found
-        for name, best in self.run(source).items():
-            if not np.allclose(best, found[name]):
-                raise proof.ExportError(
-                    f"Expected serving_default to say what details says, {found[name].tolist()}. "
-                    f"Received: {best.tolist()}"
-                )
+        proof.check_same(self.run(source), found)
         return found

@@ -88,6 +88,7 @@ class Task:
         folder: str | Path,
         format: str = "saved_model",
         sentences: Sequence[str] | None = None,
+        **options: Any,
     ) -> dict:
         """Writes the task for a runtime without Python, runs it there, and compares.
 
@@ -96,6 +97,7 @@ class Task:
                 `"tflite"`: the folder for `model.tflite` and the tokenizers.
             format: `"saved_model"` or `"tflite"`; see `keras_attention.export`.
             sentences: texts to prove it on; None makes some from the vocabulary.
+            **options: the format's own: of `export_saved_model`, or of `export_tflite`.
 
         Returns:
             What the export's `proof.json` says, and `path`, where the export is.
@@ -109,7 +111,7 @@ class Task:
             raise ValueError(
                 f"format: expected one of {sorted(EXPORTS)}. Received: format={format!r}"
             )
-        return EXPORTS[format](self, folder, sentences)
+        return EXPORTS[format](self, folder, sentences, **options)
 
 
 def check_vocabulary(name: str, tokenizer: Any, size: int) -> None:

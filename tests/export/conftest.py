@@ -1,6 +1,7 @@
 """A small translator with loud random weights: its answers differ from text to text."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -48,3 +49,11 @@ def sentences() -> list[str]:
 def translator() -> Translator:
     keras.utils.set_random_seed(0)
     return small_translator()
+
+
+@pytest.fixture(scope="session")
+def served(translator, sentences, tmp_path_factory) -> Path:
+    """TF Serving's base path of the translator, with one version."""
+    folder = tmp_path_factory.mktemp("served") / "ab cd"
+    translator.export(folder, "saved_model", sentences)
+    return folder

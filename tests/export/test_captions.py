@@ -74,6 +74,14 @@ def test_both_exports_are_called_like_the_task(task, saved_model, tmp_path):
         assert exported(path) == task(IMAGES[2])
 
 
+@pytest.mark.slow
+def test_a_saved_model_of_pixels(task, tmp_path):
+    said = task.export(tmp_path, sentences=IMAGES, tokenizer=False)
+    assert said["agreement"]["equal"] == said["agreement"]["answers"] == 16
+    assert said["tensorflow_text_operations"] == []
+    assert open_exported(tmp_path)(IMAGES) == task(IMAGES)
+
+
 def test_a_proof_needs_images(task, tmp_path):
     for images in ([], ["nowhere.png"], [b"no image"]):
         with pytest.raises(ValueError, match="image.* Received: "):

@@ -32,7 +32,7 @@ def test_a_strangers_saved_model(tmp_path):
     module = tf.Module()
     module.f = tf.function(lambda x: x, input_signature=[tf.TensorSpec((), tf.float32)])
     tf.saved_model.save(module, str(tmp_path))
-    with pytest.raises(ValueError, match=r"signature 'details'. Received: .*serving_default"):
+    with pytest.raises(ValueError, match=r"'details' or 'ids'. Received: .*serving_default"):
         open_exported(tmp_path)
 
 
@@ -41,5 +41,5 @@ def test_a_strangers_tflite(tmp_path):
     with pytest.raises(ValueError, match="Expected a JSON file"):
         open_exported(tmp_path)
     (tmp_path / "export.json").write_text('{"export": "tflite", "format": 0}')
-    with pytest.raises(ValueError, match="TFLite export of format 1. Received: .*'format': 0"):
+    with pytest.raises(ValueError, match="tflite export of format 1. Received: .*'format': 0"):
         open_exported(tmp_path)

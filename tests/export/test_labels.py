@@ -134,12 +134,25 @@ def test_the_file_takes_any_batch_and_length(exported):
 def test_disagreement_leaves_nothing(kind, tmp_path, monkeypatch):
     task, other = make(kind), make(kind, seed=5)
     write, converted = saved_model.write_saved_model, tflite.convert(other)
-    monkeypatch.setattr(saved_model, "write_saved_model", lambda _, folder: write(other, folder))
+    monkeypatch.setattr(saved_model, "write_saved_model", lambda _, *rest: write(other, *rest))
     monkeypatch.setattr(tflite, "convert", lambda _: converted)
     for name in ("saved_model", "tflite"):
         with pytest.raises(ExportError, match=r"(?s)Expected the model's answer.*Received: '"):
             task.export(tmp_path / "new", name, SENTENCES)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_model_of_ids(kind, tmp_path):
+    task = make(kind)
+    said = task.export(tmp_path, "saved_model", SENTENCES, tokenizer=False)
+    assert said["agreement"]["equal"] == said["agreement"]["answers"]
+    assert said["tensorflow_text_operations"] == []
+    assert sorted(tf.saved_model.load(said["path"]).signatures) == ["ids", "serving_default"]
+    answer = "classify" if kind == "label" else "tag"
+    texts = ["bca", "", "deed cab"]
+    close(getattr(open_exported(tmp_path), answer)(texts), getattr(task, answer)(texts))
 
 
 OTHERS = {

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError, open_exported, saved_model
-from keras_attention.export.proof import run_ids
+from keras_attention.export import ExportError, open_exported, prove_saved_model, saved_model
+from keras_attention.export.c_api import Session
 from keras_attention.generation import Greedy
 from keras_attention.text import SentencePiece, WordPiece
+
+BESIDE = ["batching.config", "model.config", "serving.md"]
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def exported(translator, sentences, tmp_path_factory):
 
 def test_layout_is_tf_servings(exported):
     folder, said = exported
-    assert [path.name for path in folder.iterdir()] == ["1"]
+    assert sorted(path.name for path in folder.iterdir()) == ["1", *BESIDE]
     assert said["path"] == str(folder / "1")
     assert (folder / "1" / "saved_model.pb").is_file()
 
@@ -33,6 +35,11 @@ def test_proof_says_what_was_compared(exported, sentences):
     assert said["agreement"]["equal"] == said["agreement"]["answers"]
     assert said["agreement"]["max_score_difference"] < 1e-5
     assert said["agreement"]["max_attention_difference"] < 1e-5
+    assert {name: said["ids_agreement"][name] for name in ("answers", "equal", "ties")} == {
+        name: said["agreement"][name] for name in ("answers", "equal", "ties")
+    }
+    assert said["runtime"] == "TensorFlow's C API with tensorflow-text's operations"
+    assert "SentencepieceTokenizeOp" in said["tensorflow_text_operations"]
     assert said["median_milliseconds"]["export"] > 0
     assert said["bytes"]["saved_model.pb"] == (folder / "1" / "saved_model.pb").stat().st_size
 
@@ -65,6 +72,42 @@ def test_signatures(exported, translator):
     np.testing.assert_allclose(attention, looked.weights, atol=1e-5)
 
 
+def test_ids_give_what_the_model_gives(exported, translator):
+    folder, _ = exported
+    source = translator.encode(["bca", "deed abba"])
+    expected = translator.run(source, details=True)
+    with Session(folder / "1") as session:
+        found = session.run("ids_details", {"source": source})
+        best = session.run("ids", {"source": source.tolist()})
+    assert set(found) == set(expected) and set(best) == {"ids", "scores"}
+    np.testing.assert_array_equal(found["ids"], expected["ids"])
+    np.testing.assert_array_equal(best["ids"], expected["ids"])
+    for name in ("scores", "attention"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+
+
+def test_without_tokenizer_all_operations_are_tensorflows_own(translator, sentences, tmp_path):
+    said = translator.export(tmp_path / "small", "saved_model", sentences, tokenizer=False)
+    assert said["tensorflow_text_operations"] == []
+    assert said["runtime"] == "TensorFlow's C API without tensorflow-text's operations"
+    assert said["agreement"]["equal"] == said["agreement"]["answers"] == 28
+    assert said["median_milliseconds"]["export"] > 0
+    signatures = tf.saved_model.load(said["path"]).signatures
+    assert sorted(signatures) == ["ids", "ids_details", "serving_default"]  # the first, again
+    opened = open_exported(tmp_path / "small")
+    texts = ["bca", "", "deed cab"]
+    assert opened(texts) == translator(texts)
+    page = (tmp_path / "small" / "serving.md").read_text(encoding="utf-8")
+    assert "All operations of the graph are TensorFlow's own" in page
+
+
+def test_a_server_without_libraries_has_no_tokenizer(exported, translator):
+    folder, _ = exported
+    batches = [["ab"]]
+    with pytest.raises(ExportError, match="(?s)Received: exit status 1.*not registered"):
+        prove_saved_model.run(translator, folder / "1", batches, tokenizer=False)
+
+
 def test_empty_batch(exported):
     folder, _ = exported
     signatures = tf.saved_model.load(str(folder / "1")).signatures
@@ -78,22 +121,24 @@ def test_next_version_is_added(exported, translator, monkeypatch):
     (folder / "7").mkdir()
     seen = []
 
-    def run(task, version, batches):
-        seen.extend(path.name for path in folder.iterdir() if path.name.isdecimal())
-        assert not version.name.isdecimal()
-        return run_ids(translator, batches)
+    write = saved_model.write_saved_model
 
-    monkeypatch.setattr(saved_model, "_run", run)
+    def look(task, version, tokenizer):
+        seen.extend(path.name for path in folder.iterdir() if path.name.isdecimal())
+        assert not version.name.isdecimal() and not version.parent.name.isdecimal()
+        write(task, version, tokenizer)
+
+    monkeypatch.setattr(saved_model, "write_saved_model", look)
     said = translator.export(folder, "saved_model", ["ab"])
     assert sorted(seen) == ["1", "7"]  # what is being written is no version
     assert said["path"] == str(folder / "8")
-    assert sorted(path.name for path in folder.iterdir()) == ["1", "7", "8"]
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "7", "8", *BESIDE]
 
 
 def test_disagreement_leaves_nothing(make_translator, tmp_path, monkeypatch):
     translator, other = (make_translator(Greedy(5), seed=seed) for seed in (0, 5))
     write = saved_model.write_saved_model
-    monkeypatch.setattr(saved_model, "write_saved_model", lambda _, folder: write(other, folder))
+    monkeypatch.setattr(saved_model, "write_saved_model", lambda _, *rest: write(other, *rest))
     with pytest.raises(ExportError, match=r"(?s)Expected the model's answer.*Received: '"):
         translator.export(tmp_path / "small", "saved_model", ["abc", "de"])
     assert list(tmp_path.iterdir()) == []
@@ -102,7 +147,7 @@ def test_disagreement_leaves_nothing(make_translator, tmp_path, monkeypatch):
 def test_a_failure_leaves_what_stood_there(translator, tmp_path, monkeypatch):
     (tmp_path / "small" / "1").mkdir(parents=True)
 
-    def write(task, folder):
+    def write(task, folder, tokenizer):
         (folder / "saved_model.pb").write_bytes(b"half")
         raise OSError("no space left")
 

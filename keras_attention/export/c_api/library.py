@@ -87,6 +87,7 @@ FUNCTIONS = {
 def load() -> ctypes.CDLL:
     """TensorFlow's library, with the types of what is called of it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the model may be there beside it
     names = [f"libtensorflow_{part}.{end}" for part in ("framework", "cc") for end in ENDS]
     files = [path for name in names if (path := _package("tensorflow") / name).is_file()]
     if len(files) != 2:

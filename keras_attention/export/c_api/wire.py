@@ -1,4 +1,4 @@
-"""Protobuf's wire format: as much as a signature needs."""
+"""Protobuf's wire format: as much as signatures and requests need."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,3 +35,16 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
         value, shift = value | (byte & 127) << shift, shift + 7
         if byte < 128:
             return value, place
+
+
+def field(number: int, value: bytes | str) -> bytes:
+    """A string or message, to be written as a field of another message."""
+    value = value.encode() if isinstance(value, str) else value
+    return _written(number << 3 | 2) + _written(len(value)) + value
+
+
+def _written(number: int) -> bytes:
+    """An integer, 7 bits a byte."""
+    if number < 128:
+        return bytes([number])
+    return bytes([number & 127 | 128]) + _written(number >> 7)

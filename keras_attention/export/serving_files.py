@@ -1,0 +1,185 @@
+"""What stands beside a version for TF Serving: warm-up, configurations, and how to start it."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from keras_attention.export.c_api.wire import field
+from keras_attention.export.prove_saved_model import IDS, Received, plain
+
+LONGEST = 2000  # characters of an example in `serving.md`
+BATCHING = """\
+# Merges requests that come within 2 milliseconds; --enable_batching turns it on. An export keeps
+# this file as it is. More: tensorflow_serving/batching/README.md of tensorflow/serving.
+max_batch_size { value: 32 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 100 }
+num_batch_threads { value: 4 }
+"""
+MODELS = """\
+# Serves the last version; an export keeps this file as it is.
+model_config_list {{
+  config {{
+    name: "{name}"
+    base_path: "/models/{name}"
+    model_platform: "tensorflow"
+    model_version_policy {{ latest {{ num_versions: 1 }} }}
+  }}
+}}
+"""
+PAGE = """\
+# Serving {name}
+
+Written by the export; the next one writes it again. Start TF Serving in this folder:
+
+```bash
+docker run --rm -p 8500:8500 -p 8501:8501 -v "$PWD:/models/{name}:ro" -e MODEL_NAME={name} tensorflow/serving
+```
+
+With requests merged into batches, as `batching.config` says:
+
+```bash
+docker run --rm -p 8500:8500 -p 8501:8501 -v "$PWD:/models/{name}:ro" tensorflow/serving \\
+    --model_config_file=/models/{name}/model.config \\
+    --enable_batching --batching_parameters_file=/models/{name}/batching.config
+```
+
+Ask (REST is on port 8501, gRPC on 8500):
+
+```bash
+{curl}
+```
+
+The answer, by the process that proved this version:
+
+```json
+{answer}
+```
+
+## Signatures
+
+{signatures}
+
+A signature other than `serving_default` is named in the request: `"signature_name": "{other}"`.
+{batching}
+## Operations
+
+{operations}
+
+The server's version should be {tensorflow} or later, that of the TensorFlow that wrote this.
+"""  # noqa: E501
+OWN = """\
+All operations of the graph are TensorFlow's own: any build of TF Serving runs it."""
+TEXT = """\
+These operations of the graph are tensorflow-text's: {names}.
+
+The stock model server has them linked in (`SUPPORTED_TENSORFLOW_OPS` in its `model_servers/BUILD`).
+For a server without them export again with `tokenizer=False`: ids in, ids out."""
+EQUAL_LENGTHS = """
+With batching on, requests are merged only where their shapes agree but for the first dimension:
+those with `source` have to be padded to one length.
+"""
+
+
+def model_name(folder: Path) -> str:
+    """The base path's name, as URLs, shells and configurations take it."""
+    return re.sub(r"[^\w.-]", "_", folder.name, flags=re.ASCII)
+
+
+def write_files(
+    task: Any, version: Path, beside: Path, name: str, texts: list, received: Received
+) -> None:
+    """Writes the warm-up into a version, and the configurations and `serving.md`.
+
+    Args:
+        task: what was exported.
+        version: the folder of the version.
+        beside: the folder for what goes to the base path.
+        name: of the model.
+        texts: a batch that the proof has run.
+        received: what was answered to it.
+    """
+    calls = {IDS[graph]: {"source": task.encode(texts)} for graph in task.graphs()}
+    if received.texts is not None:
+        calls = {signature: {task.served_input: texts} for signature in IDS} | calls
+    extra = version / "assets.extra"
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
+        for signature, inputs in calls.items():
+            writer.write(prediction_log(name, signature, inputs))
+    (beside / "batching.config").write_text(BATCHING, encoding="utf-8")
+    (beside / "model.config").write_text(MODELS.format(name=name), encoding="utf-8")
+    first, *_ = calls
+    *_, other = calls
+    names = ", ".join(f"`{operation}`" for operation in received.operations)
+    page = PAGE.format(
+        name=name,
+        curl=_curl(name, first, *calls[first].items()),
+        answer=_shortened(json.dumps({"outputs": received.first}, ensure_ascii=False)),
+        signatures=_table(received.signatures, calls),
+        other=other,
+        batching=EQUAL_LENGTHS if None in task.source_spec().shape[1:] else "",
+        operations=TEXT.format(names=names) if names else OWN,
+        tensorflow=tf.__version__,
+    )
+    (beside / "serving.md").write_text(page, encoding="utf-8")
+
+
+def prediction_log(name: str, signature: str, inputs: dict[str, Any]) -> bytes:
+    """A request to predict as TF Serving logs it, and runs it when it loads a version.
+
+    It is the message `PredictionLog` of tensorflow-serving-api, which is not needed to write it.
+    """
+    model = field(1, name) + field(3, signature)  # ModelSpec
+    request = field(1, model)  # PredictRequest
+    for each, value in inputs.items():
+        tensor = tf.make_tensor_proto(value).SerializeToString()
+        request += field(2, field(1, each) + field(2, tensor))
+    return field(6, field(1, request))  # PredictionLog, PredictLog
+
+
+def _curl(name, signature, given):
+    """The command that asks for an answer to a batch."""
+    url = f"localhost:8501/v1/models/{name}:predict"
+    each, rows = given
+    if each == "image_bytes":
+        start, end = '{"inputs": {"image_bytes": [{"b64": "', '"}]}}'
+        return (
+            f"(printf '{start}'; base64 < photo.jpg | tr -d '\\n'; printf '{end}') |\n"
+            f"    curl -d @- {url}"
+        )
+    asked = {"inputs": {each: rows}}
+    if signature != "serving_default":
+        asked["signature_name"] = signature
+    body = json.dumps(asked, ensure_ascii=False, default=plain)
+    if len(body) > LONGEST:  # pixels
+        return f"# request.json: {_shortened(body)}\ncurl -d @request.json {url}"
+    return f"curl -d {shlex.quote(body)} {url}"
+
+
+def _shortened(text):
+    return text if len(text) <= LONGEST else f"{text[:80]} ... {text[-20:]}"
+
+
+def _table(signatures: dict, names: Iterable[str]) -> str:
+    """Inputs and outputs of the signatures."""
+    rows = ["| signature | takes | gives |", "| --- | --- | --- |"]
+    for name in names:
+        rows.append(f"| `{name}` | {' | '.join(map(_tensors, signatures[name]))} |")
+    return "\n".join(rows)
+
+
+def _tensors(tensors):
+    return ", ".join(
+        f"`{name}` {tf.as_dtype(dtype).name} {_shape(shape)}"
+        for name, (_, dtype, shape) in sorted(tensors.items())
+    )
+
+
+def _shape(shape):
+    sizes = ["any" if size is None else str(size) for size in shape]
+    return f"({', '.join(['batch', *sizes[1:]])})"

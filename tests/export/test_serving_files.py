@@ -1,0 +1,132 @@
+"""What TF Serving reads beside a version, read by TF Serving's own messages."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from keras_attention.export.c_api import Session
+from keras_attention.export.serving_files import _curl, model_name, prediction_log
+
+
+@pytest.fixture(scope="module")
+def session(served):
+    with Session(served / "1") as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def page(served):
+    return (served / "serving.md").read_text(encoding="utf-8")
+
+
+def test_warm_up_requests_are_answered(served, session, translator, sentences):
+    path = served / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(path))
+    ]
+    requests = {}
+    for log in logs:
+        request = log.predict_log.request
+        assert log.WhichOneof("log_type") == "predict_log" and request.model_spec.name == "ab_cd"
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        requests[request.model_spec.signature_name] = inputs
+    assert sorted(requests) == ["details", "ids", "ids_details", "serving_default"]
+    assert requests["details"]["text"].tolist() == [sentences[0].encode()]
+    expected = translator.generate(sentences[:1])[0]
+    assert session.run("details", requests["details"])["text"].tolist() == [
+        [answer.text.encode() for answer in expected]
+    ]
+    found = session.run("ids", requests["ids"])
+    assert found["scores"][0].tolist() == pytest.approx([x.score for x in expected], rel=1e-4)
+
+
+def test_a_long_request_is_written_as_it_should_be():
+    """Lengths of more than one byte, and bytes that are no text."""
+    image = bytes(range(256)) * 300
+    log = prediction_log_pb2.PredictionLog.FromString(
+        prediction_log("größer", "details", {"image_bytes": [image, b""]})
+    )
+    request = log.predict_log.request
+    assert request.model_spec.name == "größer"
+    assert tf.make_ndarray(request.inputs["image_bytes"]).tolist() == [image, b""]
+
+
+def test_configurations(served):
+    config = text_format.Parse(
+        (served / "model.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    (model,) = config.model_config_list.config
+    assert (model.name, model.base_path) == ("ab_cd", "/models/ab_cd")
+    assert model.model_platform == "tensorflow"
+    assert model.model_version_policy.latest.num_versions == 1
+    lines = (served / "batching.config").read_text().splitlines()
+    fields = [re.fullmatch(r"(\w+) \{ value: \d+ \}", x)[1] for x in lines if x[0] != "#"]
+    assert fields == [  # of BatchingParameters, which tensorflow-serving-api leaves out
+        "max_batch_size",
+        "batch_timeout_micros",
+        "max_enqueued_batches",
+        "num_batch_threads",
+    ]
+
+
+def test_the_page_shows_a_request_and_its_answer(page, session, sentences):
+    curl, answer = re.search(r"```bash\n(curl.*?)\n```.*?```json\n(.*?)\n```", page, re.S).groups()
+    command, _, body, url = shlex.split(curl)
+    assert (command, url) == ("curl", "localhost:8501/v1/models/ab_cd:predict")
+    inputs = json.loads(body)["inputs"]
+    assert inputs == {"text": sentences[:1]}
+    found, shown = session.run("serving_default", inputs), json.loads(answer)["outputs"]
+    assert shown["text"] == [text.decode() for text in found["text"]]
+    assert shown["score"] == pytest.approx(found["score"].tolist())
+
+
+def test_the_page_names_signatures_and_operations(page, session):
+    assert '-v "$PWD:/models/ab_cd:ro" -e MODEL_NAME=ab_cd tensorflow/serving' in page
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", page, re.M)
+    assert [name for name, *_ in rows] == ["serving_default", "details", "ids", "ids_details"]
+    assert rows[0][1:] == (
+        "`text` string (batch)",
+        "`score` float32 (batch), `text` string (batch)",
+    )
+    assert rows[2][1:] == (
+        "`source` int32 (batch, any)",
+        "`ids` int32 (batch, 2, 9), `scores` float32 (batch, 2)",
+    )
+    assert {f"`{name}`" for name in session.operations} < set(re.findall("`[^`]*`", page))
+    assert "those with `source` have to be padded to one length" in page
+
+
+def test_a_photo_is_sent_by_the_line_for_images(tmp_path):
+    """The line is run; what `curl` would send is caught."""
+    photo = bytes(range(256)) * 1000  # more than a command line takes
+    (tmp_path / "photo.jpg").write_bytes(photo)
+    line = _curl("photos", "serving_default", ("image_bytes", [b""]))
+    caught = f"curl() {{ cat; echo; echo $*; }}\n{line}"
+    ran = subprocess.run(["bash", "-c", caught], cwd=tmp_path, capture_output=True, check=True)
+    body, options = ran.stdout.decode().splitlines()
+    (image,) = json.loads(body)["inputs"]["image_bytes"]
+    assert tf.io.decode_base64(image["b64"].replace("+", "-").replace("/", "_")) == photo
+    assert options == "-d @- localhost:8501/v1/models/photos:predict"
+
+
+def test_pixels_are_not_shown_whole():
+    line = _curl("photos", "ids", ("source", tf.zeros((1, 40, 40, 3), "uint8").numpy()))
+    assert len(line) < 300 and line.endswith(
+        "curl -d @request.json localhost:8501/v1/models/photos:predict"
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("serving/de-en", "de-en"), ("my model: größer", "my_model__gr__er")]
+)
+def test_model_names_fit_urls_and_shells(folder, name):
+    assert model_name(Path(folder)) == name

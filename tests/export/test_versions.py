@@ -1,0 +1,141 @@
+"""Versions appear whole or not at all: killed exports, full disks, exports at the same time."""
+
+import contextlib
+import errno
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from keras_attention.export import ExportError, open_exported
+from keras_attention.export.saved_model import write_saved_model
+from keras_attention.export.versions import new_version
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_beside_goes_along_and_changed_configurations_stay(tmp_path):
+    for number in (1, 2):
+        with new_version(tmp_path, 0) as (version, finish):
+            (version / "model").write_text(str(number))
+            (version.parent / "serving.md").write_text(str(number))
+            (version.parent / "model.config").write_text(str(number))
+            assert finish() == tmp_path / str(number)
+        assert names(tmp_path) == [*"12"[:number], "model.config", "serving.md"]
+    assert (tmp_path / "2" / "model").read_text() == "2"
+    assert (tmp_path / "serving.md").read_text() == "2"
+    assert (tmp_path / "model.config").read_text() == "1"
+
+
+def test_what_dead_processes_left_is_removed_and_what_the_living_write_is_not(tmp_path):
+    (tmp_path / ".writing-dead" / "version").mkdir(parents=True)
+    (tmp_path / ".mine").mkdir()
+    with new_version(tmp_path, 0) as (first, finish_first):
+        assert names(tmp_path) == [".mine", first.parent.name]
+        with new_version(tmp_path, 0) as (second, finish_second):
+            assert names(tmp_path) == sorted([".mine", first.parent.name, second.parent.name])
+            assert finish_second().name == "1"
+        assert finish_first().name == "2"
+    assert names(tmp_path) == [".mine", "1", "2"]
+
+
+KILLED = """
+import importlib.util, os, signal, sys
+spec = importlib.util.spec_from_file_location("small", {conftest!r})
+small = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(small)
+from keras_attention.export import saved_model
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+task, rename = small.small_translator(), os.rename
+
+def renamed(old, new):
+    {rename}
+
+os.rename = renamed
+if {moment!r} == "writing":  # some files are there, others are not
+    saved_model.write_json = kill
+task.export({folder!r}, "saved_model", ["ab"])
+"""
+MOMENTS = {
+    "writing": "rename(old, new)",
+    "before its number": "kill()",
+    "after its number": "rename(old, new); kill()",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_export_leaves_no_half_version(translator, tmp_path, moment):
+    write_saved_model(translator, tmp_path / "1")
+    code = KILLED.format(
+        conftest=str(Path(__file__).with_name("conftest.py")),
+        rename=MOMENTS[moment],
+        moment=moment,
+        folder=str(tmp_path),
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr[-2000:]
+    left, *numbers = names(tmp_path)
+    assert left.startswith(".writing-")
+    assert numbers == (["1", "2"] if moment == "after its number" else ["1"])
+    if moment == "writing":
+        assert (tmp_path / left / "version" / "saved_model.pb").is_file()
+    for number in numbers:  # all that has a number is whole
+        assert open_exported(tmp_path / number)(["bca"]) == translator(["bca"])
+    with new_version(tmp_path, 0):  # the next export
+        assert left not in names(tmp_path)
+
+
+@contextlib.contextmanager
+def small_disk(tmp_path):
+    ran = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(tmp_path)])
+    if ran.returncode:
+        pytest.skip("a file system of 300 kB takes the right to mount one")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@contextlib.contextmanager
+def small_files(_):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("limit", [small_disk, small_files])
+def test_no_room(translator, limit):
+    with tempfile.TemporaryDirectory() as folder, limit(folder):
+        base = Path(folder, "small")
+        (base / "1").mkdir(parents=True)
+        with pytest.raises(
+            ExportError, match=f"room for at least 0.0 MB in '{base}'. Received: [0-9.]+ MB"
+        ):
+            translator.export(base, "saved_model", ["ab"])
+        assert names(base) == ["1"]
+
+
+def test_the_message_says_what_was_needed(tmp_path):
+    said = r"room for at least 12.3 MB .* Received: [\d.]+ MB free when it was full .*No space left"
+    with pytest.raises(ExportError, match=said), new_version(tmp_path / "new", 12_345_678):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(PermissionError), new_version(tmp_path / "new", 0):
+        raise PermissionError(errno.EACCES, "not yours")
+    assert names(tmp_path) == []
