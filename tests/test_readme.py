@@ -17,6 +17,7 @@ PAGES = (
     DOCS / "classification.md",
     DOCS / "finetuning.md",
     DOCS / "normalization.md",
+    DOCS / "serving.md",
 )
 
 

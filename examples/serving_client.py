@@ -1,0 +1,78 @@
+"""Asks a model on TF Serving, by REST or by gRPC, to copy and change.
+
+    python examples/serving_client.py de-en "ein hund läuft ." "zwei männer"
+    python examples/serving_client.py photos --images a.jpg b.png --signature details
+    python examples/serving_client.py de-en --grpc localhost:8500 "ein hund läuft ."
+
+REST needs nothing but Python; gRPC needs `pip install tensorflow-serving-api`. Each answer is a
+line of JSON.
+"""
+
+import argparse
+import base64
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+
+def ask_rest(server: str, model: str, signature: str, inputs: dict[str, list]) -> dict[str, list]:
+    """Sends inputs by name, in columns; bytes go in base64."""
+
+    def base64_of(data):
+        return {"b64": base64.b64encode(data).decode("ascii")}
+
+    body = json.dumps({"signature_name": signature, "inputs": inputs}, default=base64_of)
+    url = f"http://{server}/v1/models/{model}:predict"
+    request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["outputs"]
+    except urllib.error.HTTPError as error:  # the server says why in the body
+        raise SystemExit(f"{url}: {error}: {error.read().decode()}") from None
+
+
+def ask_grpc(server: str, model: str, signature: str, inputs: dict[str, list]) -> dict[str, list]:
+    """The same by gRPC, where bytes go as they are."""
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.model_spec.signature_name = signature
+    for name, values in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    no_limit = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(server, no_limit) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        try:
+            answer = stub.Predict(request, timeout=60)
+        except grpc.RpcError as error:
+            raise SystemExit(f"{server}: {error.code().name}: {error.details()}") from None
+    return {name: tf.make_ndarray(tensor).tolist() for name, tensor in answer.outputs.items()}
+
+
+def text(value):
+    """gRPC gives bytes where JSON has strings."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("model", help="its name on the server")
+parser.add_argument("inputs", nargs="+", help="texts, or with --images files")
+parser.add_argument("--images", action="store_true", help="the inputs are JPEG or PNG files")
+parser.add_argument("--signature", default="serving_default")
+parser.add_argument("--rest", default="localhost:8501", metavar="HOST:PORT")
+parser.add_argument("--grpc", metavar="HOST:PORT", help="ask by gRPC instead")
+options = parser.parse_args()
+
+if options.images:
+    inputs = {"image_bytes": [Path(path).read_bytes() for path in options.inputs]}
+else:
+    inputs = {"text": options.inputs}
+ask, server = (ask_grpc, options.grpc) if options.grpc else (ask_rest, options.rest)
+answers = ask(server, options.model, options.signature, inputs)
+for row in zip(*answers.values(), strict=True):
+    named = dict(zip(answers, row, strict=True))
+    print(json.dumps(named, ensure_ascii=False, default=text))

@@ -1,0 +1,159 @@
+"""The client speaks to servers that answer as TF Serving does, from exported SavedModels.
+
+They answer through TensorFlow's C API, with TF Serving's gRPC service and the paths and bodies of
+its REST: https://www.tensorflow.org/tfx/serving/api_rest.
+"""
+
+import base64
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+from concurrent import futures
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from keras_attention.export.c_api import Session
+from keras_attention.export.saved_model import write_saved_model
+from keras_attention.generation import Beam
+from keras_attention.layers import ResidualCNN
+from keras_attention.models import captioner, seq2seq
+from keras_attention.tasks import Captioner, Translator
+from keras_attention.text import Characters
+
+pytestmark = pytest.mark.tensorflow_only
+CLIENT = Path(__file__).parents[2] / "examples" / "serving_client.py"
+LETTERS = Characters.train(["abcde äß"])
+
+
+def loud(model):
+    """Weights that make answers differ."""
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 0.8, weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    size, strategy = LETTERS.vocabulary_size, Beam(2, n_best=2, max_length=5)
+    return {
+        "letters": Translator(loud(seq2seq(size, size, 8, 8)), LETTERS, LETTERS, strategy, 12),
+        "photos": Captioner(
+            loud(captioner(size, (16, 16), grid=ResidualCNN((4, 8)), dim=8)), LETTERS, strategy
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def sessions(tasks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    for name, task in tasks.items():
+        write_saved_model(task, folder / name)
+    opened = {name: Session(folder / name) for name in tasks}
+    yield opened
+    for session in opened.values():
+        session.close()
+
+
+@pytest.fixture(scope="module")
+def rest(sessions):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            name = re.fullmatch(r"/v1/models/([^/:]+):predict", self.path)[1]
+            inputs = {key: [_decoded(x) for x in rows] for key, rows in body["inputs"].items()}
+            try:
+                found = sessions[name].run(body["signature_name"], inputs)
+                status, answer = 200, {"outputs": {key: x.tolist() for key, x in found.items()}}
+            except ValueError as error:
+                status, answer = 400, {"error": str(error)}
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer, default=bytes.decode).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("localhost", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"--rest=localhost:{server.server_port}"
+        server.shutdown()
+
+
+def _decoded(value):
+    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+
+
+@pytest.fixture(scope="module")
+def rpc(sessions):
+    class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request, context):
+            inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+            spec = request.model_spec
+            try:
+                found = sessions[spec.name].run(spec.signature_name, inputs)
+            except ValueError as error:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            tensors = {name: tf.make_tensor_proto(x) for name, x in found.items()}
+            return predict_pb2.PredictResponse(model_spec=spec, outputs=tensors)
+
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(), server)
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    yield f"--grpc=localhost:{port}"
+    server.stop(None)
+
+
+@pytest.fixture(params=["rest", "rpc"])
+def server(request):
+    return request.getfixturevalue(request.param)
+
+
+def ask(*arguments):
+    command = [sys.executable, str(CLIENT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def answered(*arguments):
+    ran = ask(*arguments)
+    assert not ran.returncode, ran.stderr[-2000:]
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_texts(tasks, server):
+    texts = ["abc", "", "äß"]
+    expected = tasks["letters"].generate(texts)
+    found = answered("letters", server, *texts)
+    assert [each["text"] for each in found] == [answers[0].text for answers in expected]
+    assert [each["score"] for each in found] == pytest.approx(
+        [answers[0].score for answers in expected], rel=1e-4
+    )
+
+
+def test_images_with_details(tasks, server, tmp_path):
+    images = [tmp_path / "a.png", tmp_path / "b.png"]
+    for seed, path in enumerate(images):
+        pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 3)).astype("uint8")
+        path.write_bytes(tf.io.encode_png(pixels).numpy())
+    expected = tasks["photos"].generate(images)
+    found = answered("photos", server, "--images", "--signature=details", *images)
+    assert [each["text"] for each in found] == [[a.text for a in row] for row in expected]
+    attention = np.array(found[0]["attention"])
+    assert attention.shape == (2, 5, *tasks["photos"].grid_shape)
+    looked = tasks["photos"].attention(images[0]).weights
+    np.testing.assert_allclose(attention[0, : len(looked)], looked, atol=1e-5)
+
+
+def test_the_servers_words_are_shown(server):
+    ran = ask("letters", server, "--signature=nothing", "a")
+    assert ran.returncode == 1
+    assert "signature: expected one of" in ran.stderr and "Traceback" not in ran.stderr
