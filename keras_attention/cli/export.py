@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from keras_attention.cli.options import add_strategy, whole
-from keras_attention.cli.use import load_task
+from keras_attention.cli.use import TRAINED, load_task
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -18,7 +18,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         epilog="Example: keras-attention export models/en-de --saved-model serving/en-de "
         "--tflite phone/en-de --sentences test.en",
     )
-    command.add_argument("model", type=Path, help="folder that 'train' wrote")
+    command.add_argument("model", type=Path, help=TRAINED)
     command.add_argument(
         "--saved-model", type=Path, metavar="FOLDER", help="gets TF Serving's next version"
     )

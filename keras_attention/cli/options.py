@@ -29,7 +29,10 @@ def add_strategy(command: argparse.ArgumentParser) -> None:
     """Adds the options of the strategy that writes answers."""
     command.add_argument("--beam", type=whole, metavar="WIDTH", help="beam search of this width")
     command.add_argument(
-        "--length-penalty", type=penalty, metavar="A", help="alpha of Wu et al. 2016 [0.6]"
+        "--length-penalty",
+        type=penalty,
+        metavar="A",
+        help="of the beam [as saved, else alpha of Wu et al. 2016, 0.6]",
     )
     command.add_argument(
         "--max-length", type=whole, metavar="N", help="most tokens in an answer [as trained]"
@@ -37,26 +40,26 @@ def add_strategy(command: argparse.ArgumentParser) -> None:
 
 
 def strategy_of(options: argparse.Namespace, saved):
-    """Beam search as the options say, else the strategy that was saved.
+    """The strategy that was saved, changed as the options say; --beam makes it beam search.
 
     Raises:
         ValueError: if there is a length penalty without a beam.
     """
-    from keras_attention.generation import Beam, Greedy
+    from keras_attention.generation import Beam
+    from keras_attention.generation.strategy import Strategy
 
-    limits = {
-        "max_length": options.max_length or saved.max_length,
-        "length_ratio": saved.length_ratio,
-    }
+    if options.max_length:
+        saved = saved.replace(max_length=options.max_length)
     if options.length_penalty is not None and not options.beam:
         raise ValueError(
             "--length-penalty: expected with --beam. "
             f"Received: --length-penalty {options.length_penalty}"
         )
-    if options.beam:
-        penalty = 0.6 if options.length_penalty is None else options.length_penalty
-        return Beam(options.beam, length_penalty=penalty, **limits)
-    return Greedy(**limits) if options.max_length else saved
+    if not options.beam:
+        return saved
+    beam = saved if isinstance(saved, Beam) else Beam(**Strategy.get_config(saved))
+    penalty = beam.length_penalty if options.length_penalty is None else options.length_penalty
+    return beam.replace(width=options.beam, length_penalty=penalty)
 
 
 def _between(text, low, high, expected, lowest=True):

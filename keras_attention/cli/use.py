@@ -7,7 +7,8 @@ from pathlib import Path
 
 from keras_attention.cli.options import add_strategy, strategy_of
 
-MODEL = "folder that 'train' wrote, or that 'export' wrote"
+TRAINED = "folder that 'train' wrote, or a Marian model's, such as OPUS-MT's"
+MODEL = f"{TRAINED}, or that 'export' wrote"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -60,7 +61,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Translates one text and draws the figure of Bahdanau's paper.",
         epilog="Example: keras-attention attention models/en-de 'a man .' --output man.png",
     )
-    attention.add_argument("model", type=Path, help="folder that 'train' wrote")
+    attention.add_argument("model", type=Path, help=TRAINED)
     attention.add_argument("text", help="what to translate")
     attention.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="ends in .png, .svg or .pdf"
@@ -113,7 +114,10 @@ def answers(model, texts: list[str]) -> list:
 
 def open_model(options: argparse.Namespace):
     """A trained task or an export: both have `generate`."""
-    if (options.model / "model.keras").is_file() or not options.model.is_dir():
+    from keras_attention.interop.marian import is_marian
+
+    trained = (options.model / "model.keras").is_file() or is_marian(options.model)
+    if trained or not options.model.is_dir():
         return load_task(options)
     for name in ("beam", "length_penalty", "max_length"):
         if getattr(options, name) is not None:
@@ -134,11 +138,18 @@ def open_model(options: argparse.Namespace):
 
 def load_task(options: argparse.Namespace):
     """The trained task, with the strategy of the command line if it names one."""
+    from keras_attention.interop.marian import is_marian
     from keras_attention.tasks import Translator
 
-    if not (options.model / "model.keras").is_file():
-        raise ValueError(f"Expected a folder that 'train' wrote. Received: {str(options.model)!r}")
-    task = Translator.load(options.model)
+    if is_marian(options.model):
+        task = Translator.from_marian(options.model)
+    elif (options.model / "model.keras").is_file():
+        task = Translator.load(options.model)
+    else:
+        raise ValueError(
+            "Expected a folder that 'train' wrote, or a Marian model's. "
+            f"Received: {str(options.model)!r}"
+        )
     task.strategy = strategy_of(options, task.strategy)
     return task
 

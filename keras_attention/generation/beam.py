@@ -1,5 +1,7 @@
 """Beam search with length and coverage penalties."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -8,7 +10,6 @@ from keras_attention.generation.strategy import (
     Generated,
     Strategy,
     gather_beams,
-    log_probabilities,
     write,
 )
 from keras_attention.ops.ids import END, PAD
@@ -36,6 +37,8 @@ class Beam(Strategy):
         n_best: answers returned, at most `width`.
         max_length: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
+        forbidden: ids that are never written, beside PAD and START.
+        forced_end: whether an answer that comes to its limit ends with END, at no cost.
 
     Raises:
         ValueError: if a penalty is negative, `n_best` is not between 1 and `width`, or, when it
@@ -55,8 +58,10 @@ class Beam(Strategy):
         n_best: int = 1,
         max_length: int = 64,
         length_ratio: float | None = None,
+        forbidden: Sequence[int] = (),
+        forced_end: bool = False,
     ):
-        super().__init__(max_length, length_ratio)
+        super().__init__(max_length, length_ratio, forbidden, forced_end)
         if not 1 <= n_best <= width:
             raise ValueError(
                 "n_best: expected between 1 and the beam's width. "
@@ -88,7 +93,8 @@ class Beam(Strategy):
         return found
 
     def advance(self, t, logits, scores, found, limit, kept):
-        parents, token, alive = self._grow(t, logits, scores, found["alive"])
+        log_probs = self.log_probabilities(t, logits, limit)
+        parents, token, alive = self._grow(t, log_probs, scores, found["alive"], self.beams)
         after = {}
         coverage = 0.0
         if self.coverage_penalty:
@@ -109,9 +115,8 @@ class Beam(Strategy):
         after["alive"] = {**alive, "score": ops.where(going_on, alive["score"], IMPOSSIBLE)}
         return parents, token, after
 
-    def _grow(self, t, logits, scores, alive):
-        """The likeliest continuations of all beams together."""
-        log_probs = log_probabilities(logits)  # (B, K, V)
+    def _grow(self, t, log_probs, scores, alive, count):
+        """The `count` likeliest continuations of all beams together; log_probs are (B, K, V)."""
         width, vocabulary = log_probs.shape[-2:]
         if width > vocabulary - 2:
             raise ValueError(
@@ -119,9 +124,9 @@ class Beam(Strategy):
                 f"Received: width={width}, vocabulary={vocabulary}"
             )
         total = ops.expand_dims(alive["score"], -1) + log_probs
-        log_prob, index = ops.top_k(ops.reshape(total, (-1, width * vocabulary)), width)
+        log_prob, index = ops.top_k(ops.reshape(total, (-1, width * vocabulary)), count)
         index = ops.cast(index, "int32")
-        parents = index // vocabulary  # (B, K)
+        parents = index // vocabulary  # (B, count)
         token = index - parents * vocabulary
         grown = {
             "ids": write(gather_beams(alive["ids"], parents), t, token),

@@ -1,5 +1,7 @@
 """Greedy search and sampling."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -14,11 +16,13 @@ class Greedy(OneByOne):
     Args:
         max_length: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
+        forbidden: ids that are never written, beside PAD and START.
+        forced_end: whether an answer that comes to its limit ends with END, at no cost.
 
     Example:
 
     >>> Greedy(max_length=20)
-    Greedy(max_length=20, length_ratio=None)
+    Greedy(max_length=20, length_ratio=None, forbidden=[], forced_end=False)
     """
 
     def pick(self, t, log_probs):
@@ -42,6 +46,8 @@ class Sample(OneByOne):
         samples: answers drawn for each source.
         max_length: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
+        forbidden: ids that are never written, beside PAD and START.
+        forced_end: whether an answer that comes to its limit ends with END, at no cost.
 
     Raises:
         ValueError: if temperature, top_k or samples is not positive, or top_p not in (0, 1].
@@ -61,8 +67,10 @@ class Sample(OneByOne):
         samples: int = 1,
         max_length: int = 64,
         length_ratio: float | None = None,
+        forbidden: Sequence[int] = (),
+        forced_end: bool = False,
     ):
-        super().__init__(max_length, length_ratio)
+        super().__init__(max_length, length_ratio, forbidden, forced_end)
         for name, value in (("temperature", temperature), ("top_k", top_k), ("samples", samples)):
             if value is not None and value <= 0:
                 raise ValueError(f"{name}: expected more than 0. Received: {name}={value}")

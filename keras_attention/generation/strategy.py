@@ -1,8 +1,9 @@
 """The loop that every strategy shares. It drives a decoder's `step` and knows no model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops, tree
 
 from keras_attention.ops.ids import END, PAD, START
@@ -34,19 +35,34 @@ class Strategy:
     Args:
         max_length: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
+        forbidden: ids that are never written, beside PAD and START.
+        forced_end: whether an answer that comes to its limit ends with END, which then costs
+            nothing; else it is cut.
 
     Raises:
-        ValueError: if a limit is not positive.
+        ValueError: if a limit is not positive, or END is forbidden.
     """
 
     beams = 1
 
-    def __init__(self, max_length: int = 64, length_ratio: float | None = None):
+    def __init__(
+        self,
+        max_length: int = 64,
+        length_ratio: float | None = None,
+        forbidden: Sequence[int] = (),
+        forced_end: bool = False,
+    ):
         for name, limit in (("max_length", max_length), ("length_ratio", length_ratio)):
             if limit is not None and limit <= 0:
                 raise ValueError(f"{name}: expected more than 0. Received: {name}={limit}")
+        if END in forbidden:
+            raise ValueError(
+                f"forbidden: expected ids without END, {END}. Received: forbidden={forbidden}"
+            )
         self.max_length = max_length
         self.length_ratio = length_ratio
+        self.forbidden = tuple(forbidden)
+        self.forced_end = forced_end
 
     def __call__(
         self, step: Callable, state: Any, source_mask: Any, attention: bool = False
@@ -97,6 +113,15 @@ class Strategy:
             limit = ops.minimum(limit, ops.maximum(by_source, 1))
         return kept, limit
 
+    def log_probabilities(self, t, logits, limit):
+        """Of the token after `t` others, `(batch, beams, vocabulary)`; limit is `(batch,)`."""
+        log_probs = log_probabilities(logits, self.forbidden)
+        if not self.forced_end:
+            return log_probs
+        only_end = np.where(np.arange(logits.shape[-1]) == END, 0.0, IMPOSSIBLE)
+        last = ops.reshape(t + 1 >= limit, (-1, 1, 1))  # (B, 1, 1)
+        return ops.where(last, ops.convert_to_tensor(only_end, "float32"), log_probs)
+
     def begin(self, batch, source, kept) -> dict:
         """A dictionary of tensors `(batch, beams, ...)`: what is known of each hypothesis."""
         raise NotImplementedError("abstract")
@@ -114,11 +139,27 @@ class Strategy:
         return Generated(found["ids"], found["score"], found.get("attention"))
 
     def get_config(self) -> dict:
-        return {"max_length": self.max_length, "length_ratio": self.length_ratio}
+        return {
+            "max_length": self.max_length,
+            "length_ratio": self.length_ratio,
+            "forbidden": list(self.forbidden),
+            "forced_end": self.forced_end,
+        }
 
     @classmethod
     def from_config(cls, config: dict) -> "Strategy":
         return cls(**config)
+
+    def replace(self, **options: Any) -> "Strategy":
+        """A strategy like this one but for these options.
+
+        Example:
+
+        >>> from keras_attention.generation import Beam
+        >>> Beam(width=4, length_penalty=1.0).replace(width=6).beams
+        6
+        """
+        return type(self)(**{**self.get_config(), **options})
 
     def __repr__(self):
         options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
@@ -140,7 +181,7 @@ class OneByOne(Strategy):
         return found
 
     def advance(self, t, logits, scores, found, limit, kept):
-        log_probs = log_probabilities(logits)
+        log_probs = self.log_probabilities(t, logits, limit)
         token = self.pick(t, log_probs)  # (B, K)
         chosen = ops.one_hot(token, log_probs.shape[-1], dtype="float32")
         gained = ops.sum(chosen * log_probs, axis=-1)
@@ -163,11 +204,11 @@ class OneByOne(Strategy):
         return found["open"]
 
 
-def log_probabilities(logits):
-    """Log-softmax in float32; PAD and START are never generated."""
+def log_probabilities(logits, forbidden: Sequence[int] = ()):
+    """Log-softmax in float32; PAD, START and the forbidden ids are never generated."""
     log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-    ids = ops.arange(logits.shape[-1], dtype="int32")
-    return ops.where((ids == PAD) | (ids == START), IMPOSSIBLE, log_probs)
+    never = np.isin(np.arange(logits.shape[-1]), (PAD, START, *forbidden))
+    return ops.where(ops.convert_to_tensor(never), IMPOSSIBLE, log_probs)
 
 
 def best(values):

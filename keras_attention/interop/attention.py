@@ -64,7 +64,7 @@ def load_keras(layer: MultiHeadAttention, theirs: keras.layers.Layer) -> None:
         _check_shape(f"theirs, kernel of {part}", kernel, shape)
         wide = (-1, kernel.shape[-1]) if part == "output" else (kernel.shape[0], -1)
         given[part] = kernel.reshape(wide), None if bias is None else bias.reshape(-1)
-    _load(layer, given)
+    load_parts(layer, given)
 
 
 def load_torch(layer: MultiHeadAttention, state: Mapping[str, Any]) -> None:
@@ -104,10 +104,10 @@ def load_torch(layer: MultiHeadAttention, state: Mapping[str, Any]) -> None:
     kernels.append(state["out_proj.weight"])
     biases.append(state.get("out_proj.bias"))
     kernels = [kernel.T for kernel in kernels]  # theirs are (out, in)
-    _load(layer, dict(zip(PARTS, zip(kernels, biases, strict=True), strict=True)))
+    load_parts(layer, dict(zip(PARTS, zip(kernels, biases, strict=True), strict=True)))
 
 
-def _load(layer, given):
+def load_parts(layer: MultiHeadAttention, given: dict[str, tuple]) -> None:
     """Assigns kernels (in, units) and biases (units,) or None, by the names of PARTS."""
     widths = [given[part][0].shape[0] for part in ("query", "value", "key")]
     fused = isinstance(layer, MultiHeadSelfAttention)

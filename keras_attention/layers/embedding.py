@@ -30,6 +30,7 @@ class TokenEmbedding(keras.layers.Layer):
             (the same, sines before cosines), `"learned"`, or `None`.
         max_length: positions in the learned table.
         dropout: rate on the sum.
+        output_bias: whether each id has a bias in the logits.
         **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
 
     Call arguments:
@@ -42,8 +43,8 @@ class TokenEmbedding(keras.layers.Layer):
 
     Raises:
         ValueError: if the vocabulary has no room for the four special ids, `dim` is odd and there
-            are sinusoids, an option is unknown, or more positions are asked for than the learned
-            table has.
+            are sinusoids, an option is unknown, there is an output bias and no output, or more
+            positions are asked for than the learned table has.
 
     Example:
 
@@ -63,6 +64,7 @@ class TokenEmbedding(keras.layers.Layer):
         positions: str | None = None,
         max_length: int = 512,
         dropout: float = 0.0,
+        output_bias: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -79,12 +81,18 @@ class TokenEmbedding(keras.layers.Layer):
             raise ValueError(
                 f"output: expected 'tied', 'separate' or None. Received: output={output!r}"
             )
+        if output_bias and output is None:
+            raise ValueError(
+                "output_bias: expected False without an output. Received: output=None, "
+                "output_bias=True"
+            )
         self.vocabulary_size = vocabulary_size
         self.dim = dim
         self.output_kind = output
         self.scale = scale
         self.positions = positions
         self.max_length = max_length
+        self.has_output_bias = output_bias
         options = {
             "embeddings_initializer": (
                 keras.initializers.RandomNormal(stddev=dim**-0.5) if scale else "uniform"
@@ -112,6 +120,10 @@ class TokenEmbedding(keras.layers.Layer):
             self.table = self.add_weight(
                 shape=(self.max_length, self.dim), initializer="uniform", name="positions"
             )
+        if self.has_output_bias:
+            self.output_bias = self.add_weight(
+                shape=(self.vocabulary_size,), initializer="zeros", name="output_bias"
+            )
         self.built = True
 
     def call(self, ids, position=None, training=None):
@@ -124,7 +136,10 @@ class TokenEmbedding(keras.layers.Layer):
 
     def logits(self, x: Any):
         """Vectors (B, T, dim) to logits (B, T, vocabulary)."""
-        return self.tokens(x, reverse=True)
+        logits = self.tokens(x, reverse=True)
+        if self.has_output_bias:
+            logits = logits + ops.cast(self.output_bias, logits.dtype)
+        return logits
 
     def check_length(self, length: int, what: str) -> None:
         """Raises a `ValueError` if the learned table has not that many positions."""
@@ -157,6 +172,7 @@ class TokenEmbedding(keras.layers.Layer):
             "positions": self.positions,
             "max_length": self.max_length,
             "dropout": self.dropout.rate,
+            "output_bias": self.has_output_bias,
         }
 
 

@@ -1,5 +1,7 @@
 """Tokenizer, model, generation and detokenizer as one thing that is called with text."""
 
+from pathlib import Path
+
 from keras_attention.export import Answer, TokensToTokens
 from keras_attention.generation import Greedy, Strategy
 from keras_attention.models import EncoderDecoder
@@ -50,3 +52,41 @@ class Translator(Generating, TokensToTokens):
         super().__init__(source_tokenizer, target_tokenizer, max_source_length)
         self.model = model
         self.strategy = strategy or Greedy()
+
+    @classmethod
+    def from_marian(
+        cls,
+        folder_or_name: str | Path,
+        strategy: Strategy | None = None,
+        max_source_length: int | None = None,
+    ) -> "Translator":
+        """Reads a Marian model, such as OPUS-MT's, that transformers wrote; without torch.
+
+        The model gives the logits of transformers' `MarianMTModel`, and, with the strategy that the
+        folder describes, its answers. Ids are another order of the same: see `interop.marian`.
+
+        Args:
+            folder_or_name: a folder with `config.json`, `generation_config.json`,
+                `model.safetensors`, `source.spm`, `target.spm` and `vocab.json` (and
+                `target_vocab.json` where vocabularies are separate), or the name of such a model on
+                the Hugging Face hub, which is downloaded.
+            strategy: in place of the one that `generation_config.json` describes.
+            max_source_length: longer sources are cut; None is as many as `config.json` has
+                positions.
+
+        Raises:
+            ValueError: if a file is missing or does not fit the others, or asks for something that
+                this library has not.
+
+        Example:
+
+        ```python
+        translator = Translator.from_marian("Helsinki-NLP/opus-mt-en-de")
+        translator("A dog runs.")
+        ```
+        """
+        from keras_attention.interop.marian import read_marian
+
+        read = read_marian(folder_or_name, strategy)
+        length = max_source_length or read.max_source_length
+        return cls(**{**read._asdict(), "max_source_length": length})

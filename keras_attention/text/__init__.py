@@ -10,6 +10,7 @@ from keras_attention.text.labeled import (
     split_words,
     tagged_batches,
 )
+from keras_attention.text.marian import MarianPieces
 from keras_attention.text.packed import packed_batches
 from keras_attention.text.sentencepiece import Characters, SentencePiece
 from keras_attention.text.tokenizers import load_tokenizer
@@ -22,6 +23,7 @@ __all__ = [
     "START",
     "UNKNOWN",
     "Characters",
+    "MarianPieces",
     "SentencePiece",
     "Tokenizer",
     "WordPiece",

@@ -197,13 +197,18 @@ def _learn(lines: list[str], model_type: str, vocabulary_size: int, **options) -
     return proto.SerializeToString(deterministic=True)
 
 
-def _pieces_of(proto: bytes) -> list[str]:
+def processor_of(proto: bytes) -> SentencePieceProcessor:
+    """The model by SentencePiece's own library, which answers what it is made of."""
     try:
-        model = SentencePieceProcessor(model_proto=proto)
+        return SentencePieceProcessor(model_proto=proto)
     except (RuntimeError, TypeError):
         raise ValueError(
             f"`proto` should be a serialized SentencePiece model. Received: {proto[:20]!r}"
         ) from None
+
+
+def _pieces_of(proto: bytes) -> list[str]:
+    model = processor_of(proto)
     ids = (model.pad_id(), model.bos_id(), model.eos_id(), model.unk_id())
     if ids != (PAD, START, END, UNKNOWN):
         raise ValueError(

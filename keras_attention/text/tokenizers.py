@@ -5,10 +5,11 @@ from pathlib import Path
 
 from keras_attention.text.base import CONFIG_FILE, Tokenizer
 from keras_attention.text.files import PathLike
+from keras_attention.text.marian import MarianPieces
 from keras_attention.text.sentencepiece import Characters, SentencePiece
 from keras_attention.text.wordpiece import WordPiece
 
-KINDS = {kind.__name__: kind for kind in (WordPiece, SentencePiece, Characters)}
+KINDS = {kind.__name__: kind for kind in (WordPiece, SentencePiece, Characters, MarianPieces)}
 
 
 def load_tokenizer(folder: PathLike) -> Tokenizer:

@@ -79,6 +79,7 @@ def test_the_command_shows_no_log_of_tensorflow(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        "keras-attention: Expected a folder that 'train' wrote. Received: 'nowhere'\n"
+        "keras-attention: Expected a folder that 'train' wrote, or a Marian model's. "
+        "Received: 'nowhere'\n"
     )
     assert done.stdout == ""

@@ -100,9 +100,9 @@ def test_attention_draws(model, tmp_path, capsys):
 
 def test_wrong_models(model, tmp_path, refused):
     nothing = tmp_path / "nothing"
-    assert f"'train' wrote. Received: '{nothing}'" in refused("generate", nothing, "a")
+    assert f"or a Marian model's. Received: '{nothing}'" in refused("generate", nothing, "a")
     assert f"Received: '{tmp_path}'" in refused("generate", tmp_path, "a")
-    assert f"'train' wrote. Received: '{tmp_path}'" in refused(
+    assert f"or a Marian model's. Received: '{tmp_path}'" in refused(
         "attention", tmp_path, "a", "--output", tmp_path / "a.png"
     )
     broken = tmp_path / "broken"

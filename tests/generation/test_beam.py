@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.generation import Beam, Greedy
+from keras_attention.generation import Beam, FullBeam, Greedy
 
 V, S = 6, 3  # tokens that can be written: END and 3, 4, 5
 TOKENS = range(2, V)
@@ -187,3 +187,71 @@ def test_the_beam_may_not_be_wider_than_the_vocabulary():
 def test_options_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         Beam(**options)
+
+
+# A beam that stays full
+
+
+def full_beam(table, row, limit, width, penalty, stop):
+    """Beginnings as tuples of ids with their log-probability; answers with their score."""
+    logits = table.logits[:, row].astype("float64")
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    alive, answers = [(0.0, ())], []
+    for length in range(1, limit + 1):
+        grown = [
+            (log_p + log_probs[length - 1, ids[-1] if ids else 1, token], (*ids, token))
+            for log_p, ids in alive
+            for token in TOKENS
+        ]
+        grown = sorted(grown, reverse=True)[: 2 * width]
+        done = [ids[-1] == 2 or length == limit for _, ids in grown]
+        answers += [
+            (log_p / length**penalty, ids)
+            for (log_p, ids), ended in list(zip(grown, done, strict=True))[:width]
+            if ended
+        ]
+        answers = sorted(answers, reverse=True)[:width]
+        alive = [each for each, ended in zip(grown, done, strict=True) if not ended][:width]
+        if len(answers) == width and alive:
+            best = alive[0][0] / (limit if stop == "never" else length) ** penalty
+            if stop is True or best <= answers[-1][0]:
+                break
+    return answers
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("penalty, stop", [(0.0, False), (1.0, False), (2.0, "never"), (1.0, True)])
+def test_a_full_beam_is_the_plain_search(seed, width, penalty, stop):
+    limit = 6
+    table = Table(seed, limit, end=1.0)
+    found = table.run(FullBeam(width, penalty, stop, n_best=width, max_length=limit), True)
+    for row in range(2):
+        expected = full_beam(table, row, limit, width, penalty, stop)
+        got = [tuple(int(i) for i in ids if i) for ids in array(found.ids)[row]]
+        assert got == [ids for _, ids in expected]
+        np.testing.assert_allclose(
+            array(found.scores)[row], [score for score, _ in expected], rtol=1e-4
+        )
+        for answer, looked in zip(got, array(found.attention)[row], strict=True):
+            for t, last in enumerate((1, *answer[:-1])):
+                np.testing.assert_allclose(looked[t], table.attention[t, row, last], rtol=1e-5)
+            assert not looked[len(answer) :].any()
+
+
+def test_how_a_full_beam_stops_changes_what_it_finds():
+    """`True` is the first to stop, `"never"` the last."""
+    taken = {stop: [] for stop in (True, False, "never")}
+    for stop, scores in taken.items():
+        for seed in range(8):
+            table = Table(seed, 6, end=1.0)
+            found = table.run(FullBeam(2, 2.0, stop, max_length=6))
+            scores.extend(array(found.scores)[:, 0])
+    first, middle, last = map(np.array, taken.values())
+    assert (last >= middle).all() and (middle >= first).all()
+    assert (last > middle).any() and (middle > first).any()
+
+
+def test_an_unknown_way_to_stop():
+    with pytest.raises(ValueError, match=r"early_stopping: .* Received: 'often'"):
+        FullBeam(early_stopping="often")

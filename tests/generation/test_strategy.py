@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.generation import Beam, Greedy, Sample
+from keras_attention.generation import Beam, FullBeam, Greedy, Sample
 from keras_attention.generation.strategy import (
     IMPOSSIBLE,
     Strategy,
@@ -47,6 +47,7 @@ def table(seed=0):
 STRATEGIES = {
     "greedy": lambda **limits: Greedy(**limits),
     "beam": lambda **limits: Beam(3, **limits),
+    "full beam": lambda **limits: FullBeam(3, **limits),
     "sample": lambda **limits: Sample(seed=1, **limits),
 }
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
@@ -98,14 +99,48 @@ def test_it_stops_when_all_have_ended(strategy, steps):
     for token, after in ((1, 4), (4, 5), (5, 2), (2, 6), (6, 6)):
         logits[token, after] = 50.0
     made = STRATEGIES[strategy](max_length=40)
+    if strategy == "full beam":  # it waits for as many answers as it is wide
+        made = FullBeam(1, max_length=40)
     found = made(make_step(logits), begin(made.beams), KEPT)
     assert array(found.ids)[:, 0, :4].tolist() == [[4, 5, 2, 0]] * 2
     assert steps == [3]
 
 
 @every_strategy
+@pytest.mark.parametrize("seed", range(3))
+def test_forbidden_ids_are_never_written(strategy, seed):
+    logits = table(seed)
+    logits[:, 2], logits[:, 3:5] = -50.0, 9.0
+    made = STRATEGIES[strategy](max_length=12, forbidden=[3, 4])
+    ids = array(made(make_step(logits), begin(made.beams), KEPT).ids)
+    assert (ids > 4).all()
+    with pytest.raises(ValueError, match=r"without END, 2. Received: forbidden=\[5, 2\]"):
+        STRATEGIES[strategy](forbidden=[5, 2])
+
+
+@every_strategy
+def test_a_forced_end_is_written_at_the_limit_and_costs_nothing(strategy):
+    limits = {"max_length": 8, "length_ratio": 1.5}
+    logits = never_end()
+    forced = STRATEGIES[strategy](**limits, forced_end=True)
+    found = forced(make_step(logits), begin(forced.beams), KEPT)
+    ids = array(found.ids)[:, 0]
+    assert (ids != 0).sum(-1).tolist() == [5, 3] and ids[0, 4] == ids[1, 2] == 2
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    before = [1, *ids[0, :3]]
+    total = log_probs[before, ids[0, :4]].sum()
+    length = {"beam": ((5 + 5) / 6) ** 0.6, "full beam": 5.0}.get(strategy, 1.0)
+    np.testing.assert_allclose(array(found.scores)[0, 0], total / length, rtol=1e-5)
+
+
+def test_a_strategy_like_another():
+    made = Beam(3, 0.5, max_length=9, forced_end=True).replace(width=5, max_length=7)
+    assert repr(made) == repr(Beam(5, 0.5, max_length=7, forced_end=True))
+
+
+@every_strategy
 def test_options_round_trip(strategy):
-    made = STRATEGIES[strategy](max_length=9, length_ratio=2.0)
+    made = STRATEGIES[strategy](max_length=9, length_ratio=2.0, forbidden=(4, 5), forced_end=True)
     config = keras.saving.serialize_keras_object(made)
     again = keras.saving.deserialize_keras_object(config)
     assert type(again) is type(made) and again.get_config() == made.get_config()

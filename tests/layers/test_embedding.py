@@ -71,6 +71,20 @@ def test_logits_are_the_products_with_the_embedding_or_with_weights_of_its_own()
     np.testing.assert_allclose(array(separate(IDS)), table[IDS], atol=1e-6)
 
 
+@pytest.mark.parametrize("output", ["tied", "separate"])
+def test_an_output_bias_is_added_to_the_logits_alone(output):
+    x = np.random.default_rng(0).normal(size=(2, 3, D)).astype("float32")
+    embedding = made(output=output, output_bias=True)
+    before, bias = array(embedding.logits(x)), array(embedding.output_bias)
+    vectors = array(embedding(IDS))
+    embedding.output_bias.assign(np.zeros(V))
+    np.testing.assert_allclose(before, array(embedding.logits(x)) + bias, rtol=1e-5, atol=1e-6)
+    assert bias.shape == (V,) and np.abs(bias).min() > 0
+    np.testing.assert_array_equal(array(embedding(IDS)), vectors)
+    with pytest.raises(ValueError, match="Received: output=None, output_bias=True"):
+        TokenEmbedding(V, D, output_bias=True)
+
+
 def test_scaled_vectors_begin_as_large_as_the_sinusoids():
     embedding = TokenEmbedding(1000, 64, scale=True)
     spread = array(embedding(np.arange(1000)[None])).std()
@@ -88,7 +102,7 @@ def test_dropout_is_on_the_sum():
 @pytest.mark.parametrize("output", [None, "tied", "separate"])
 @pytest.mark.parametrize("positions", [None, "marian", "learned"])
 def test_it_comes_back_from_its_config_and_its_file(output, positions, tmp_path):
-    options = {"scale": True, "max_length": ROOM, "dropout": 0.1}
+    options = {"scale": True, "max_length": ROOM, "dropout": 0.1, "output_bias": output == "tied"}
     embedding = made(output=output, positions=positions, **options)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(embedding))
     assert again.get_config() == embedding.get_config()

@@ -1,0 +1,105 @@
+"""Beam search whose beam stays full, as transformers has it."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from keras_attention.generation.beam import Beam
+from keras_attention.generation.strategy import IMPOSSIBLE, gather_beams
+from keras_attention.ops.ids import END
+
+STOPS = (False, True, "never")
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class FullBeam(Beam):
+    """Always follows `width` beginnings that have not ended, as transformers and Marian models do.
+
+    Of the `2 * width` likeliest continuations the unfinished ones go on, so that an answer that
+    ends makes room for another; only those among the first `width` may end. The `width` best
+    complete answers are kept, ranked by
+
+        score(Y, X) = log P(Y|X) / |Y| ** length_penalty
+
+    A source is done when it has `width` complete answers and, by `early_stopping`:
+
+    | `early_stopping` | the best beginning, of length t, cannot beat the worst answer |
+    | --- | --- |
+    | `False` | if it ended now: `log P / t ** length_penalty`, a guess that may lose a better one |
+    | `"never"` | if it ended at the limit: `log P / limit ** length_penalty` |
+    | `True` | is not asked |
+
+    Args:
+        width: beginnings followed.
+        length_penalty: 0 compares sums, 1 averages.
+        early_stopping: see the table.
+        n_best: answers returned, at most `width`.
+        max_length: most tokens in an answer, END among them.
+        length_ratio: limits the answer further, to this many tokens for each token of the source.
+        forbidden: ids that are never written, beside PAD and START.
+        forced_end: whether an answer that comes to its limit ends with END, at no cost.
+
+    Raises:
+        ValueError: as `Beam` does, or if `early_stopping` is none of the table's.
+
+    Example:
+
+    >>> FullBeam(width=4, n_best=2).beams
+    4
+    """
+
+    def __init__(
+        self,
+        width: int = 4,
+        length_penalty: float = 1.0,
+        early_stopping: bool | str = False,
+        n_best: int = 1,
+        max_length: int = 64,
+        length_ratio: float | None = None,
+        forbidden: Sequence[int] = (),
+        forced_end: bool = False,
+    ):
+        limits = (max_length, length_ratio, forbidden, forced_end)
+        super().__init__(width, length_penalty, 0.0, n_best, *limits)
+        if early_stopping not in STOPS:
+            raise ValueError(
+                f"early_stopping: expected one of {STOPS}. Received: {early_stopping!r}"
+            )
+        self.early_stopping = early_stopping
+
+    def advance(self, t, logits, scores, found, limit, kept):
+        log_probs = self.log_probabilities(t, logits, limit)
+        parents, token, grown = self._grow(t, log_probs, scores, found["alive"], 2 * self.beams)
+        limit = ops.expand_dims(limit, -1)  # (B, 1)
+        possible = grown["score"] > IMPOSSIBLE / 2  # (B, 2 K)
+        complete = possible & ((token == END) | (t + 1 >= limit))
+        may_end = ops.arange(2 * self.beams) < self.beams
+        score = grown["score"] / self._length(t + 1)
+        completed = {**grown, "score": ops.where(complete & may_end, score, IMPOSSIBLE)}
+        finished = self._keep_best(found["finished"], completed)
+
+        going_on = ops.where(complete, IMPOSSIBLE, grown.pop("score"))
+        log_prob, order = ops.top_k(going_on, self.beams)
+        order = ops.cast(order, "int32")
+        alive = {name: gather_beams(x, order) for name, x in grown.items()}
+        still = self._can_win(log_prob[:, :1], finished["score"][:, -1:], t + 1, limit)
+        alive["score"] = ops.where(still, log_prob, IMPOSSIBLE)  # (B, K)
+        parents, token = gather_beams(parents, order), gather_beams(token, order)
+        return parents, token, {"alive": alive, "finished": finished}
+
+    def _can_win(self, best, worst, length, limit):
+        """Whether a source goes on (B, 1): its best beginning against its worst answer."""
+        has_room = worst <= IMPOSSIBLE / 2
+        if self.early_stopping is True:
+            return has_room
+        length = limit if self.early_stopping == "never" else length
+        return has_room | (best / self._length(length) > worst)
+
+    def _length(self, length):
+        return ops.cast(length, "float32") ** self.length_penalty
+
+    def get_config(self) -> dict:
+        config = super().get_config()
+        config.pop("coverage_penalty")
+        return {**config, "early_stopping": self.early_stopping}

@@ -1,0 +1,126 @@
+"""A Marian model as a task: it is fine-tuned, saved, exported, and taken by the commands."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_attention.cli import main
+from keras_attention.export import open_exported
+from keras_attention.generation import Greedy
+from keras_attention.tasks import Translator
+from keras_attention.tasks.fit import fit
+from keras_attention.text import MarianPieces, load_tokenizer
+
+pytestmark = pytest.mark.tensorflow_only
+
+
+@pytest.fixture(scope="module")
+def translator(opus) -> Translator:
+    return Translator.from_marian(opus.folder, max_source_length=40)
+
+
+@pytest.fixture(scope="module")
+def expected(opus) -> list[str]:
+    """What transformers translates the texts to, beam 4."""
+    batch = opus.tokenizer(opus.texts, return_tensors="pt", padding=True)
+    return opus.tokenizer.batch_decode(opus.model.generate(**batch), skip_special_tokens=True)
+
+
+def test_text_to_text_is_that_of_transformers(translator, opus, expected):
+    assert translator(opus.texts) == expected
+    assert len(set(expected)) > 3
+    whole = Translator.from_marian(opus.folder, Greedy(max_length=3))
+    assert whole.max_source_length == 64 and repr(whole.strategy) == repr(Greedy(max_length=3))
+
+
+def test_a_tokenizer_comes_back_from_its_folder(translator, opus, tmp_path):
+    tokenizer = translator.target_tokenizer
+    tokenizer.save(tmp_path)
+    again = load_tokenizer(tmp_path)
+    assert isinstance(again, MarianPieces) and again.vocabulary == tokenizer.vocabulary
+    ids, same = (each.encode(opus.texts).numpy() for each in (tokenizer, again))
+    np.testing.assert_array_equal(ids, same)
+    spm = (opus.folder / "target.spm").read_bytes()
+    assert (tmp_path / "sentencepiece.model").read_bytes() == spm
+
+
+def test_bytes_and_control_pieces_are_written_as_sentencepiece_writes_them(marian_learner):
+    from sentencepiece import SentencePieceProcessor
+
+    proto = marian_learner(["ein Hund läuft"] * 9, 300, byte_fallback=True, model_type="bpe")
+    model = SentencePieceProcessor(model_proto=proto)
+    pieces = [model.id_to_piece(id) for id in range(model.vocab_size())]
+    specials = ["[PAD]", "[START]", "[END]", "[UNK]"]
+    tokenizer = MarianPieces(proto, specials + [p for p in pieces if p != "<unk>"])
+    for text in ("ein Hund", "läuft 漢字 ein", "<s> ein </s>"):
+        ids = tokenizer.encode([text])
+        assert tokenizer.tokens(ids[0])[:-1] == model.encode(text, out_type=str)
+        assert tokenizer.detokenize(ids).numpy()[0].decode() == text
+    half = [[tokenizer.vocabulary.index(p) for p in ("▁", "<s>", "<0xE6>", "▁", "e")]]
+    assert tokenizer.detokenize(half).numpy()[0].decode() == "\ufffd e"
+    with pytest.raises(ValueError, match="Received: b'no model'"):
+        MarianPieces(b"no model", [*specials, "a"])
+
+
+@pytest.mark.slow
+def test_fit_goes_on_from_it(opus, tmp_path):
+    task = Translator.from_marian(opus.folder, Greedy(max_length=26), max_source_length=40)
+    pairs = opus.pairs[:60]
+    before = task.model.get_weights()
+    history = fit(
+        task, pairs, pairs[:4], tmp_path / "tuned", epochs=3, batch_size=20, max_length=30,
+        warmup_steps=1,
+    )  # fmt: skip
+    loss = history.history["loss"]
+    assert loss[-1] < loss[0] < 3.0  # it does not begin from nothing: ln 46 is 3.8
+    assert any((a != b).any() for a, b in zip(before, task.model.get_weights(), strict=True))
+    tuned = Translator.load(tmp_path / "tuned")
+    assert isinstance(tuned.source_tokenizer, MarianPieces)
+    assert len(tuned([source for source, _ in pairs[:4]])) == 4
+
+
+def test_a_saved_task_says_the_same(translator, opus, expected, tmp_path):
+    translator.save(tmp_path / "saved")
+    again = Translator.load(tmp_path / "saved")
+    assert repr(again.strategy) == repr(translator.strategy)
+    assert again(opus.texts) == expected
+
+
+@pytest.fixture(scope="module")
+def exports(opus, tmp_path_factory):
+    """A server version and a TFLite file, by one command."""
+    folder = tmp_path_factory.mktemp("exports")
+    sentences = folder / "sentences"
+    sentences.write_text("".join(f"{text}\n" for text in opus.texts if text.strip()))
+    both = folder / "serving", folder / "phone"
+    options = f"--saved-model {both[0]} --tflite {both[1]} --sentences {sentences} --count 3"
+    assert main(["export", str(opus.folder), *options.split()]) == 0
+    return both
+
+
+@pytest.mark.slow
+def test_one_command_exports_it(exports, opus, expected):
+    serving, phone = exports
+    for proof in (serving / "1" / "proof.json", phone / "proof.json"):
+        agreement = json.loads(proof.read_text())["agreement"]
+        assert agreement["equal"] == agreement["answers"] == 10
+    for folder in exports:
+        assert open_exported(folder)(opus.texts) == expected
+    assert np.shape(open_exported(phone).generate(opus.texts)) == (len(opus.texts), 1, 2)
+
+
+def test_the_commands_take_its_folder(opus, translator, capsys):
+    text = opus.texts[0]
+    assert main(["generate", str(opus.folder), text]) == 0
+    assert capsys.readouterr().out == f"{translator(text)}\n"
+    options = ["--beam", "2", "--length-penalty", "0", "--max-length", "9", "--scores", text]
+    assert main(["generate", str(opus.folder), *options]) == 0
+    score, written = capsys.readouterr().out.rstrip("\n").split("\t")
+    changed = Translator.from_marian(
+        opus.folder, translator.strategy.replace(width=2, length_penalty=0.0, max_length=9)
+    )
+    ((best,),) = changed.generate([text])
+    assert (written, score) == (best.text, f"{best.score:.4f}")
+    assert main(["export", str(opus.folder.parent), "--tflite", "x"]) == 2
+    assert "or a Marian model's" in capsys.readouterr().err
