@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SCORE_TOLERANCE = 1e-4  # relative to the score, or absolute below 1
-ATTENTION_TOLERANCE = 1e-3
+from keras_attention.export.numerics import ATTENTION_TOLERANCE, SCORE_TOLERANCE
+
 BATCH = 8
 PACKAGES = ("keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "numpy")
 
@@ -127,19 +127,20 @@ def compare(expected: list[Output], received: list[Output], batches: list[list])
     return said
 
 
-def check_same(best: dict, details: dict) -> None:
+def check_same(best: dict, details: dict, tolerance: float = SCORE_TOLERANCE) -> None:
     """Raises an `ExportError` unless what both signatures give is the same.
 
     Args:
         best: what `serving_default` gave.
         details: what it should have given by what `details` gave, and maybe more.
+        tolerance: relative, of numbers that are not whole.
     """
     for name in best.keys() & details.keys():
         received, expected = np.asarray(best[name]), np.asarray(details[name])
         same = received.shape == expected.shape and (
             np.array_equal(received, expected)
             if received.dtype.kind in "OU"
-            else np.allclose(received, expected, rtol=1e-4)
+            else np.allclose(received, expected, rtol=tolerance)
         )
         if not same:
             raise ExportError(

@@ -5,10 +5,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from keras_attention.ops import masks
 from keras_attention.ops.linear import project
-
-# Far below every score that a float32 model gives, and finite: no NaN in a row without keys.
-LOWEST = -1e9
 
 
 class Memory(NamedTuple):
@@ -56,7 +54,7 @@ def masked_softmax(energies: Any, mask: Any = None):
     if mask is None:
         return ops.cast(ops.softmax(energies, axis=-1), dtype)
     mask = ops.cast(mask, "bool")
-    weights = ops.softmax(ops.where(mask, energies, LOWEST), axis=-1)
+    weights = ops.softmax(ops.where(mask, energies, masks.lowest()), axis=-1)
     return ops.cast(ops.where(mask, weights, 0.0), dtype)
 
 

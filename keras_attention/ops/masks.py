@@ -1,8 +1,40 @@
 """Masks: True is kept. They are made and joined here and nowhere else."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from keras import ops
+
+# Far below every score that a float32 model gives, and finite: no NaN in a row without keys.
+LOWEST = -1e9
+_lowest = ContextVar("lowest", default=LOWEST)
+
+
+def lowest() -> float:
+    """What stands for the score of what is masked, before the softmax."""
+    return _lowest.get()
+
+
+@contextmanager
+def lowest_is(value: float) -> Iterator[None]:
+    """Another number for the graphs that are traced meanwhile, for an exit with fewer numbers.
+
+    Args:
+        value: of `lowest()`; it has to be below all scores.
+
+    Example:
+
+    >>> with lowest_is(-30.0):
+    ...     lowest()
+    -30.0
+    """
+    token = _lowest.set(value)
+    try:
+        yield
+    finally:
+        _lowest.reset(token)
 
 
 def padding(ids: Any):

@@ -135,7 +135,7 @@ def test_disagreement_leaves_nothing(kind, tmp_path, monkeypatch):
     task, other = make(kind), make(kind, seed=5)
     write, converted = saved_model.write_saved_model, tflite.convert(other)
     monkeypatch.setattr(saved_model, "write_saved_model", lambda _, *rest: write(other, *rest))
-    monkeypatch.setattr(tflite, "convert", lambda _: converted)
+    monkeypatch.setattr(tflite, "convert", lambda *_: converted)
     for name in ("saved_model", "tflite"):
         with pytest.raises(ExportError, match=r"(?s)Expected the model's answer.*Received: '"):
             task.export(tmp_path / "new", name, SENTENCES)

@@ -53,7 +53,7 @@ def test_disagreement_leaves_what_stood_there(
     folder, said = exported
     other = tflite.convert(make_translator(seed=5))
     before = (folder / "model.tflite").read_bytes()
-    monkeypatch.setattr(tflite, "convert", lambda _: other)
+    monkeypatch.setattr(tflite, "convert", lambda *_: other)
     for there in (folder, tmp_path / "new"):
         with pytest.raises(ExportError, match=r"(?s)Expected the model's answer.*Received: '"):
             translator.export(there, "tflite", ["abc", "de"])
