@@ -33,6 +33,28 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--count", type=whole, default=20, metavar="N", help="sentences of the file used [20]"
     )
+    command.add_argument(
+        "--no-tokenizer",
+        action="store_true",
+        help="a SavedModel from ids to ids, for a server without tensorflow-text's operations",
+    )
+    command.add_argument(
+        "--weights",
+        default="float32",
+        help="of the TFLite file: float32, float16, int8 (the choice for phones), int4 or "
+        "full_int8 [float32]",
+    )
+    command.add_argument(
+        "--references",
+        metavar="FILE",
+        help="what is right for each sentence: scores a file whose weights are rounded "
+        "[what the model answers]",
+    )
+    command.add_argument(
+        "--allow-loss",
+        action="store_true",
+        help="write such a file even if it loses more than 1 point of 100",
+    )
     add_strategy(command)
     command.set_defaults(run=run)
 
@@ -43,27 +65,49 @@ def run(options: argparse.Namespace) -> None:
 
     if not (options.saved_model or options.tflite):
         raise ValueError("Expected --saved-model or --tflite, or both. Received: neither")
-    sentences = None
-    if options.sentences:
-        sentences = list(islice(read_lines(options.sentences), options.count))
+    sentences, references = (
+        list(islice(read_lines(file), options.count)) if file else None
+        for file in (options.sentences, options.references)
+    )
     task = load_task(options)
-    for format, folder in (("saved_model", options.saved_model), ("tflite", options.tflite)):
+    phone = {
+        "weights": options.weights,
+        "references": references,
+        "allow_loss": options.allow_loss,
+    }
+    for format, folder, how in (
+        ("saved_model", options.saved_model, {"tokenizer": not options.no_tokenizer}),
+        ("tflite", options.tflite, phone),
+    ):
         if folder:
             print(f"{format}: writing, running and comparing it", flush=True)
-            report(task.export(folder, format, sentences))
+            report(task.export(folder, format, sentences, **how))
 
 
 def report(proof: dict) -> None:
     """Prints what a proof says, in two lines."""
     agreement, spent = proof["agreement"], proof["median_milliseconds"]
     size = sum(proof["bytes"].values()) / 1e6
-    ties = f" ({agreement['ties']} ties)" if agreement["ties"] else ""
     print(
         f"{proof['format']}: {proof['path']}, {size:.1f} MB; {spent['export']:.1f} ms a text "
         f"(the model: {spent['model']:.1f} ms)"
     )
+    if "scores" in proof:
+        scores = proof["scores"]
+        print(
+            f"  scored against {scores['against']}: {written(scores['export'])} "
+            f"(the model: {written(scores['model'])}); "
+            f"{agreement['equal']} of {agreement['answers']} answers equal"
+        )
+        return
+    ties = f" ({agreement['ties']} ties)" if agreement["ties"] else ""
     print(
         f"  proven: {agreement['equal']} of {agreement['answers']} answers equal{ties}, scores "
         f"within {agreement['max_score_difference']:.1g}, attention within "
         f"{agreement['max_attention_difference']:.1g}"
     )
+
+
+def written(scores: dict[str, float]) -> str:
+    """Scores by name on one line."""
+    return ", ".join(f"{name} {score:.1f}" for name, score in scores.items())

@@ -29,6 +29,34 @@ def test_report_says_what_was_compared_and_how_far_it_agreed(capsys):
     ]
 
 
+def test_report_of_a_file_that_rounds(capsys):
+    scores = {
+        "against": "references",
+        "export": {"exact_match": 40.0, "bleu": 36.9},
+        "model": {"exact_match": 40.5, "bleu": 37.0},
+    }
+    report({**PROOF, "agreement": {"answers": 30, "equal": 27}, "scores": scores})
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "  scored against references: exact_match 40.0, bleu 36.9 "
+        "(the model: exact_match 40.5, bleu 37.0); 27 of 30 answers equal"
+    )
+
+
+@pytest.mark.slow
+def test_rounded_weights_and_a_server_without_tokenizers(trained, files, tmp_path):
+    serving, phone = tmp_path / "serving", tmp_path / "phone"
+    options = (
+        f"--saved-model {serving} --no-tokenizer --tflite {phone} --weights int8 --allow-loss "
+        f"--sentences {files.source} --references {files.target} --count 3"
+    )
+    assert main(["export", str(trained[0]), *options.split()]) == 0
+    said = json.loads((phone / "proof.json").read_text())
+    assert (said["weights"], said["scores"]["against"]) == ("int8", "references")
+    assert said["scores"]["sentences"] == 3
+    said = json.loads((serving / "1" / "proof.json").read_text())
+    assert said["tensorflow_text_operations"] == []
+
+
 @pytest.fixture(scope="module")
 def exports(trained, files, tmp_path_factory):
     """Both exports of the trained model."""
