@@ -25,7 +25,8 @@ def prove(
     Args:
         task: what was exported.
         run: the file's.
-        trials: from the task; the file must answer all of them with the same words in any batch.
+        trials: from the task; what the model answers with the same words alone and in a batch, the
+            file must, too.
         references: for each of the first trials the right answer; None takes the model's.
         count: how many of the trials are scored.
         allow_loss: whether a file that loses more than `MOST_LOST` points is as good.
@@ -36,12 +37,12 @@ def prove(
     Raises:
         ExportError: if the file's words depend on the batch, or it loses more.
     """
-    expected = _answers(task, task.run, trials, BATCH)
-    received = _answers(task, run, trials, 1)
-    for text, alone, together in zip(
-        trials, received, _answers(task, run, trials, BATCH), strict=True
-    ):
-        if alone != together:
+    (expected, ours), (received, theirs) = (
+        (_answers(task, each, trials, 1), _answers(task, each, trials, BATCH))
+        for each in (task.run, run)
+    )
+    for text, *same, alone, together in zip(trials, expected, ours, received, theirs, strict=True):
+        if same[0] == same[1] and alone != together:  # samples differ by their place in a batch
             raise ExportError(
                 f"Expected the same answer in any batch to {repr(text)[:80]}: {alone!r} alone. "
                 f"Received: {together!r} in a batch of up to {BATCH}"
