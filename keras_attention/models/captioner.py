@@ -23,6 +23,7 @@ def captioner(
     image_size: int | tuple[int, int] = 128,
     attention: str | None = "soft",
     grid: keras.layers.Layer | None = None,
+    body: keras.layers.Layer | None = None,
     dim: int = 256,
     num_layers: int = 1,
     num_heads: int = 4,
@@ -48,6 +49,7 @@ def captioner(
         grid: from images to a grid of features: `layers.ResidualCNN`, `layers.ApplicationGrid`,
             `layers.Patches` or any Keras model; `None` is a `ResidualCNN` whose cells stand for 16
             pixels.
+        body: over the cells, with which they learn of each other, as `layers.TransformerEncoder`.
         dim: width of the embedding, the state and the score.
         num_layers: of the decoder.
         num_heads: of the Transformer's attention.
@@ -83,6 +85,7 @@ def captioner(
         ResidualCNN((32, 64, 128, 256)) if grid is None else grid,
         image_size,
         positions=positions,
+        body=body,
         name="encoder",
     )
     if attention == "transformer":

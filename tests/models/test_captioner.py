@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_attention.generation import Beam, Greedy
-from keras_attention.layers import Patches
+from keras_attention.layers import EncoderBlock, Patches, TransformerEncoder
 from keras_attention.models import captioner
 from keras_attention.ops import masks
 from keras_attention.ops.ids import PAD, START
@@ -13,6 +13,10 @@ from keras_attention.training import MaskedCrossEntropy
 KINDS = ["soft", "hard", "luong", "transformer", None]
 SIZE, VOCABULARY = (16, 24), 13
 every_kind = pytest.mark.parametrize("attention", KINDS)
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
 
 
 def images(count=2, seed=0):
@@ -43,6 +47,18 @@ def test_steps_are_teacher_forcing(attention):
     assert found.attention.shape == (2, 1, ids.shape[1], 6)
     total = found.attention.sum(-1)[:, 0][written]
     np.testing.assert_allclose(total, np.full_like(total, attention is not None), atol=1e-5)
+
+
+def test_with_a_body_cells_learn_of_each_other():
+    source = images(1)
+    changed = source.copy()
+    changed[:, :8, :8] = 255 - changed[:, :8, :8]  # the first cell
+    for body, others in ((None, False), (TransformerEncoder(EncoderBlock(2, 16), 1), True)):
+        encoder = made("soft", body=body).encoder
+        apart = array(encoder(source)["sequence"]) - array(encoder(changed)["sequence"])
+        apart = np.abs(apart[0]).max(-1)  # (cells,)
+        assert apart[0] > 0.01
+        np.testing.assert_array_equal(apart[1:] > 1e-5, others)
 
 
 @every_kind
