@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.export import proof, quantize, score
+from keras_attention.export import app_loop, proof, quantize, score
 from keras_attention.export.int4 import int4
 from keras_attention.export.numerics import SCORE_TOLERANCE, WEIGHTS
 from keras_attention.export.saved_model import check_backend
@@ -28,6 +28,7 @@ def export_tflite(
     weights: str = "float32",
     references: Sequence | None = None,
     allow_loss: bool = False,
+    steps: bool = False,
 ) -> dict:
     """Writes `model.tflite`, the tokenizers, `export.json` and `proof.json`.
 
@@ -75,27 +76,29 @@ def export_tflite(
             strict: another word is a fault, be it as good.
         allow_loss: whether to write a file that loses more than 1 point of 100, too; `proof.json`
             says so.
+        steps: whether to add the signatures `encode` and `step`, for an app that loops itself: to
+            show words as they come, or to choose them by its own rules. See `app_loop`.
 
     Returns:
         What `proof.json` says, and `path`, the folder.
 
     Raises:
         ValueError: if the backend is not TensorFlow, there is no sentence, the folder holds
-            something else, `weights` is unknown or not for this model, or there is not a reference
+            something else, `weights` or `steps` is not for this model, or there is not a reference
             for each sentence of a file that rounds.
         ImportError: if `"int4"` is asked for and ai-edge-quantizer is not installed.
         ExportError: if the model does not convert, or the file, run by LiteRT, does not say what
             the model says, or says it worse.
     """  # noqa: E501
     check_backend()
-    _check(task, sentences, weights, references)
+    _check(task, sentences, weights, references, steps)
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
     trials = task.trials(sentences)
     batches = proof.batches_of(trials)
     rounded = WEIGHTS[weights].rounded
     with replace_folder(folder) as new:
-        (new / FILE).write_bytes(convert(task, weights, batches))
+        (new / FILE).write_bytes(convert(task, weights, batches, steps))
         said = {"export": "tflite", "format": FORMAT, "gives": task.gives, "weights": weights}
         settings = task.write_parts(new)
         write_json(new / "export.json", {**said, **settings, **task.about()})
@@ -108,6 +111,9 @@ def export_tflite(
             found = score.prove(task, lite.run, trials, references, count, allow_loss)
         else:
             found = {"agreement": proof.compare(expected, received, batches)}
+        if steps:
+            runner = lite.interpreter.get_signature_runner
+            found["steps_agreement"] = app_loop.prove(task, runner, timed, rounded)
         latency = {"model": model_time, "export": export_time}
         runtime = f"LiteRT {importlib.metadata.version('ai-edge-litert')}, built-in operations"
         agreement = found.pop("agreement")
@@ -117,7 +123,11 @@ def export_tflite(
     return {**said, "path": str(folder)}
 
 
-def _check(task, sentences, weights, references):
+def _check(task, sentences, weights, references, steps):
+    if steps and not hasattr(task, "strategy"):
+        raise ValueError(
+            f"steps: expected of a task that generates. Received: steps=True for {task!r}"
+        )
     if weights not in WEIGHTS:
         raise ValueError(
             f"weights: expected one of {sorted(WEIGHTS)}. Received: weights={weights!r}"
@@ -140,13 +150,19 @@ def _check(task, sentences, weights, references):
         )
 
 
-def convert(task: Any, weights: str = "float32", batches: Sequence[list] = ()) -> bytes:
+def convert(
+    task: Any,
+    weights: str = "float32",
+    batches: Sequence[list] = (),
+    steps: bool = False,
+) -> bytes:
     """The TFLite file.
 
     Args:
         task: what is converted.
         weights: one of `numerics.WEIGHTS`.
         batches: texts or images from which `"full_int8"` takes the ranges of activations.
+        steps: whether with `encode` and `step`.
 
     Raises:
         ExportError: if an operation is none of TFLite's own.
@@ -157,10 +173,11 @@ def convert(task: Any, weights: str = "float32", batches: Sequence[list] = ()) -
         with masks.lowest_is(WEIGHTS[weights].lowest):  # endpoints are traced
             for name, graph in graphs.items():
                 archive.add_endpoint(name, graph.__call__, input_signature=[task.source_spec()])
+            names = [*graphs, *(app_loop.add_endpoints(archive, task) if steps else ())]
             archive.write_out(scratch, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=list(graphs))
+        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=names)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        quantize.settings(converter, weights, task, list(graphs), batches)
+        quantize.settings(converter, weights, task, names, batches)
         try:
             file = converter.convert()
         except Exception as error:  # the converter has no public class of errors

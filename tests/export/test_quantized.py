@@ -223,3 +223,8 @@ def test_generation(make_translator, tmp_path, weights, build):
     assert said["agreement"]["equal"] >= said["agreement"]["answers"] - 1
     phone = open_exported(tmp_path / "new")
     assert sum(a == b for a, b in zip(phone(SENTENCES), task(SENTENCES), strict=True)) >= 4
+
+
+def test_what_does_not_generate_has_no_steps(label, tmp_path):
+    with pytest.raises(ValueError, match="steps: expected of a task that generates"):
+        label.export(tmp_path / "new", "tflite", SENTENCES, steps=True)
