@@ -42,10 +42,13 @@ class Word(NamedTuple):
     Attributes:
         index: the noun's place in `caption.split()`.
         mask: (S, S) bool, True on the pixels of every object that the noun names.
+        boxes: (objects, 4), the box around each of them: its first row and column, and the row and
+            column behind its last.
     """
 
     index: int
     mask: np.ndarray
+    boxes: np.ndarray
 
 
 class Scene(NamedTuple):
@@ -112,7 +115,7 @@ def _scene(draw: random.Random, size: int) -> Scene:
     groups, relation = _place(draw, size, counts)
 
     image = np.full((size, size, 3), draw.randint(10, 100), "uint8")
-    phrases, masks = [], []
+    phrases, masks, boxes = [], [], []
     for group, (color, shape) in zip(groups, kinds, strict=True):
         mask = np.zeros((size, size), bool)
         for item in group:
@@ -122,11 +125,12 @@ def _scene(draw: random.Random, size: int) -> Scene:
         noun = shape if len(group) == 1 else PLURALS[shape]
         phrases.append(f"{COUNTS[len(group) - 1]} {color} {noun}")
         masks.append(mask)
+        boxes.append(np.array([_box(item) for item in group]))
 
     caption = f" {relation} ".join(phrases)
     # A noun ends its phrase, and a phrase has three words.
     indices = (2, len(caption.split()) - 1)[: len(masks)]
-    words = [Word(index, mask) for index, mask in zip(indices, masks, strict=True)]
+    words = [Word(*each) for each in zip(indices, masks, boxes, strict=True)]
     return Scene(image, caption, words)
 
 
@@ -184,6 +188,11 @@ def _extent(group: list[_Object]) -> tuple[tuple[int, int], tuple[int, int]]:
     columns = [item.x + side * item.half for item in group for side in (-1, 1)]
     rows = [item.y + side * item.half for item in group for side in (-1, 1)]
     return (min(columns), max(columns)), (min(rows), max(rows))
+
+
+def _box(item: _Object) -> tuple[int, int, int, int]:
+    x, y, half = item
+    return y - half, x - half, y + half + 1, x + half + 1
 
 
 def _pixels(item: _Object, shape: str, size: int) -> np.ndarray:

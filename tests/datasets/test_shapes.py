@@ -70,7 +70,7 @@ def test_captions_say_what_the_pixels_show(scenes):
         ]
         groups = [group for group in groups if any(group)]
         assert len(words) == len(groups)
-        for (count, color, noun), (index, mask) in zip(groups, words, strict=True):
+        for (count, color, noun), (index, mask, _) in zip(groups, words, strict=True):
             assert caption.split()[index] == noun
             objects = objects_in(mask)
             assert count == COUNTS[len(objects) - 1]
@@ -113,6 +113,13 @@ def test_masks_are_all_that_is_drawn(scenes):
         assert len(set(canvas.tolist())) == 1  # grey
         assert (abs(image.astype(int) - canvas).max(axis=-1) > 0)[masks.any(axis=0)].all()
         assert not masks[:, [0, -1]].any() and not masks[:, :, [0, -1]].any()
+
+
+def test_boxes_are_as_wide_as_what_is_in_them(scenes):
+    for scene in scenes[:300]:
+        for word in scene.words:
+            found = [(*p.min(axis=0), *(p.max(axis=0) + 1)) for p in objects_in(word.mask)]
+            np.testing.assert_array_equal(sorted(found), sorted(map(tuple, word.boxes)))
 
 
 def test_objects_are_wide_enough_to_be_looked_at(scenes):
