@@ -16,6 +16,7 @@ PAGES = (
     DOCS / "captioning.md",
     DOCS / "classification.md",
     DOCS / "finetuning.md",
+    DOCS / "image_attention.md",
     DOCS / "mobile.md",
     DOCS / "normalization.md",
     DOCS / "serving.md",
