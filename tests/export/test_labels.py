@@ -1,6 +1,7 @@
 """Classifier and tagger: Keras, SavedModel and TFLite say the same."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,28 +9,21 @@ import tensorflow as tf
 
 from keras_attention.export import ExportError, open_exported, saved_model, tflite
 from keras_attention.export.tflite import LiteRT
-from keras_attention.models import classifier, seq2seq, tagger
-from keras_attention.tasks import TextClassifier, TextTagger
-from keras_attention.text import Characters
+from keras_attention.models import seq2seq
+from keras_attention.tasks import TextClassifier
 
 LABELS = ["eins", "zwei", "größer"]
 SENTENCES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
-SMALL = {"num_layers": 2, "dim": 8, "ff_dim": 16, "num_heads": 2}
-KINDS = {"label": (classifier, TextClassifier), "tags": (tagger, TextTagger)}
+KINDS = ("label", "tags")
 
 
-def make(kind, seed=0, **options):
-    letters = Characters.train(["abcde ä"])
-    build, task = KINDS[kind]
-    model = build(letters.vocabulary_size, len(LABELS), **(options or SMALL))
-    rng = np.random.default_rng(seed)
-    for weight in model.trainable_weights:
-        weight.assign(rng.normal(0, 0.8, weight.shape))
-    return task(model, letters, LABELS, 12)
+@pytest.fixture(scope="module")
+def make(make_labeler):
+    return partial(make_labeler, labels=LABELS)
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def exported(request, tmp_path_factory):
+def exported(make, request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     task = make(request.param)
     formats = {"saved_model": folder / "serving", "tflite": folder / "phone"}
@@ -131,7 +125,7 @@ def test_the_file_takes_any_batch_and_length(exported):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_disagreement_leaves_nothing(kind, tmp_path, monkeypatch):
+def test_disagreement_leaves_nothing(make, kind, tmp_path, monkeypatch):
     task, other = make(kind), make(kind, seed=5)
     write, converted = saved_model.write_saved_model, tflite.convert(other)
     monkeypatch.setattr(saved_model, "write_saved_model", lambda _, *rest: write(other, *rest))
@@ -144,7 +138,7 @@ def test_disagreement_leaves_nothing(kind, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_saved_model_of_ids(kind, tmp_path):
+def test_a_saved_model_of_ids(make, kind, tmp_path):
     task = make(kind)
     said = task.export(tmp_path, "saved_model", SENTENCES, tokenizer=False)
     assert said["agreement"]["equal"] == said["agreement"]["answers"]
@@ -156,15 +150,15 @@ def test_a_saved_model_of_ids(kind, tmp_path):
 
 
 OTHERS = {
-    "rotary, first": {"positions": "rotary", "pooling": "first", **SMALL},
-    "relative, attention": {"positions": "relative", "pooling": "attention", **SMALL},
-    "gated, windows": {"activation": "geglu", "window": 3, "norm_kind": "rms", **SMALL},
+    "rotary, first": {"positions": "rotary", "pooling": "first"},
+    "relative, attention": {"positions": "relative", "pooling": "attention"},
+    "gated, windows": {"activation": "geglu", "window": 3, "norm_kind": "rms"},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [*OTHERS.values(), None], ids=[*OTHERS, "an RNN"])
-def test_other_models_and_tokens(options, tmp_path):
+def test_other_models_and_tokens(make, options, tmp_path):
     task = make("label", **(options or {"encoder": seq2seq(11, 12, 8, 8).encoder}))
     for name in ("saved_model", "tflite"):
         agreement = task.export(tmp_path / name, name, SENTENCES)["agreement"]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,29 +13,20 @@ from keras_attention.export import ExportError, open_exported, score, tflite
 from keras_attention.export.int4 import int4, look_up
 from keras_attention.export.tflite import LiteRT
 from keras_attention.generation import Greedy
-from keras_attention.models import classifier, seq2seq, tagger, transformer
-from keras_attention.tasks import TextClassifier, TextTagger
-from keras_attention.text import Characters
+from keras_attention.models import seq2seq, transformer
 
 LABELS = ["eins", "zwei", "größer"]
 SENTENCES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
-SIZES = {"num_layers": 2, "dim": 32, "ff_dim": 64, "num_heads": 2}
-KINDS = {"label": (classifier, TextClassifier), "tags": (tagger, TextTagger)}
 ROUNDED = ("float16", "int8", "full_int8")
 
 
-def make(kind, seed=0, **options):
-    letters = Characters.train(["abcde ä"])
-    build, task = KINDS[kind]
-    model = build(letters.vocabulary_size, len(LABELS), **(options or SIZES))
-    rng = np.random.default_rng(seed)
-    for weight in model.trainable_weights:
-        weight.assign(rng.normal(0, 0.4, weight.shape))
-    return task(model, letters, LABELS, 12)
+@pytest.fixture(scope="module")
+def make(make_labeler):
+    return partial(make_labeler, labels=LABELS, scale=0.4, dim=32, ff_dim=64)
 
 
 @pytest.fixture(scope="module")
-def label():
+def label(make):
     return make("label")
 
 
@@ -98,7 +90,7 @@ def test_exports_of_rounded_files_answer(files, label):
         assert open_exported(files[0] / weights)(SENTENCES) == label(SENTENCES)
 
 
-def test_tags_in_eight_bits(tmp_path):
+def test_tags_in_eight_bits(make, tmp_path):
     task = make("tags", seed=1)  # where no two tags are about as probable
     right = [[tag.tag for tag in row] for row in task(SENTENCES)]
     said = task.export(tmp_path / "new", "tflite", SENTENCES, weights="full_int8", references=right)
@@ -137,7 +129,7 @@ def test_four_bits_need_the_extra(monkeypatch):
         int4(b"")
 
 
-def test_a_file_that_loses_is_refused_unless_allowed(label, files, tmp_path, monkeypatch):
+def test_a_file_that_loses_is_refused_unless_allowed(make, label, files, tmp_path, monkeypatch):
     other = (files[0] / "int8" / "model.tflite").read_bytes()
     worse = make("label")
     for weight in worse.model.trainable_weights[-2:]:  # the most probable is the least now
@@ -201,7 +193,7 @@ def test_wrong_options(label, tmp_path, options, said):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_loops_have_no_ranges(translator, tmp_path):
+def test_loops_have_no_ranges(make, translator, tmp_path):
     encoder = seq2seq(11, 12, 8, 8).encoder
     for task in (translator, make("label", encoder=encoder)):
         with pytest.raises(ValueError, match="others than 'full_int8' for a model with a loop"):

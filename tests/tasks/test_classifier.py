@@ -1,38 +1,33 @@
 """Text in, a label or tags out, and what is kept of it on disk."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.models import classifier, seq2seq, tagger
+from keras_attention.models import classifier, seq2seq
 from keras_attention.tasks import TextClassifier, TextTagger
 from keras_attention.text import Characters
 
 TEXTS = ["abc", "", "cab bac cab", "b", "x"]
 LABELS = ["left", "right", "länger"]
-SMALL = {"num_layers": 1, "dim": 8, "ff_dim": 16, "num_heads": 2}
-KINDS = {"label": (classifier, TextClassifier), "tags": (tagger, TextTagger)}
-
-
-def make(kind, seed=0, **options):
-    letters = Characters.train(["abc "])
-    build, task = KINDS[kind]
-    model = build(letters.vocabulary_size, len(LABELS), **{**SMALL, **options})
-    rng = np.random.default_rng(seed)
-    for weight in model.trainable_weights:
-        weight.assign(rng.normal(0, 0.8, weight.shape))
-    return task(model, letters, LABELS, 12)
+KINDS = ("label", "tags")
 
 
 @pytest.fixture(scope="module")
-def labels():
+def make(make_labeler):
+    return partial(make_labeler, labels=LABELS, letters="abc ", num_layers=1)
+
+
+@pytest.fixture(scope="module")
+def labels(make):
     return make("label")
 
 
 @pytest.fixture(scope="module")
-def tags():
+def tags(make):
     return make("tags")
 
 
@@ -91,7 +86,7 @@ def test_long_texts_are_cut_with_a_warning_that_counts(labels, tags):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_save_and_load(kind, tmp_path):
+def test_save_and_load(make, kind, tmp_path):
     task = make(kind)
     task.save(tmp_path / "task")
     assert sorted(path.name for path in (tmp_path / "task").iterdir()) == [
@@ -107,7 +102,7 @@ def test_save_and_load(kind, tmp_path):
         other.load(tmp_path / "task")
 
 
-def test_the_weights_of_now(labels):
+def test_the_weights_of_now(make, labels):
     task = make("label")
     before = task.classify(["cab"])
     task.model.head.dense.bias.assign([9.0, 0.0, 0.0])
