@@ -106,6 +106,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         None,
         "momentum of a moving average of the weights, such as 0.999; it is what is scored and kept",
     )
+    _number(
+        training,
+        "--r-drop",
+        positive,
+        None,
+        "weight of the divergence of two passes through dropout, such as 5 (Liang et al. 2021); "
+        "a step takes twice as long",
+    )
     training.add_argument(
         "--bleu-tokenize",
         default="13a",
@@ -160,6 +168,7 @@ def run(options: argparse.Namespace) -> None:
             label_smoothing=options.label_smoothing,
             average=options.average,
             ema=options.ema,
+            r_drop=options.r_drop,
             patience=options.patience,
             seed=options.seed,
             jit_compile=options.jit or "auto",

@@ -2,7 +2,7 @@
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
 from keras_attention.text.base import Tokenizer
-from keras_attention.text.data import batches, bucket_lengths, read_parallel
+from keras_attention.text.data import batches, bucket_lengths, read_parallel, twice
 from keras_attention.text.files import read_lines
 from keras_attention.text.labeled import (
     encode_words,
@@ -37,4 +37,5 @@ __all__ = [
     "read_parallel",
     "split_words",
     "tagged_batches",
+    "twice",
 ]

@@ -9,6 +9,7 @@ from keras_attention.training.callbacks import GenerationScore
 from keras_attention.training.fine_tuning import discriminative_rates, enable_lora
 from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
 from keras_attention.training.masking import MaskedTexts, mask_tokens
+from keras_attention.training.r_drop import RDrop
 from keras_attention.training.scheduled_sampling import (
     ExponentialDecay,
     InverseSigmoidDecay,
@@ -29,6 +30,7 @@ __all__ = [
     "MovingAverage",
     "Noam",
     "Perplexity",
+    "RDrop",
     "SamplingSchedule",
     "TokenAccuracy",
     "average_weights",

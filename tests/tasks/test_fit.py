@@ -94,7 +94,7 @@ def test_patience_stops_it_and_counts_what_was_before_a_stop(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
-    [{"average": 2, "decay": "inverse_sqrt"}, {"ema": 0.5, "batch_tokens": 32}],
+    [{"average": 2, "decay": "inverse_sqrt", "r_drop": 5}, {"ema": 0.5, "batch_tokens": 32}],
 )
 def test_training_that_was_cut_off_goes_on(options, tmp_path):
     """The weights after it are those of a training that was not, and the best stays the best."""
@@ -106,7 +106,7 @@ def test_training_that_was_cut_off_goes_on(options, tmp_path):
         train(make(), folder, metric=Script(1.0, 3.0, SystemExit), epochs=4, **options)
     best = Translator.load(folder)(SOURCES)
     assert unfinished(folder).is_dir()
-    others = {"batch_size": 2, "batch_tokens": 8, "decay": "linear", "average": 3, "ema": None}
+    others = dict(batch_size=2, batch_tokens=8, decay="linear", average=3, ema=None, r_drop=None)
     for name, value in others.items():
         if name in options or name == "batch_size":
             with pytest.raises(ValueError, match=f"Received: other {name}"):
@@ -165,6 +165,17 @@ def test_the_moving_average_is_what_is_scored_and_saved(tmp_path):
             np.testing.assert_allclose(average, 0.75 * one + 0.25 * two, rtol=1e-4, atol=1e-6)
 
 
+def test_r_drop_has_every_pair_twice(tmp_path):
+    """Without dropout the two passes are equal, and so nothing is added to the cross-entropy."""
+    losses = []
+    for r_drop in (None, 5.0):
+        task = make()
+        history = train(task, tmp_path / str(r_drop), epochs=1, label_smoothing=0.2, r_drop=r_drop)
+        losses.append(history.history["loss"][0])
+    assert (task.model.loss.alpha, task.model.loss.label_smoothing) == (5.0, 0.2)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_the_optimizer_of_each_decay(tmp_path):
     linear = fit_module._adam("linear", 0.5, 2, 4, None)
     assert (linear.beta_2, linear.epsilon, linear.use_ema) == (0.999, 1e-7, False)
@@ -182,6 +193,7 @@ def test_the_optimizer_of_each_decay(tmp_path):
         ({"decay": "cosine"}, "decay='cosine'"),
         ({"average": 0}, "average=0"),
         ({"ema": 1.0}, "ema=1.0"),
+        ({"r_drop": -1}, "alpha=-1"),
         ({"ema": 0.9, "average": 2}, "ema=0.9, average=2"),
     ],
 )
