@@ -67,7 +67,10 @@ def test_equal_passes_leave_the_cross_entropy():
 
 
 def test_it_draws_the_passes_together():
-    """A model with dropout, trained on one sentence: its two passes come to agree."""
+    """A model with dropout, trained on one sentence: its two passes come to agree.
+
+    Smoothing keeps the logits small; without it both losses make the model sure of every word.
+    """
     keras.utils.set_random_seed(0)
     ids = np.tile(np.arange(1, 7, dtype="int32"), (8, 1))
     found = {}
@@ -75,14 +78,14 @@ def test_it_draws_the_passes_together():
         source = keras.Input((None,), dtype="int32")
         hidden = keras.layers.Dropout(0.5, seed=1)(keras.layers.Embedding(8, 16)(source))
         model = keras.Model(source, keras.layers.Dense(8)(hidden))
-        model.compile(keras.optimizers.Adam(0.05), RDrop(alpha))
+        model.compile(keras.optimizers.Adam(0.05), RDrop(alpha, 0.3))
         model.fit(ids, ids, batch_size=8, epochs=60, verbose=0)
         twice = [ops.convert_to_numpy(model(ids, training=True)) for _ in range(2)]
         logits = np.concatenate(twice)
         found[alpha] = (
             reference(np.tile(ids, (2, 1)), logits, 1) - reference(np.tile(ids, (2, 1)), logits, 0)
         ).mean()
-    assert found[20.0] < 0.5 * found[0.0]
+    assert found[20.0] < 0.2 * found[0.0]
 
 
 def test_config_and_half_precision():
