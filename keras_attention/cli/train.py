@@ -114,6 +114,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         "weight of the divergence of two passes through dropout, such as 5 (Liang et al. 2021); "
         "a step takes twice as long",
     )
+    _number(
+        training,
+        "--risk",
+        positive,
+        None,
+        "weight of the expected BLEU that the model's own answers lack, such as 0.12 (Shen et al. "
+        "2016); with --start-from. An epoch is about 3,072 pairs",
+    )
     training.add_argument(
         "--bleu-tokenize",
         default="13a",
@@ -169,6 +177,7 @@ def run(options: argparse.Namespace) -> None:
             average=options.average,
             ema=options.ema,
             r_drop=options.r_drop,
+            risk=options.risk,
             patience=options.patience,
             seed=options.seed,
             jit_compile=options.jit or "auto",

@@ -110,6 +110,12 @@ def batches(
 def twice(data: Dataset) -> Dataset:
     """Batches that have their rows twice, one half after the other, as `training.RDrop` wants.
 
+    Args:
+        data: batches of tensors, or of nested tuples and dictionaries of them, `(B, ...)` each.
+
+    Returns:
+        A dataset of the same structure, `(2 * B, ...)` each: all rows, and all rows again.
+
     >>> data = twice(Dataset.from_tensor_slices(([1, 2, 3], [4, 5, 6])).batch(2))
     >>> [row.tolist() for row in next(data.as_numpy_iterator())]
     [[1, 2, 1, 2], [4, 5, 4, 5]]

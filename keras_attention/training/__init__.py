@@ -9,6 +9,7 @@ from keras_attention.training.callbacks import GenerationScore
 from keras_attention.training.fine_tuning import discriminative_rates, enable_lora
 from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
 from keras_attention.training.masking import MaskedTexts, mask_tokens
+from keras_attention.training.minimum_risk import MinimumRisk
 from keras_attention.training.r_drop import RDrop
 from keras_attention.training.scheduled_sampling import (
     ExponentialDecay,
@@ -27,6 +28,7 @@ __all__ = [
     "LinearWarmup",
     "MaskedCrossEntropy",
     "MaskedTexts",
+    "MinimumRisk",
     "MovingAverage",
     "Noam",
     "Perplexity",

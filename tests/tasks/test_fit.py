@@ -16,9 +16,9 @@ PAIRS = [("a", "A"), ("b", "B"), ("aa", "AA"), ("bb", "BB")]
 SOURCES = [source for source, _ in PAIRS]
 
 
-def make(seed=0):
+def make(seed=0, letters="AB"):
     keras.utils.set_random_seed(seed)
-    source, target = Characters.train(["ab"]), Characters.train(["AB"])
+    source, target = Characters.train(["ab"]), Characters.train([letters])
     model = seq2seq(source.vocabulary_size, target.vocabulary_size, 16, 32, dropout=0.0)
     return Translator(model, source, target, Greedy(max_length=4), 8)
 
@@ -106,7 +106,9 @@ def test_training_that_was_cut_off_goes_on(options, tmp_path):
         train(make(), folder, metric=Script(1.0, 3.0, SystemExit), epochs=4, **options)
     best = Translator.load(folder)(SOURCES)
     assert unfinished(folder).is_dir()
-    others = dict(batch_size=2, batch_tokens=8, decay="linear", average=3, ema=None, r_drop=None)
+    others = dict(
+        batch_size=2, batch_tokens=8, decay="linear", average=3, ema=None, r_drop=None, risk=1
+    )
     for name, value in others.items():
         if name in options or name == "batch_size":
             with pytest.raises(ValueError, match=f"Received: other {name}"):
@@ -176,6 +178,31 @@ def test_r_drop_has_every_pair_twice(tmp_path):
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
+@pytest.mark.slow
+def test_risk_that_was_cut_off_goes_on(tmp_path):
+    """With the same candidates as a training that was not."""
+    options = {"risk": 1.0, "label_smoothing": 0.2, "epochs": 3}
+    whole, scored = make(letters="ABCDE"), []
+    train(whole, tmp_path / "whole", metric=exact, **options)
+    assert (whole.model.loss.weight, whole.model.loss.label_smoothing) == (1.0, 0.2)
+
+    def until_the_second_epoch(hypotheses, references):
+        scored.append(len(hypotheses))
+        if scored.count(len(PAIRS)) == 2:
+            raise SystemExit
+        return exact(hypotheses, references)
+
+    with pytest.raises(SystemExit):
+        train(make(letters="ABCDE"), tmp_path / "task", metric=until_the_second_epoch, **options)
+    resumed = make(5, letters="ABCDE")
+    train(resumed, tmp_path / "task", metric=exact, **options)
+    assert int(resumed.model.optimizer.iterations) == int(whole.model.optimizer.iterations)
+    for got, expected in zip(
+        resumed.model.trainable_weights, whole.model.trainable_weights, strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_the_optimizer_of_each_decay(tmp_path):
     linear = fit_module._adam("linear", 0.5, 2, 4, None)
     assert (linear.beta_2, linear.epsilon, linear.use_ema) == (0.999, 1e-7, False)
@@ -194,6 +221,8 @@ def test_the_optimizer_of_each_decay(tmp_path):
         ({"average": 0}, "average=0"),
         ({"ema": 1.0}, "ema=1.0"),
         ({"r_drop": -1}, "alpha=-1"),
+        ({"risk": -1}, "weight=-1"),
+        ({"risk": 1, "r_drop": 5}, "risk=1, r_drop=5"),
         ({"ema": 0.9, "average": 2}, "ema=0.9, average=2"),
     ],
 )
