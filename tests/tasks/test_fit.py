@@ -167,6 +167,7 @@ def test_the_moving_average_is_what_is_scored_and_saved(tmp_path):
             np.testing.assert_allclose(average, 0.75 * one + 0.25 * two, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_r_drop_has_every_pair_twice(tmp_path):
     """Without dropout the two passes are equal, and so nothing is added to the cross-entropy."""
     losses = []
