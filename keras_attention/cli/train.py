@@ -149,6 +149,11 @@ def run(options: argparse.Namespace) -> None:
             f"Received: {str(options.output)!r}, which holds a trained model"
         )
     check_replaceable(options.output, "task.json")
+    if options.risk is not None and not options.start_from:
+        raise ValueError(
+            "--risk: expected with --start-from, a model whose answers are worth weighing. "
+            f"Received: --risk {options.risk}"
+        )
     bleu(["one"], ["one"], options.bleu_tokenize)  # a wrong name is told before the work
     keras.utils.set_random_seed(options.seed)
     pairs = _read(read_parallel, options.source, options.target)

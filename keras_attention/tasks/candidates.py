@@ -8,7 +8,7 @@ import numpy as np
 from keras_attention.generation import Beam
 from keras_attention.ops.ids import PAD
 from keras_attention.tasks.translator import Translator
-from keras_attention.text.data import bucket_lengths, decoder_input
+from keras_attention.text.data import by_length, decoder_input
 
 
 class CandidateBatches(keras.utils.PyDataset):
@@ -18,8 +18,12 @@ class CandidateBatches(keras.utils.PyDataset):
     to each of their sources. Pairs are grouped by length as `text.batches` groups them; the last
     batch of a length waits for another epoch unless it is the only one.
 
+    A batch of S sources is `({"source": (S * (candidates + 1), L), "target": the same}, labels of
+    that shape, costs (S * (candidates + 1),))`; ids and labels as in `text.batches`, and a row of
+    padding where beam search found fewer answers.
+
     Args:
-        task: the translator that is trained.
+        task: the translator that is trained; its model is compiled.
         pairs: `(source, target)` to learn from.
         metric: `metric(hypotheses, references)`, higher is better. A candidate costs what it lacks
             to the metric of the reference against itself.
@@ -31,7 +35,25 @@ class CandidateBatches(keras.utils.PyDataset):
         sources: in an epoch, about; at most all.
 
     Raises:
-        ValueError: if there are no pairs.
+        ValueError: if there are no pairs, or a number is not positive.
+
+    References:
+        Shen et al. 2016, [Minimum Risk Training for Neural Machine
+        Translation](https://arxiv.org/abs/1512.02433).
+
+    Example:
+
+    >>> from keras_attention.models import seq2seq
+    >>> from keras_attention.text import Characters
+    >>> letters = Characters.train(["abc"])
+    >>> model = seq2seq(letters.vocabulary_size, letters.vocabulary_size, 4, 4)
+    >>> model.compile("adam")
+    >>> task = Translator(model, letters, letters)
+    >>> same = lambda hypotheses, references: float(hypotheses == references)
+    >>> data = CandidateBatches(task, [("ab", "ba"), ("c", "c")], same, 6, 8, candidates=2)
+    >>> inputs, labels, costs = data[0]
+    >>> labels.shape, costs.shape
+    ((6, 8), (6,))
     """
 
     def __init__(
@@ -57,14 +79,13 @@ class CandidateBatches(keras.utils.PyDataset):
         shape = [None, max_length]
         self.ids = [side.to_tensor(PAD, shape=shape).numpy() for side in ragged]  # (N, L)
         rows = np.maximum(*(side.row_lengths() for side in ragged))  # (N,)
-        lengths = bucket_lengths(max_length)
         # Answers are cut at the length of their batch, which leaves them a fourth above the pair's.
-        places = np.searchsorted(lengths, np.minimum(np.ceil(1.25 * rows), max_length))
-        self.buckets = []  # (pairs of about one length, that length, how many go into a batch)
-        for place in np.unique(places):
-            inside, limit = np.flatnonzero(places == place), (batch_tokens or 2**31)
-            size = min(batch_size, limit // lengths[place]) // (candidates + 1)
-            self.buckets.append((inside, lengths[place], min(max(1, size), len(inside))))
+        roomy = np.minimum(np.ceil(1.25 * rows), max_length)
+        group = candidates + 1
+        self.buckets = [  # pairs of about one length, that length, how many go into a batch
+            (inside, length, min(max(1, size // group), len(inside)))
+            for inside, length, size in by_length(roomy, batch_size, max_length, batch_tokens)
+        ]
         steps = sum(len(inside) // size for inside, _, size in self.buckets)
         self.steps = max(1, round(steps * min(1.0, sources / len(pairs))))
         self.written = None

@@ -149,6 +149,37 @@ def group_by_length(
     Raises:
         ValueError: if a number is not positive.
     """
+    lengths = bucket_lengths(max_length)
+    buckets = [
+        batches_of(pad(inside, length), size, seed + lengths.index(length) if shuffle else None)
+        for inside, length, size in by_length(rows, batch_size, max_length, batch_tokens)
+    ]
+    dataset = _interleave(buckets, seed) if shuffle else reduce(Dataset.concatenate, buckets)
+    steps = sum(len(bucket) for bucket in buckets)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def by_length(
+    rows: np.ndarray, batch_size: int, max_length: int, batch_tokens: int | None
+) -> list[tuple[np.ndarray, int, int]]:
+    """Which examples go together, as `batches` says.
+
+    Args:
+        rows: The length of each example, (N,).
+        batch_size: As for `batches`, and so the rest.
+        max_length: The longest length.
+        batch_tokens: The most positions in a batch.
+
+    Returns:
+        For each of `bucket_lengths` that has examples: their places, that length, and the most of
+        them in a batch.
+
+    Raises:
+        ValueError: if a number is not positive.
+
+    >>> by_length(np.array([3, 9, 8]), batch_size=4, max_length=16, batch_tokens=24)
+    [(array([0, 2]), 8, 3), (array([1]), 16, 1)]
+    """
     if min(batch_size, max_length, batch_tokens or 1) < 1:
         raise ValueError(
             "`batch_size`, `max_length` and `batch_tokens` should be at least 1. "
@@ -156,16 +187,14 @@ def group_by_length(
         )
     lengths = bucket_lengths(max_length)
     places = np.searchsorted(lengths, rows)  # (N,)
-    buckets = []
-    for place in np.unique(places):
-        inside, length = np.flatnonzero(places == place), lengths[place]
-        size = min(batch_size, max(1, (batch_tokens or 2**31) // length))
-        buckets.append(
-            batches_of(pad(inside, length), size, seed + int(place) if shuffle else None)
+    return [
+        (
+            np.flatnonzero(places == place),
+            lengths[place],
+            min(batch_size, max(1, (batch_tokens or 2**31) // lengths[place])),
         )
-    dataset = _interleave(buckets, seed) if shuffle else reduce(Dataset.concatenate, buckets)
-    steps = sum(len(bucket) for bucket in buckets)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+        for place in np.unique(places)
+    ]
 
 
 def bucket_lengths(max_length: int) -> list[int]:

@@ -7,10 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.generation.strategy import IMPOSSIBLE
 from keras_attention.ops import masks
 from keras_attention.training.losses import MaskedCrossEntropy, token_losses
-
-NO_ANSWER = -1e9  # the log-probability of a row that is nothing but padding
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -19,14 +18,14 @@ class MinimumRisk(MaskedCrossEntropy):
 
     Rows come in groups, one for each source x: K answers that the model wrote, and then the
     reference. `sample_weight` is what each row costs, such as the BLEU that it lacks. With S(x)
-    the candidates of a group (Shen et al. 2016, equations 10 and 11)
+    the candidates of a group (Shen et al. 2016, section 3)
 
         Q(y|x) = P(y|x)**sharpness / sum_{y' in S(x)} P(y'|x)**sharpness
         risk = sum_{y in S(x)} Q(y|x) * cost(y)
 
     and the loss is `cross_entropy + weight * mean(risk)`, the mean over sources, the cross-entropy
-    that of `MaskedCrossEntropy` over the references. The reference is not in S(x), and the two
-    losses are added up: both as Edunov et al. 2018 found better. It is computed in float32.
+    that of `MaskedCrossEntropy` over the references: the two together are better than the risk
+    alone (Edunov et al. 2018). The reference itself is not in S(x). It is computed in float32.
 
     Args:
         weight: Of the risk; choose it by the cost's scale.
@@ -91,15 +90,14 @@ class MinimumRisk(MaskedCrossEntropy):
         is_reference = ops.equal(ops.arange(ops.shape(y_pred)[0]) % group, self.candidates)
         cross_entropy = super().__call__(y_true, y_pred, ops.cast(is_reference, "float32"))
         costs = ops.reshape(ops.cast(sample_weight, "float32"), (-1, group))[:, :-1]  # (S, K)
-        return cross_entropy + self.weight * ops.mean(
-            ops.sum(self.odds(y_true, y_pred) * costs, axis=1)  # eq. 10
-        )
+        risk = ops.sum(self.odds(y_true, y_pred) * costs, axis=1)  # (S,)
+        return cross_entropy + self.weight * ops.mean(risk)
 
     def odds(self, y_true: Any, y_pred: Any):
-        """`Q(y|x)` of the candidates of each source, (S, K), float32: equation 11."""
+        """`Q(y|x)` of the candidates of each source, (S, K), float32."""
         log_probs = -ops.sum(token_losses(y_true, y_pred), axis=1)  # (S * (K + 1),)
         there = ops.any(masks.padding(y_true), axis=1)
-        log_probs = ops.where(there, self.sharpness * log_probs, NO_ANSWER)
+        log_probs = ops.where(there, self.sharpness * log_probs, IMPOSSIBLE)
         return ops.softmax(ops.reshape(log_probs, (-1, self.candidates + 1))[:, :-1])
 
     def get_config(self) -> dict:

@@ -67,6 +67,11 @@ def test_options_of_the_other_architecture_are_refused(files, transformer, refus
     assert "--size: expected with --model transformer. Received: --model rnn" in said
 
 
+def test_risk_wants_a_model_to_start_from(transformer, refused):
+    said = refused("train", *transformer, "--risk", 0.5)
+    assert "--risk: expected with --start-from" in said and "Received: --risk 0.5" in said
+
+
 @pytest.mark.slow
 def test_cut_texts_are_counted_once(files, tmp_path, capsys):
     options = ["--max-length", "5", "--epochs", "2", "--output", str(tmp_path / "model")]

@@ -38,11 +38,9 @@ def test_answers_of_the_model_then_the_reference_and_their_costs():
         rows, long = labels.shape
         assert rows % (K + 1) == 0 and rows <= 6
         assert inputs["source"].shape == inputs["target"].shape == (rows, long)
-        starts = np.where(labels[:, :-1] == 0, 0, labels[:, :-1])
         assert (inputs["target"][:, 0] == 1).all()
-        np.testing.assert_array_equal(
-            inputs["target"][:, 1:], np.where(labels[:, 1:] == 0, 0, starts)
-        )
+        shifted = np.where(labels[:, 1:] == 0, 0, labels[:, :-1])
+        np.testing.assert_array_equal(inputs["target"][:, 1:], shifted)
         for first in range(0, rows, K + 1):
             group = slice(first, first + K + 1)
             assert (inputs["source"][group] == inputs["source"][first]).all()

@@ -1,4 +1,4 @@
-"""`MinimumRisk` against float64 NumPy of equations 10 and 11, and what a model learns from it."""
+"""`MinimumRisk` against float64 NumPy of the paper's risk, and what a model learns from it."""
 
 import keras
 import numpy as np
