@@ -41,13 +41,19 @@ tokenizer = WordPiece.train([scene.caption for scene in train], 100)  # all word
 size = train[0].image.shape[:2]
 data = captioned_batches([(scene.image, scene.caption) for scene in train], tokenizer, size, 32)
 
-# 2. The model. Each of the 16 x 16 cells sees 18 x 18 pixels: an object, and little beside it. With
-# a wider view the cells around an object know its shape too, and are looked at as often.
-grid = keras.Sequential([keras.Input((*size, 3))])
-for filters, kernel, stride in ((32, 4, 2), (48, 4, 2), (48, 3, 1), (64, 1, 1)):
-    grid.add(keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False))
-    grid.add(keras.layers.BatchNormalization(momentum=0.9))
-    grid.add(keras.layers.ReLU())
+
+# 2. The model. A cell of the grid sees 20 x 20 pixels, but counts as much as its own 4 x 4 let it:
+# else the cells around an object know its shape as well as those on it, and are looked at too.
+def block(x, filters, kernel, stride=1):
+    x = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False)(x)
+    return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+
+
+pixels = keras.Input((*size, 3))
+own = block(pixels, 16, kernel=4, stride=4)  # (B, 16, 16, 16)
+seen = block(pixels, 48, kernel=4, stride=4)
+seen = block(block(seen, 48, kernel=3), 64, kernel=3)  # (B, 16, 16, 64)
+grid = keras.Model(pixels, seen * keras.ops.mean(own, axis=-1, keepdims=True))
 model = captioner(
     tokenizer.vocabulary_size,
     size,
