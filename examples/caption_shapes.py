@@ -42,8 +42,8 @@ size = train[0].image.shape[:2]
 data = captioned_batches([(scene.image, scene.caption) for scene in train], tokenizer, size, 32)
 
 
-# 2. The model. A cell of the grid sees 20 x 20 pixels, but counts as much as its own 4 x 4 let it:
-# else the cells around an object know its shape as well as those on it, and are looked at too.
+# 2. The model. A cell of the grid sees 20 x 20 pixels, so those beside an object know its shape as
+# well as those on it, and are looked at too. A factor from its own 4 x 4 pixels tells them apart.
 def block(x, filters, kernel, stride=1):
     x = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False)(x)
     return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
