@@ -150,15 +150,33 @@ class Perplexity(keras.metrics.Mean):
 def token_losses(labels: Any, logits: Any, label_smoothing: float = 0.0):
     """Cross-entropy of each token in float32: labels (B, T), logits (B, T, V) -> (B, T)."""
     labels = ops.cast(labels, "int32")
-    logits = ops.cast(logits, "float32")
     vocabulary = logits.shape[-1]
     known = ops.logical_and(labels >= 0, labels < vocabulary)
     chosen = ops.expand_dims(ops.where(known, labels, PAD), -1)  # (B, T, 1)
-    target = ops.squeeze(ops.take_along_axis(logits, chosen, axis=-1), -1)  # (B, T)
-    if label_smoothing:
-        smooth = ops.mean(logits, axis=-1)  # (B, T)
-        target = (1 - label_smoothing) * target + label_smoothing * smooth
-    losses = ops.where(known, ops.logsumexp(logits, axis=-1) - target, float("nan"))
+
+    # By hand: the gradient of a gather is a scatter into the vocabulary, on one core and as long
+    # as the rest of a step, and each reader of the logits would pass them on once.
+    @ops.custom_gradient
+    def cross_entropy(logits):
+        dtype = logits.dtype
+        logits = ops.cast(logits, "float32")
+        lse = ops.logsumexp(logits, axis=-1)  # (B, T)
+        target = ops.squeeze(ops.take_along_axis(logits, chosen, axis=-1), -1)  # (B, T)
+        if label_smoothing:
+            smooth = ops.mean(logits, axis=-1)  # (B, T)
+            target = (1 - label_smoothing) * target + label_smoothing * smooth
+
+        def gradient(*args, upstream=None):
+            upstream = ops.expand_dims(args[0] if upstream is None else upstream, -1)  # (B, T, 1)
+            probability = ops.exp(logits - ops.expand_dims(lse, -1))  # (B, T, V)
+            hit = ops.equal(ops.arange(vocabulary), chosen)
+            smooth = label_smoothing / vocabulary
+            wanted = ops.where(hit, 1 - label_smoothing + smooth, smooth)
+            return ops.cast((probability - wanted) * upstream, dtype)
+
+        return lse - target, gradient
+
+    losses = ops.where(known, cross_entropy(logits), float("nan"))
     return ops.where(ops.equal(labels, PAD), 0.0, losses)
 
 
