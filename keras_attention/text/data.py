@@ -178,7 +178,7 @@ def by_length(
         ValueError: if a number is not positive.
 
     >>> by_length(np.array([3, 9, 8]), batch_size=4, max_length=16, batch_tokens=24)
-    [(array([0, 2]), 8, 3), (array([1]), 16, 1)]
+    [(array([0, 2]), 8, 3), (array([1]), 12, 2)]
     """
     if min(batch_size, max_length, batch_tokens or 1) < 1:
         raise ValueError(
@@ -198,15 +198,15 @@ def by_length(
 
 
 def bucket_lengths(max_length: int) -> list[int]:
-    """The lengths that `batches` pads to: multiples of 8, each about a quarter above the last.
+    """The lengths that `batches` pads to: multiples of 4, each about a quarter above the last.
 
     >>> bucket_lengths(60)
-    [8, 16, 24, 32, 40, 56, 60]
+    [8, 12, 16, 20, 28, 36, 48, 60]
     """
     lengths, length = [], 8
     while length < max_length:
         lengths.append(length)
-        length = 8 * math.ceil(length * 1.25 / 8)
+        length = 4 * math.ceil(length * 1.25 / 4)
     return [*lengths, max_length]
 
 
