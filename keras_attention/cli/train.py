@@ -131,6 +131,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     training.add_argument(
         "--jit", action="store_true", help="compile with XLA: faster, also on CPU"
     )
+    training.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="products in bfloat16, weights in float32: faster where the processor has such "
+        "products, on a CPU without --jit",
+    )
     training.add_argument("--seed", type=int, default=0, metavar="N", help="[%(default)s]")
     command.set_defaults(run=run)
 
@@ -185,6 +191,7 @@ def run(options: argparse.Namespace) -> None:
             risk=options.risk,
             patience=options.patience,
             seed=options.seed,
+            bfloat16=options.bfloat16,
             jit_compile=options.jit or "auto",
             metric=lambda hypotheses, references: (
                 bleu(hypotheses, references, tokenize=options.bleu_tokenize).score

@@ -17,6 +17,7 @@ from keras_attention.tasks.translator import Translator
 from keras_attention.text import batches, twice
 from keras_attention.training import (
     AverageCheckpoints,
+    Bfloat16,
     GenerationScore,
     LinearWarmup,
     MaskedCrossEntropy,
@@ -99,6 +100,7 @@ def fit(
     ema: float | None = None,
     r_drop: float | None = None,
     risk: float | None = None,
+    bfloat16: bool = False,
 ) -> keras.callbacks.History:
     """Trains with `model.fit`; `folder` always holds the best task so far.
 
@@ -141,6 +143,8 @@ def fit(
         risk: weight of `MinimumRisk` for a point of the metric, such as 0.12 for BLEU, to go on
             with a task that is trained. An epoch is then about 3,072 of the pairs, drawn anew and
             answered by beam search before it; see `CandidateBatches`.
+        bfloat16: whether the products of a training step are taken in bfloat16, by
+            `training.Bfloat16`; what is scored and saved is float32 as before.
 
     Returns:
         Keras's history.
@@ -167,6 +171,7 @@ def fit(
         "ema": ema,
         "r_drop": r_drop,
         "risk": risk,
+        "bfloat16": bfloat16,
         "seed": seed,
     }
     metric = metric or bleu_score
@@ -183,7 +188,9 @@ def fit(
     score = GenerationScore(_quietly(task), sources, references, metric, every, name=metric_name)
     keep = KeepBest(task, folder, metric_name, resumed, patience)
     last_epochs = [AverageCheckpoints(place / "epochs", average)] if average > 1 else []
+    precision = [Bfloat16()] if bfloat16 else []
     callbacks = [
+        *precision,
         *last_epochs,
         # two copies: Ctrl-C while one is written leaves the other
         keras.callbacks.BackupAndRestore(place, double_checkpoint=True, delete_checkpoint=False),
@@ -200,6 +207,8 @@ def fit(
         if last_epochs:
             _keep_average(last_epochs[0], score, keep)
     except KeyboardInterrupt:
+        for each in precision:
+            each.restore()
         if keep.best == -math.inf and not (folder / "task.json").is_file():
             task.save(folder)
         raise

@@ -5,6 +5,7 @@ from keras_attention.training.averaging import (
     MovingAverage,
     average_weights,
 )
+from keras_attention.training.bfloat16 import Bfloat16
 from keras_attention.training.callbacks import GenerationScore
 from keras_attention.training.fine_tuning import discriminative_rates, enable_lora
 from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
@@ -21,6 +22,7 @@ from keras_attention.training.schedules import LinearWarmup, Noam
 
 __all__ = [
     "AverageCheckpoints",
+    "Bfloat16",
     "ExponentialDecay",
     "GenerationScore",
     "InverseSigmoidDecay",

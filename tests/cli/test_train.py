@@ -48,7 +48,7 @@ def transformer(files, tmp_path, monkeypatch):
 
 def test_a_transformer_with_a_joint_vocabulary(transformer, tmp_path, capsys):
     options = "--joint-vocabulary --norm post --dropout 0.1 --epochs 2 --average 2 --warmup 5"
-    more = "--decay inverse_sqrt --batch-tokens 400 --learning-rate 0.01"
+    more = "--decay inverse_sqrt --batch-tokens 400 --learning-rate 0.01 --bfloat16"
     assert main(["train", *transformer, *options.split(), *more.split()]) == 0
     said = capsys.readouterr().out
     assert "200 pairs; 50 and 50 tokens" in said

@@ -180,6 +180,18 @@ def test_r_drop_has_every_pair_twice(tmp_path):
 
 
 @pytest.mark.slow
+def test_bfloat16_trains_what_is_saved_in_float32(tmp_path):
+    weights = []
+    for bfloat16 in (False, True):
+        task = make()
+        train(task, tmp_path / str(bfloat16), epochs=1, bfloat16=bfloat16)
+        saved = Translator.load(tmp_path / str(bfloat16)).model
+        assert {layer.compute_dtype for layer in saved._flatten_layers()} == {"float32"}
+        weights.append(np.concatenate([weight.ravel() for weight in saved.get_weights()]))
+    assert 0 < np.abs(weights[1] - weights[0]).max() < 0.1
+
+
+@pytest.mark.slow
 def test_risk_that_was_cut_off_goes_on(tmp_path):
     """With the same candidates as a training that was not."""
     options = {"risk": 1.0, "label_smoothing": 0.2, "epochs": 3}
