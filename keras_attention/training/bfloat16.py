@@ -42,11 +42,12 @@ class Bfloat16(keras.callbacks.Callback):
 
     def restore(self) -> None:
         """Gives the layers their own policies; to be called where `fit` was interrupted."""
-        self._set(self.own)
-        self.own = []
+        if self.own:
+            self._set(self.own)
+            self.own = []
 
     def _set(self, policies):
-        for layer, policy in zip(self.model._flatten_layers(), policies, strict=False):
+        for layer, policy in zip(self.model._flatten_layers(), policies, strict=True):
             layer.dtype_policy = policy
             if isinstance(layer, keras.layers.ReversibleEmbedding):
                 layer.reverse_dtype = layer.compute_dtype
