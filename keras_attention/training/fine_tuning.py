@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 from keras_attention.layers.attention import Attention
-from keras_attention.layers.linear import Linear
 from keras_attention.training.schedules import check_positive
 
 
@@ -104,7 +103,7 @@ def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None
         for outer in layer._flatten_layers()
         if isinstance(outer, Attention)
         for inner in outer._flatten_layers()
-        if isinstance(inner, Linear)
+        if isinstance(inner, keras.layers.EinsumDense)
     }
     if not projections:
         raise ValueError(

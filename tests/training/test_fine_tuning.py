@@ -6,7 +6,6 @@ import pytest
 from keras import ops
 
 from keras_attention.layers import Attention
-from keras_attention.layers.linear import Linear
 from keras_attention.models import (
     classifier,
     language_model,
@@ -154,7 +153,7 @@ def projections(model):
         dense
         for attention in attentions
         for dense in attention._flatten_layers(include_self=False)
-        if isinstance(dense, Linear)
+        if isinstance(dense, keras.layers.EinsumDense)
     ]
 
 
