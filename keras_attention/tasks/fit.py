@@ -127,7 +127,7 @@ def fit(
         patience: epochs without a better score before training stops; None never stops.
         seed: of the order of the pairs.
         jit_compile: as in `model.compile`. Under TensorFlow on a CPU "auto" is off, though XLA
-            trains these models faster; each bucket length is compiled once.
+            trains RNNs faster there; each bucket length is compiled once.
         metric: `metric(hypotheses, references)`, higher is better; None is BLEU.
         metric_name: its name in the logs.
         every: epochs between two scores.
