@@ -12,9 +12,9 @@ from keras_attention.layers.checks import (
     check_query,
     check_values,
 )
+from keras_attention.layers.linear import Linear
 from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import Memory, context, masked_softmax
-from keras_attention.ops.linear import PROJECT
 
 
 class Attention(keras.layers.Layer):
@@ -204,18 +204,9 @@ class Attention(keras.layers.Layer):
 
     def projection(
         self, name: str, units: int, input_shape: tuple, use_bias: bool = False
-    ) -> keras.layers.EinsumDense:
-        """A built linear layer over the last of three axes."""
-        dense = keras.layers.EinsumDense(
-            PROJECT,
-            (None, units),
-            bias_axes="u" if use_bias else None,
-            name=name,
-            dtype=self.dtype_policy,
-        )
-        dense.supports_masking = True  # or it warns of every masked input
-        dense.build((None, None, input_shape[-1]))
-        return dense
+    ) -> Linear:
+        """A built linear layer."""
+        return Linear(units, input_shape[-1], use_bias=use_bias, name=name, dtype=self.dtype_policy)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

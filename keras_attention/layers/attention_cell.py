@@ -11,8 +11,8 @@ from keras_attention.layers.cells import (
     output_size,
     zero_states,
 )
+from keras_attention.layers.linear import Linear
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.linear import PROJECT
 from keras_attention.ops.loop import scan
 
 
@@ -112,14 +112,12 @@ class AttentionCell(keras.layers.Layer):
         self.input_feeding = input_feeding
         self.gate = None
         if gate:
-            self.gate = keras.layers.EinsumDense(
-                PROJECT, (None, 1), "sigmoid", bias_axes="u", name="gate", dtype=self.dtype_policy
-            )
+            self.gate = Linear(1, activation="sigmoid", name="gate", dtype=self.dtype_policy)
         self.joins = attention is not None and order == "luong"
         if self.joins and combine == "concat":
             units = units or output_size(cell)
-            self.join = keras.layers.EinsumDense(
-                PROJECT, (None, units), "tanh", name="join", dtype=self.dtype_policy
+            self.join = Linear(
+                units, activation="tanh", use_bias=False, name="join", dtype=self.dtype_policy
             )
 
     @property

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.checks import check_positive
-from keras_attention.ops.linear import PROJECT
+from keras_attention.layers.linear import Linear
 
 # Shazeer 2020, equations 5 and 6: what the gate of each linear unit goes through.
 GATED = {
@@ -65,8 +65,9 @@ class FeedForward(keras.layers.Layer):
         width = x_shape[-1]
         # both halves of a gated unit in one product
         units = self.hidden_dim * (2 if self.gated else 1)
-        self.inner = self._dense("inner", width, units)
-        self.outer = self._dense("outer", self.hidden_dim, width)
+        same = {"use_bias": self.use_bias, "dtype": self.dtype_policy}
+        self.inner = Linear(units, width, name="inner", **same)
+        self.outer = Linear(width, self.hidden_dim, name="outer", **same)
         self.built = True
 
     def call(self, x, training=None):
@@ -80,18 +81,6 @@ class FeedForward(keras.layers.Layer):
 
     def compute_output_shape(self, x_shape):
         return x_shape
-
-    def _dense(self, name, width, units):
-        dense = keras.layers.EinsumDense(
-            PROJECT,
-            (None, units),
-            bias_axes="u" if self.use_bias else None,
-            name=name,
-            dtype=self.dtype_policy,
-        )
-        dense.supports_masking = True  # or it warns of every masked input
-        dense.build((None, None, width))
-        return dense
 
     def get_config(self) -> dict:
         return {

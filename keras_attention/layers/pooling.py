@@ -7,9 +7,9 @@ from keras import ops
 
 from keras_attention.layers.cells import build_once
 from keras_attention.layers.checks import check_positive
+from keras_attention.layers.linear import Linear
 from keras_attention.ops import masks
 from keras_attention.ops.attention import context, masked_softmax
-from keras_attention.ops.linear import PROJECT
 
 POOLINGS = ("mean", "first", "attention")
 
@@ -59,11 +59,7 @@ class Pooling(keras.layers.Layer):
     def build(self, x_shape):
         if self.kind == "attention":
             width = x_shape[-1]
-            self.dense = keras.layers.EinsumDense(
-                PROJECT, (None, width), bias_axes="u", activation="tanh", dtype=self.dtype_policy
-            )
-            self.dense.supports_masking = True  # or it warns of every masked input
-            self.dense.build((None, None, width))
+            self.dense = Linear(width, width, activation="tanh", dtype=self.dtype_policy)
             self.v = self.add_weight(shape=(width,), initializer="glorot_uniform", name="v")
         self.built = True
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_attention.layers.attention import Attention
+from keras_attention.layers.linear import Linear
 from keras_attention.training.schedules import check_positive
 
 
@@ -103,7 +104,7 @@ def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None
         for outer in layer._flatten_layers()
         if isinstance(outer, Attention)
         for inner in outer._flatten_layers()
-        if isinstance(inner, keras.layers.EinsumDense)
+        if isinstance(inner, Linear)
     }
     if not projections:
         raise ValueError(

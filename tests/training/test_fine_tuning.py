@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_attention.layers import Attention
+from keras_attention.layers.linear import Linear
 from keras_attention.models import (
     classifier,
     language_model,
@@ -153,7 +154,7 @@ def projections(model):
         dense
         for attention in attentions
         for dense in attention._flatten_layers(include_self=False)
-        if isinstance(dense, keras.layers.EinsumDense)
+        if isinstance(dense, Linear)
     ]
 
 
