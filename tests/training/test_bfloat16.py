@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from keras_attention.models import transformer
@@ -75,9 +76,8 @@ def test_after_an_interruption_the_policies_are_given_back():
             raise KeyboardInterrupt
 
     trained, precision = model(), Bfloat16()
-    try:
+    with pytest.raises(KeyboardInterrupt):
         trained.fit(x, labels, callbacks=[precision, Interrupt()], verbose=0)
-    except KeyboardInterrupt:
-        assert dtypes(trained) == {"bfloat16"}
-        precision.restore()
+    assert dtypes(trained) == {"bfloat16"}
+    precision.restore()
     assert dtypes(trained) == {"float32"}
