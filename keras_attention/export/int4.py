@@ -1,11 +1,16 @@
 """Weights of four bits, by ai-edge-quantizer."""
 
-from typing import Any
-
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-INT32, FLOAT32 = schema.TensorType.INT32, schema.TensorType.FLOAT32
+from keras_attention.export.flatbuffer import (
+    FLOAT32,
+    INT32,
+    add_tensor,
+    code_of,
+    is_constant,
+    new_operator,
+)
+
 Op = schema.BuiltinOperator
 
 
@@ -38,7 +43,7 @@ def look_up(model: schema.ModelT) -> None:
     Args:
         model: is changed.
     """
-    gather = _code(model, Op.GATHER)
+    gather = code_of(model, Op.GATHER)
     for graph in model.subgraphs:
         operators, graph.operators = graph.operators, []
         for operator in operators:
@@ -49,7 +54,7 @@ def look_up(model: schema.ModelT) -> None:
 def _is_table(model, graph, operator):
     table = graph.tensors[operator.inputs[0]]
     options = operator.builtinOptions
-    constant = model.buffers[table.buffer].data is not None
+    constant = is_constant(model, graph, operator.inputs[0])
     rows = len(table.shape) == 2 and (options.axis, options.batchDims) == (0, 0)
     return constant and rows and table.type == FLOAT32
 
@@ -58,57 +63,18 @@ def _looked_up(model, graph, operator):
     """EMBEDDING_LOOKUP takes ids of one axis: (...) -> (n,) -> (n, width) -> (..., width)."""
     (table, ids), (found,) = operator.inputs, operator.outputs
     rank, width = len(graph.tensors[ids].shape), graph.tensors[table].shape[1]
-    shape = _tensor(model, graph, [rank])
-    whole = _tensor(model, graph, [rank + 1])
-    flat = _tensor(model, graph, [-1])
-    rows = _tensor(model, graph, [-1, width], FLOAT32)
-    last = _tensor(model, graph, [1], values=[width])
-    one_axis = _tensor(model, graph, [1], values=[-1])
+    shape = add_tensor(model, graph, [rank])
+    whole = add_tensor(model, graph, [rank + 1])
+    flat = add_tensor(model, graph, [-1])
+    rows = add_tensor(model, graph, [-1, width], FLOAT32)
+    last = add_tensor(model, graph, [1], values=[width])
+    one_axis = add_tensor(model, graph, [1], values=[-1])
     as_int32, joined = schema.ShapeOptionsT(), schema.ConcatenationOptionsT()
     as_int32.outType = INT32
     return [
-        _operator(model, Op.SHAPE, [ids], shape, as_int32),
-        _operator(model, Op.CONCATENATION, [shape, last], whole, joined),
-        _operator(model, Op.RESHAPE, [ids, one_axis], flat),
-        _operator(model, Op.EMBEDDING_LOOKUP, [flat, table], rows),
-        _operator(model, Op.RESHAPE, [rows, whole], found),
+        new_operator(model, Op.SHAPE, [ids], shape, as_int32),
+        new_operator(model, Op.CONCATENATION, [shape, last], whole, joined),
+        new_operator(model, Op.RESHAPE, [ids, one_axis], flat),
+        new_operator(model, Op.EMBEDDING_LOOKUP, [flat, table], rows),
+        new_operator(model, Op.RESHAPE, [rows, whole], found),
     ]
-
-
-def _tensor(model, graph, shape, type=INT32, values=None) -> int:
-    """A new tensor of a graph; -1 in its shape is free."""
-    tensor = schema.TensorT()
-    tensor.name = f"look_up_{sum(len(each.tensors) for each in model.subgraphs)}".encode()
-    tensor.type, tensor.buffer = type, 0
-    tensor.shape = np.array([max(1, n) for n in shape], "int32")
-    tensor.shapeSignature = np.array(shape, "int32")
-    if values is not None:
-        buffer = schema.BufferT()
-        buffer.data = np.array(values, "<i4").view("uint8")
-        tensor.buffer = len(model.buffers)
-        model.buffers.append(buffer)
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
-
-
-def _operator(model, builtin, inputs, output, options: Any = None):
-    operator = schema.OperatorT()
-    operator.opcodeIndex = _code(model, builtin)
-    operator.inputs, operator.outputs = np.array(inputs, "int32"), np.array([output], "int32")
-    if options is not None:
-        name = type(options).__name__.removesuffix("T")
-        operator.builtinOptions = options
-        operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-    return operator
-
-
-def _code(model, builtin) -> int:
-    """The place of an operation among those that the file names; new ones are added."""
-    for place, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
-            return place
-    code = schema.OperatorCodeT()
-    code.builtinCode, code.version = builtin, 1
-    code.deprecatedBuiltinCode = min(builtin, 127)  # a byte: what is greater is told by the other
-    model.operatorCodes.append(code)
-    return len(model.operatorCodes) - 1

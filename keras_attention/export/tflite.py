@@ -18,6 +18,7 @@ from keras_attention.export.options import WITH_OPTIONS, add_ids, check_options
 from keras_attention.export.saved_model import check_backend
 from keras_attention.export.texts import FORMAT
 from keras_attention.export.trials import write_trials
+from keras_attention.export.xnnpack import compute_shapes
 from keras_attention.folders import check_replaceable, replace_folder, write_json
 from keras_attention.ops import masks
 
@@ -218,7 +219,9 @@ def convert(
             raise proof.ExportError(
                 f"Expected a model of TFLite's built-in operations. Received: {error}"
             ) from error
-    return int4(file) if weights == "int4" else file
+    file = int4(file) if weights == "int4" else file
+    # Accelerators of whole numbers want the shapes in the file; XNNPACK is not for them.
+    return file if weights == "full_int8" else compute_shapes(file)
 
 
 class LiteRT:

@@ -1,0 +1,77 @@
+"""Sources that grow: XNNPACK loses no copy of a generator."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from keras_attention.export import tflite
+from keras_attention.export.xnnpack import COPIES, compute_shapes, copies
+from keras_attention.generation import Beam
+
+LIMIT = 12
+GROW = """
+import sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+path, limit = sys.argv[1], int(sys.argv[2])
+without = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+plain = Interpreter(path, experimental_op_resolver_type=without).get_signature_runner("details")
+rng, wrong = np.random.default_rng(0), 0
+for _ in range(40):
+    grown = Interpreter(path).get_signature_runner("details")
+    for length in (5, limit):
+        source = np.append(rng.integers(4, 10, length - 1), 2)[None].astype("int32")
+        found, expected = grown(source=source), plain(source=source)
+    wrong += not all(np.allclose(found[name], expected[name], atol=1e-4) for name in expected)
+print(wrong)
+"""
+BEAM = Beam(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
+
+
+@pytest.fixture(scope="module")
+def as_converted(make_translator):
+    """What TensorFlow's converter gives."""
+    task = make_translator(BEAM, max_source_length=LIMIT, attention="luong", combine="add")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tflite, "compute_shapes", lambda file: file)
+        return tflite.convert(task)
+
+
+def read(file):
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(file))
+
+
+def operations(model):
+    """How many of the graphs' operations are of each kind."""
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    kinds = [codes[each.opcodeIndex] for graph in model.subgraphs for each in graph.operators]
+    return np.bincount(kinds, minlength=max(schema.BuiltinOperator.ADD, *COPIES) + 1)
+
+
+def test_a_longer_source_than_all_before(as_converted, tmp_path):
+    # In a process of their own, more than half of these interpreters give other words where the
+    # file is as converted.
+    (tmp_path / "model.tflite").write_bytes(compute_shapes(as_converted))
+    command = [sys.executable, "-c", GROW, str(tmp_path / "model.tflite"), str(LIMIT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.split() == ["0"], done.stderr
+
+
+def test_no_copy_is_left_to_xnnpack(as_converted):
+    before, after = read(as_converted), read(compute_shapes(as_converted))
+    assert all(copies(before, graph) for graph in before.subgraphs[:2])  # the two signatures
+    assert not any(copies(after, graph) for graph in after.subgraphs)
+    more = operations(after) - operations(before)
+    assert more[schema.BuiltinOperator.ADD] == more.sum() > 0  # the rest is as it was
+    assert compute_shapes(compute_shapes(as_converted)) == compute_shapes(as_converted)
+
+
+def test_an_export_is_without_copies(make_translator):
+    task = make_translator(BEAM, max_source_length=LIMIT)
+    model = read(tflite.convert(task))
+    assert not any(copies(model, graph) for graph in model.subgraphs)
