@@ -7,6 +7,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 INT32, FLOAT32 = schema.TensorType.INT32, schema.TensorType.FLOAT32
+WRITTEN = {INT32: "<i4", schema.TensorType.INT64: "<i8"}  # the types of new constants
 
 
 def add_tensor(
@@ -24,7 +25,7 @@ def add_tensor(
     tensor.shapeSignature = np.array(shape, "int32")
     if values is not None:
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.array(values, "<i4").tobytes(), "uint8")
+        buffer.data = np.frombuffer(np.array(values, WRITTEN[type]).tobytes(), "uint8")
         tensor.buffer = len(model.buffers)
         model.buffers.append(buffer)
     graph.tensors.append(tensor)

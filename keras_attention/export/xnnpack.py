@@ -31,7 +31,7 @@ def compute_shapes(file: bytes) -> bytes:
     """A TFLite file whose copies XNNPACK does not take, because their shapes are sums.
 
     Args:
-        file: any.
+        file: as TensorFlow's converter writes it, all shapes of RESHAPE among its inputs.
     """
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(file))
     for graph in model.subgraphs:
@@ -63,9 +63,9 @@ def copies(model: schema.ModelT, graph: schema.SubGraphT) -> list[schema.Operato
 
 def _sum(model, graph, constant, sums) -> int:
     """The place of a constant plus 0, which TFLite adds once, when it prepares the graph."""
-    shape = graph.tensors[constant].shape
-    shape = [] if shape is None else list(shape)
-    zeros = add_tensor(model, graph, shape, values=np.zeros(shape))
-    found = add_tensor(model, graph, shape)
+    given = graph.tensors[constant]
+    shape = [] if given.shape is None else list(given.shape)
+    zeros = add_tensor(model, graph, shape, given.type, np.zeros(shape))
+    found = add_tensor(model, graph, shape, given.type)
     sums.append(new_operator(model, Op.ADD, [constant, zeros], found, schema.AddOptionsT()))
     return found
