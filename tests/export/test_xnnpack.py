@@ -53,13 +53,24 @@ def operations(model):
     return np.bincount(kinds, minlength=max(schema.BuiltinOperator.ADD, *COPIES) + 1)
 
 
-def test_a_longer_source_than_all_before(as_converted, tmp_path):
-    # In a process of their own, more than half of these interpreters give other words where the
-    # file is as converted.
-    (tmp_path / "model.tflite").write_bytes(compute_shapes(as_converted))
-    command = [sys.executable, "-c", GROW, str(tmp_path / "model.tflite"), str(LIMIT)]
+def wrong(path):
+    """How many interpreters, in a process of their own, give other words after a short source."""
+    command = [sys.executable, "-c", GROW, str(path), str(LIMIT)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.split() == ["0"], done.stderr
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_a_longer_source_than_all_before(as_converted, tmp_path):
+    before, after = tmp_path / "before.tflite", tmp_path / "after.tflite"
+    before.write_bytes(as_converted)
+    after.write_bytes(compute_shapes(as_converted))
+    chance, ours = wrong(before), wrong(after)  # the first hangs on where memory lies
+    print(
+        f"\nother words: {chance} of 40 with the file as TensorFlow's converter writes it, "
+        f"{ours} of 40 with ours"
+    )
+    assert ours == 0
 
 
 def test_no_copy_is_left_to_xnnpack(as_converted):
