@@ -49,7 +49,7 @@ def new_operator(
 def code_of(model: schema.ModelT, builtin: int) -> int:
     """The place of an operation among those that the file names; new ones are added."""
     for place, code in enumerate(model.operatorCodes):
-        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+        if _builtin(code) == builtin:
             return place
     code = schema.OperatorCodeT()
     code.builtinCode, code.version = builtin, 1
@@ -58,6 +58,15 @@ def code_of(model: schema.ModelT, builtin: int) -> int:
     return len(model.operatorCodes) - 1
 
 
+def builtin_of(model: schema.ModelT, operator: schema.OperatorT) -> int:
+    """Which of `schema.BuiltinOperator` an operation is."""
+    return _builtin(model.operatorCodes[operator.opcodeIndex])
+
+
 def is_constant(model: schema.ModelT, graph: schema.SubGraphT, place: int) -> bool:
     """Whether a tensor's values are in the file."""
     return model.buffers[graph.tensors[place].buffer].data is not None
+
+
+def _builtin(code):
+    return max(code.builtinCode, code.deprecatedBuiltinCode)

@@ -6,7 +6,7 @@ from keras_attention.export.flatbuffer import (
     FLOAT32,
     INT32,
     add_tensor,
-    code_of,
+    builtin_of,
     is_constant,
     new_operator,
 )
@@ -43,11 +43,12 @@ def look_up(model: schema.ModelT) -> None:
     Args:
         model: is changed.
     """
-    gather = code_of(model, Op.GATHER)
     for graph in model.subgraphs:
         operators, graph.operators = graph.operators, []
         for operator in operators:
-            is_table = operator.opcodeIndex == gather and _is_table(model, graph, operator)
+            is_table = builtin_of(model, operator) == Op.GATHER and _is_table(
+                model, graph, operator
+            )
             graph.operators += _looked_up(model, graph, operator) if is_table else [operator]
 
 

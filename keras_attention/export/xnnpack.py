@@ -15,16 +15,16 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from keras_attention.export.flatbuffer import add_tensor, is_constant, new_operator
+from keras_attention.export.flatbuffer import (
+    FLOAT32,
+    add_tensor,
+    builtin_of,
+    is_constant,
+    new_operator,
+)
 
 Op = schema.BuiltinOperator
 COPIES = Op.RESHAPE, Op.EXPAND_DIMS
-COPIED = {  # the types that XNNPACK takes
-    schema.TensorType.FLOAT32,
-    schema.TensorType.FLOAT16,
-    schema.TensorType.INT8,
-    schema.TensorType.UINT8,
-}
 
 
 def compute_shapes(file: bytes) -> bytes:
@@ -47,22 +47,17 @@ def compute_shapes(file: bytes) -> bytes:
 
 def copies(model: schema.ModelT, graph: schema.SubGraphT) -> list[schema.OperatorT]:
     """The operations of a graph that XNNPACK would run as copies."""
-    codes = {
-        place
-        for place, code in enumerate(model.operatorCodes)
-        if max(code.builtinCode, code.deprecatedBuiltinCode) in COPIES
-    }
     return [
         operator
         for operator in graph.operators
-        if operator.opcodeIndex in codes
-        and graph.tensors[operator.inputs[0]].type in COPIED
+        if builtin_of(model, operator) in COPIES
+        and graph.tensors[operator.inputs[0]].type == FLOAT32
         and is_constant(model, graph, operator.inputs[1])
     ]
 
 
 def _sum(model, graph, constant, sums) -> int:
-    """The place of a constant plus 0, which TFLite adds once, when it prepares the graph."""
+    """The place of a constant plus 0."""
     given = graph.tensors[constant]
     shape = [] if given.shape is None else list(given.shape)
     zeros = add_tensor(model, graph, shape, given.type, np.zeros(shape))

@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_attention.export import tflite
+from keras_attention.export.flatbuffer import builtin_of
 from keras_attention.export.xnnpack import compute_shapes, copies
 from keras_attention.generation import Beam
 
@@ -55,8 +56,7 @@ def read(file):
 
 def operations(model):
     """How many of the graphs' operations are of each kind."""
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    return Counter(codes[each.opcodeIndex] for graph in model.subgraphs for each in graph.operators)
+    return Counter(builtin_of(model, each) for graph in model.subgraphs for each in graph.operators)
 
 
 def wrong(path):
