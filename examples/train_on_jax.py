@@ -1,0 +1,127 @@
+"""Trains a Transformer on a machine with a GPU and JAX but no TensorFlow, to copy and change.
+
+    python examples/train_on_jax.py pack train.en train.de --output packed
+    KERAS_BACKEND=jax python examples/train_on_jax.py train packed --epochs 27 --average 10
+    keras-attention evaluate packed --source test.en --target test.de --beam 5
+
+Text is TensorFlow's, so the first and the last of these want it, and the second does not. It needs
+the folder, `keras_attention` and Keras; called again it goes on from what it left.
+"""
+
+import argparse
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_attention.training import AverageCheckpoints, MaskedCrossEntropy, Noam
+
+SIDES = "source", "target", "labels"
+
+
+def pack(options):
+    """Writes an untrained translator, and the pairs as ids, batches of one length by one."""
+    from keras_attention.generation import Beam
+    from keras_attention.models import transformer
+    from keras_attention.tasks import Translator
+    from keras_attention.text import SentencePiece, batches, read_parallel
+
+    pairs = read_parallel(options.source, options.target)
+    lines = [line for side in zip(*pairs, strict=True) for line in side]
+    tokenizer = SentencePiece.train(lines, options.vocabulary, model_type="bpe", lowercase=True)
+    size = tokenizer.vocabulary_size
+    keras.utils.set_random_seed(options.seed)
+    model = transformer(size, size, options.size, norm="post", share_embeddings=True)
+    strategy = Beam(5, max_length=options.max_length, length_penalty=1.0)
+    Translator(model, tokenizer, tokenizer, strategy).save(options.output)
+
+    limits = {"max_length": options.max_length, "batch_tokens": options.batch_tokens}
+    found = batches(pairs, tokenizer, tokenizer, options.batch_tokens, shuffle=False, **limits)
+    by_length = defaultdict(list)
+    for inputs, labels in found.as_numpy_iterator():  # (B, L) each
+        by_length[labels.shape[1]].append((inputs["source"], inputs["target"], labels))
+    arrays = {}
+    for length, rows in by_length.items():
+        arrays[f"size_{length}"] = len(rows[0][0])
+        for side, parts in zip(SIDES, zip(*rows, strict=True), strict=True):
+            arrays[f"{side}_{length}"] = np.concatenate(parts)
+    np.savez_compressed(options.output / "pairs.npz", **arrays)
+
+
+class Packed(keras.utils.PyDataset):
+    """Batches of what `pack` wrote, in a new order in each epoch.
+
+    The last batch of a length is filled up with pairs that the epoch has had, so that each length
+    has one shape: XLA compiles a step for each.
+    """
+
+    def __init__(self, path, seed):
+        super().__init__()
+        with np.load(path) as file:
+            lengths = [name.removeprefix("size_") for name in file if name.startswith("size_")]
+            self.rows = [[file[f"{side}_{length}"] for side in SIDES] for length in lengths]
+            self.sizes = [int(file[f"size_{length}"]) for length in lengths]
+        self.choose = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def on_epoch_end(self):
+        self.plan = []
+        for place, size in enumerate(self.sizes):
+            order = self.choose.permutation(len(self.rows[place][0]))
+            count = -(-len(order) // size)
+            self.plan += [(place, chosen) for chosen in np.resize(order, (count, size))]
+        self.choose.shuffle(self.plan)
+
+    def __len__(self):
+        return len(self.plan)
+
+    def __getitem__(self, index):
+        place, chosen = self.plan[index]
+        source, target, labels = (rows[chosen] for rows in self.rows[place])
+        return {"source": source, "target": target}, labels
+
+
+def train(options):
+    """Goes on with the translator's model, and leaves the mean of the last epochs' weights."""
+    keras.utils.set_random_seed(options.seed)
+    place = options.folder / "model.keras"
+    model = keras.saving.load_model(place)
+    rate = Noam.with_peak(options.learning_rate, options.warmup)
+    adam = keras.optimizers.Adam(rate, beta_2=0.98, epsilon=1e-9, clipnorm=1.0)
+    model.compile(adam, MaskedCrossEntropy(label_smoothing=0.1))
+    model.fit(
+        Packed(options.folder / "pairs.npz", options.seed),
+        epochs=options.epochs,
+        shuffle=False,
+        callbacks=[AverageCheckpoints(options.folder / "epochs", options.average)],
+        verbose=2,
+    )
+    new = options.folder / "new.keras"
+    model.save(new)
+    os.replace(new, place)  # what was there is whole until this is
+
+
+parser = argparse.ArgumentParser()
+commands = parser.add_subparsers(required=True)
+packing = commands.add_parser("pack")
+packing.add_argument("source", help="sentences, one a line (.gz allowed)")
+packing.add_argument("target", help="their translations")
+packing.add_argument("--output", type=Path, required=True)
+packing.add_argument("--size", default="tiny")
+packing.add_argument("--vocabulary", type=int, default=10000)
+packing.add_argument("--max-length", type=int, default=60)
+packing.add_argument("--batch-tokens", type=int, default=4096)
+packing.add_argument("--seed", type=int, default=1)
+packing.set_defaults(run=pack)
+training = commands.add_parser("train")
+training.add_argument("folder", type=Path)
+training.add_argument("--epochs", type=int, required=True)
+training.add_argument("--average", type=int, default=12)
+training.add_argument("--learning-rate", type=float, default=0.004)
+training.add_argument("--warmup", type=int, default=1500)
+training.add_argument("--seed", type=int, default=1)
+training.set_defaults(run=train)
+options = parser.parse_args()
+options.run(options)

@@ -1,0 +1,80 @@
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_attention.tasks import Translator
+from keras_attention.training import MaskedCrossEntropy, average_weights
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "train_on_jax.py"
+WITHOUT_TENSORFLOW = (
+    "import runpy, sys; sys.modules['tensorflow'] = None; sys.argv.pop(0); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jax")
+    pairs = list(itertools.product(["one", "two", "six"], ["old", "red", "sad"], ["cat", "dog"]))
+    (folder / "a").write_text("".join(f"{' '.join(words)}\n" for words in pairs))
+    (folder / "b").write_text("".join(f"{' '.join(words[::-1])}\n" for words in pairs))
+    options = "pack a b --output packed --vocabulary 24 --batch-tokens 64 --max-length 20"
+    run([sys.executable, str(EXAMPLE), *options.split()], folder)
+    return folder / "packed"
+
+
+def run(command, folder, **environment):
+    environment = {**os.environ, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def loss(packed):
+    task, total = Translator.load(packed), 0
+    with np.load(packed / "pairs.npz") as file:
+        lengths = [name.split("_")[1] for name in file if name.startswith("size_")]
+        for length in lengths:
+            source, target, labels = (
+                file[f"{side}_{length}"] for side in ("source", "target", "labels")
+            )
+            logits = task.model.predict({"source": source, "target": target}, verbose=0)
+            total += float(MaskedCrossEntropy()(labels, logits)) * len(labels)
+    return total / 18
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow_only
+def test_every_pair_is_packed_once_as_its_tokenizer_reads_it(packed):
+    tokenizer = Translator.load(packed).source_tokenizer
+    found = []
+    with np.load(packed / "pairs.npz") as file:
+        for name in file:
+            if name.startswith("size_"):
+                assert file[name] == min(64 // int(name[5:]), len(file[f"source_{name[5:]}"]))
+            if name.startswith(("source_", "labels_")):
+                found += [text.decode() for text in tokenizer.detokenize(file[name]).numpy()]
+    lines = [(packed.parent / name).read_text().splitlines() for name in "ab"]
+    assert sorted(found) == sorted(lines[0] + lines[1])
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow_only
+def test_what_jax_learns_without_tensorflow_is_the_translators(packed):
+    before = loss(packed)
+    options = "train packed --epochs 6 --average 2 --learning-rate 0.003 --warmup 4".split()
+    command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(EXAMPLE), *options]
+    printed = run(command, packed.parent, KERAS_BACKEND="jax")
+    assert printed.count("loss:") == 6
+    files = sorted((packed / "epochs").glob("epoch-*.npz"))
+    assert [file.stem for file in files] == ["epoch-00005", "epoch-00006"]
+    weights = Translator.load(packed).model.get_weights()
+    for weight, mean in zip(weights, average_weights(files), strict=True):
+        np.testing.assert_array_equal(weight, mean)
+    assert loss(packed) < before - 0.5
+    assert not (packed / "new.keras").exists()
