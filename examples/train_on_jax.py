@@ -10,6 +10,7 @@ the folder, `keras_attention` and Keras; called again it goes on from what it le
 
 import argparse
 import os
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def pack(options):
     from keras_attention.tasks import Translator
     from keras_attention.text import SentencePiece, batches, read_parallel
 
+    if options.output.exists():
+        sys.exit(f"--output: expected a folder that is not there. Received: {options.output}")
     pairs = read_parallel(options.source, options.target)
     lines = [line for side in zip(*pairs, strict=True) for line in side]
     tokenizer = SentencePiece.train(lines, options.vocabulary, model_type="bpe", lowercase=True)

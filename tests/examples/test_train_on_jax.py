@@ -35,6 +35,17 @@ def run(command, folder, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.tensorflow_only
+def test_a_folder_that_is_there_is_left_as_it_is(packed):
+    before = {path: path.read_bytes() for path in packed.iterdir() if path.is_file()}
+    command = [sys.executable, str(EXAMPLE), "pack", "a", "b", "--output", "packed"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=packed.parent)
+    assert done.returncode == 1
+    assert "expected a folder that is not there. Received: packed" in done.stderr
+    assert before == {path: path.read_bytes() for path in packed.iterdir() if path.is_file()}
+
+
 def loss(packed):
     task, total = Translator.load(packed), 0
     with np.load(packed / "pairs.npz") as file:
@@ -70,7 +81,10 @@ def test_what_jax_learns_without_tensorflow_is_the_translators(packed):
     options = "train packed --epochs 6 --average 2 --learning-rate 0.003 --warmup 4".split()
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(EXAMPLE), *options]
     printed = run(command, packed.parent, KERAS_BACKEND="jax")
-    assert printed.count("loss:") == 6
+    with np.load(packed / "pairs.npz") as file:
+        lengths = [name.removeprefix("size_") for name in file if name.startswith("size_")]
+        steps = sum(-(-len(file[f"source_{n}"]) // int(file[f"size_{n}"])) for n in lengths)
+    assert printed.count(f"{steps}/{steps} -") == 6  # an epoch has every pair
     files = sorted((packed / "epochs").glob("epoch-*.npz"))
     assert [file.stem for file in files] == ["epoch-00005", "epoch-00006"]
     weights = Translator.load(packed).model.get_weights()
