@@ -9,7 +9,7 @@ process, so that a busy machine slows all of it alike; the medians are printed.
 import keras
 from timing import data, medians, sizes
 
-from keras_attention.generation import Generator, Greedy
+from keras_attention.generation import Generator, GreedySearch
 from keras_attention.models import seq2seq
 from keras_attention.training import MaskedCrossEntropy
 
@@ -30,7 +30,7 @@ def writer(options, jit_compile):
 
     x, _ = data(options.batch, options.length, options.vocabulary)
     model = seq2seq(options.vocabulary, options.vocabulary, options.embedding, options.units)
-    generator = Generator(model, Greedy(max_length=options.length))
+    generator = Generator(model, GreedySearch(max_length=options.length))
     compiled = tf.function(generator.__call__, jit_compile=jit_compile)
     source = tf.constant(x["source"])
     return lambda: compiled(source)["ids"].numpy()

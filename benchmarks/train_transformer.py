@@ -30,13 +30,13 @@ def ours(options):
     def embedding(output=None):
         return TokenEmbedding(
             options.vocabulary,
-            options.dim,
+            options.hidden_dim,
             output=output,
             positions="learned",
             max_length=options.length,
         )
 
-    block = {"num_heads": options.heads, "ff_dim": options.ff, "dropout": 0.1}
+    block = {"num_heads": options.heads, "intermediate_dim": options.ff, "dropout": 0.1}
     encoder = TransformerEncoder(EncoderBlock(**block), options.layers)
     return EncoderDecoder(
         TextEncoder(embedding(), encoder),
@@ -49,7 +49,7 @@ def theirs(options):
 
     def embedding():
         return keras_hub.layers.TokenAndPositionEmbedding(
-            options.vocabulary, options.length, options.dim, mask_zero=True
+            options.vocabulary, options.length, options.hidden_dim, mask_zero=True
         )
 
     source = keras.Input((None,), dtype="int32", name="source")
@@ -79,7 +79,7 @@ def main():
         __doc__,
         batch=64,
         length=20,
-        dim=256,
+        hidden_dim=256,
         heads=4,
         ff=1024,
         layers=3,

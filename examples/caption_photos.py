@@ -20,14 +20,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.datasets.flickr8k import flickr8k
-from keras_attention.generation import Beam
+from keras_attention.generation import BeamSearch
 from keras_attention.images import read_image
 from keras_attention.layers import ImageEncoder, ResidualCNN
 from keras_attention.metrics import caption_scores
 from keras_attention.models import captioner
 from keras_attention.tasks import Captioner
-from keras_attention.text import WordPiece
-from keras_attention.text.data import decoder_input, group_by_length
+from keras_attention.text import WordPieceTokenizer
+from keras_attention.text.bucketed_batches import decoder_input, group_by_length
 from keras_attention.training import MaskedCrossEntropy
 
 parser = argparse.ArgumentParser()
@@ -47,7 +47,7 @@ size = (options.size, options.size)
 train = flickr8k(options.folder, "train")[: options.photographs]
 dev = flickr8k(options.folder, "dev")[: options.photographs]
 captions = [text for example in train for text in example.captions]
-tokenizer = WordPiece.train(captions, 3000, lowercase=True)
+tokenizer = WordPieceTokenizer.train(captions, 3000, lowercase=True)
 
 
 @tf.function
@@ -131,7 +131,7 @@ for attention in options.attention:
     train_model(from_cells(model), data, options.epochs, loss, 1e-3, attention)
 
     # 5. What it says of photographs that it has not seen.
-    task = Captioner(model, tokenizer, Beam(3, length_penalty=0.6, max_length=30))
+    task = Captioner(model, tokenizer, BeamSearch(3, length_penalty=0.6, max_length=30))
     task.save(options.output / f"{attention}-task")
     said = [answers[0].text for answers in task.generate([example.image for example in dev])]
     for name, score in caption_scores(said, [example.captions for example in dev]).items():

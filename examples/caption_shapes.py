@@ -17,11 +17,11 @@ import numpy as np
 
 from keras_attention import viz
 from keras_attention.datasets.shapes import shapes
-from keras_attention.generation import Greedy
+from keras_attention.generation import GreedySearch
 from keras_attention.images import captioned_batches
 from keras_attention.models import captioner
 from keras_attention.tasks import Captioner
-from keras_attention.text import WordPiece
+from keras_attention.text import WordPieceTokenizer
 from keras_attention.training import MaskedCrossEntropy
 
 parser = argparse.ArgumentParser()
@@ -37,7 +37,7 @@ began = time.perf_counter()
 
 # 1. Images and captions. Other seeds make other images.
 train, test = shapes(options.scenes, seed=1), shapes(1000, seed=2)
-tokenizer = WordPiece.train([scene.caption for scene in train], 100)  # all words are whole
+tokenizer = WordPieceTokenizer.train([scene.caption for scene in train], 100)  # all words are whole
 size = train[0].image.shape[:2]
 data = captioned_batches([(scene.image, scene.caption) for scene in train], tokenizer, size, 32)
 
@@ -59,7 +59,7 @@ model = captioner(
     size,
     attention=None if options.attention == "none" else options.attention,
     grid=grid,
-    dim=128,
+    hidden_dim=128,
     dropout=0.0,  # no image is seen often
     doubly_stochastic=0.0,  # a caption does not name every cell
 )
@@ -71,7 +71,7 @@ model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), MaskedCrossEntro
 model.fit(data, epochs=options.epochs, shuffle=False, verbose=2)
 
 # 3. The whole road, image to text.
-task = Captioner(model, tokenizer, Greedy(max_length=12))
+task = Captioner(model, tokenizer, GreedySearch(max_length=12))
 captions = task([scene.image for scene in test])
 right = sum(found == scene.caption for found, scene in zip(captions, test, strict=True))
 print(f"{right} of {len(test)} unseen images have exactly their caption")

@@ -16,7 +16,7 @@ import keras
 from keras_attention.datasets import dates
 from keras_attention.models import classifier
 from keras_attention.tasks import TextClassifier
-from keras_attention.text import Characters, labeled_batches, read_parallel
+from keras_attention.text import CharacterTokenizer, labeled_batches, read_parallel
 
 parser = argparse.ArgumentParser()
 parser.add_argument("file", nargs="?", help="text, tab, label on each line (.gz allowed)")
@@ -24,7 +24,7 @@ parser.add_argument("--output", type=Path, default=Path("models/classifier"))
 parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--dates", type=int, default=8000, help="how many to make without a file")
 parser.add_argument("--layers", type=int, default=2)
-parser.add_argument("--dim", type=int, default=64)
+parser.add_argument("--hidden-dim", type=int, default=64)
 options = parser.parse_args()
 keras.utils.set_random_seed(0)
 
@@ -41,7 +41,7 @@ else:
         [(text, months[int(iso[5:7]) - 1]) for text, iso in part] for part in (train, test)
     )
 labels = sorted({label for _, label in train + test})
-tokenizer = Characters.train([text for text, _ in train], lowercase=True)
+tokenizer = CharacterTokenizer.train([text for text, _ in train], lowercase=True)
 
 
 def batches(pairs, shuffle):
@@ -56,8 +56,8 @@ model = classifier(
     tokenizer.vocabulary_size,
     len(labels),
     num_layers=options.layers,
-    dim=options.dim,
-    ff_dim=4 * options.dim,
+    hidden_dim=options.hidden_dim,
+    intermediate_dim=4 * options.hidden_dim,
     num_heads=4,
     dropout=0.1,
 )

@@ -22,7 +22,7 @@ from keras_attention.viz import save
 parser = argparse.ArgumentParser()
 parser.add_argument("--output", type=Path, default=Path("pre_post_ln.png"))
 parser.add_argument("--layers", type=int, default=12)
-parser.add_argument("--dim", type=int, default=32)
+parser.add_argument("--hidden-dim", type=int, default=32)
 parser.add_argument("--steps", type=int, default=300)
 parser.add_argument("--warmup", type=int, default=100, help="steps; the other trainings have none")
 parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
@@ -41,7 +41,12 @@ def rows(steps):
 
 def make(norm, layers, seed):
     keras.utils.set_random_seed(seed)
-    sizes = {"num_layers": layers, "dim": options.dim, "ff_dim": 2 * options.dim, "num_heads": 4}
+    sizes = {
+        "num_layers": layers,
+        "hidden_dim": options.hidden_dim,
+        "intermediate_dim": 2 * options.hidden_dim,
+        "num_heads": 4,
+    }
     return tagger(TOKENS, TOKENS, norm=norm, dropout=0.0, **sizes)
 
 

@@ -13,7 +13,7 @@ import argparse
 import keras
 import numpy as np
 
-from keras_attention.models import classifier, masked_language_model
+from keras_attention.models import classifier, masked_lm
 from keras_attention.training import (
     MaskedCrossEntropy,
     MaskedTexts,
@@ -33,7 +33,7 @@ options = parser.parse_args()
 TOPICS, OF_TOPIC, OF_ALL = 8, 100, 100  # topics, words of each, words that all have
 FIRST = 4  # ids below mean padding, start, end, unknown
 VOCABULARY = FIRST + TOPICS * OF_TOPIC + OF_ALL
-SIZES = {"num_layers": 2, "dim": 64, "ff_dim": 128, "num_heads": 4, "dropout": 0.1}
+SIZES = {"num_layers": 2, "hidden_dim": 64, "intermediate_dim": 128, "num_heads": 4, "dropout": 0.1}
 
 
 def make_texts(count, seed):
@@ -50,7 +50,7 @@ def make_texts(count, seed):
 
 def pretrain(ids):
     keras.utils.set_random_seed(0)
-    model = masked_language_model(VOCABULARY, **SIZES)
+    model = masked_lm(VOCABULARY, **SIZES)
     model.compile(keras.optimizers.Adam(2e-3), MaskedCrossEntropy(), metrics=[Perplexity()])
     batches = MaskedTexts(ids, VOCABULARY, batch_size=128)
     found = model.fit(batches, epochs=options.epochs, verbose=0).history["perplexity"]
@@ -132,6 +132,6 @@ for seed in range(options.seeds):
         found[way].append(train(pretrained, ids[:count], topics[:count]))
 
 print(f"\nAccuracy on {len(test[0])} new texts in %, {options.seeds} sets of labels (chance: 12.5)")
-print(f"{'':34}{'labels':>8}{'mean':>8}{'lowest':>8}{'highest':>9}")
+print(f"{'':34}{'labels':>8}{'mean':>8}{'mask_value':>8}{'highest':>9}")
 for way, values in found.items():
     print(f"{way:34}{WAYS[way][1]:>8}{np.mean(values):>8.1f}{min(values):>8.1f}{max(values):>9.1f}")

@@ -24,20 +24,22 @@ SIDES = "source", "target", "labels"
 
 def pack(options):
     """Writes an untrained translator, and the pairs as ids, batches of one length by one."""
-    from keras_attention.generation import Beam
+    from keras_attention.generation import BeamSearch
     from keras_attention.models import transformer
     from keras_attention.tasks import Translator
-    from keras_attention.text import SentencePiece, batches, read_parallel
+    from keras_attention.text import SentencePieceTokenizer, batches, read_parallel
 
     if options.output.exists():
         sys.exit(f"--output: expected a folder that is not there. Received: {options.output}")
     pairs = read_parallel(options.source, options.target)
     lines = [line for side in zip(*pairs, strict=True) for line in side]
-    tokenizer = SentencePiece.train(lines, options.vocabulary, model_type="bpe", lowercase=True)
+    tokenizer = SentencePieceTokenizer.train(
+        lines, options.vocabulary, model_type="bpe", lowercase=True
+    )
     size = tokenizer.vocabulary_size
     keras.utils.set_random_seed(options.seed)
     model = transformer(size, size, options.size, norm="post", share_embeddings=True)
-    strategy = Beam(5, max_length=options.max_length, length_penalty=1.0)
+    strategy = BeamSearch(5, max_length=options.max_length, length_penalty=1.0)
     Translator(model, tokenizer, tokenizer, strategy).save(options.output)
 
     limits = {"max_length": options.max_length, "batch_tokens": options.batch_tokens}

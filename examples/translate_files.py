@@ -11,11 +11,11 @@ from pathlib import Path
 
 import keras
 
-from keras_attention.generation import Beam, Greedy
+from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.metrics import bleu
 from keras_attention.models import seq2seq
 from keras_attention.tasks import Translator
-from keras_attention.text import SentencePiece, batches, read_parallel
+from keras_attention.text import SentencePieceTokenizer, batches, read_parallel
 from keras_attention.training import GenerationScore, MaskedCrossEntropy, TokenAccuracy
 
 parser = argparse.ArgumentParser()
@@ -32,7 +32,7 @@ pairs = read_parallel(options.source, options.target)
 held_out = max(1, min(500, len(pairs) // 20))
 train, validation = pairs[:-held_out], pairs[-held_out:]
 sides = map(list, zip(*train, strict=True))
-tokenizers = [SentencePiece.train(side, options.vocabulary) for side in sides]
+tokenizers = [SentencePieceTokenizer.train(side, options.vocabulary) for side in sides]
 
 # 2. The model of Bahdanau et al. 2015: a bidirectional GRU that reads, a GRU that looks and writes.
 sizes = [tokenizer.vocabulary_size for tokenizer in tokenizers]
@@ -49,7 +49,7 @@ model.compile(
 )
 
 # 4. The whole road, text to text. It reads the model's weights whenever it is called.
-translate = Translator(model, *tokenizers, Greedy(max_length=60))
+translate = Translator(model, *tokenizers, GreedySearch(max_length=60))
 sources, references = map(list, zip(*validation, strict=True))
 options.output.mkdir(parents=True, exist_ok=True)
 best = options.output / "best.weights.h5"
@@ -72,6 +72,6 @@ model.fit(
 
 # 5. The best weights, a better search, and all of it in a folder that the command line takes.
 model.load_weights(best)
-translate.strategy = Beam(width=5, max_length=60)
+translate.strategy = BeamSearch(width=5, max_length=60)
 translate.save(options.output / "translator")
 print(f"{sources[0]} -> {translate(sources[0])}")

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import keras
 
-from keras_attention.generation import Sample
-from keras_attention.models import language_model
-from keras_attention.tasks import Writer
-from keras_attention.text import SentencePiece, packed_batches, read_lines
+from keras_attention.generation import Sampling
+from keras_attention.models import causal_lm
+from keras_attention.tasks import TextGenerator
+from keras_attention.text import SentencePieceTokenizer, packed_batches, read_lines
 from keras_attention.training import LinearWarmup, MaskedCrossEntropy, Perplexity
 
 parser = argparse.ArgumentParser()
@@ -29,7 +29,7 @@ parser.add_argument("--epochs", type=int, default=3)
 parser.add_argument("--sentences", type=int, default=12000, help="to make, or to read of the file")
 parser.add_argument("--vocabulary", type=int, default=2000)
 parser.add_argument("--layers", type=int, default=2)
-parser.add_argument("--dim", type=int, default=128)
+parser.add_argument("--hidden-dim", type=int, default=128)
 options = parser.parse_args()
 keras.utils.set_random_seed(0)
 choose = random.Random(0)
@@ -68,7 +68,7 @@ else:
     texts = list(dict.fromkeys(sentence() for _ in range(options.sentences)))
 held_out = len(texts) // 10
 train, test = texts[held_out:], texts[:held_out]
-tokenizer = SentencePiece.train(train, options.vocabulary)
+tokenizer = SentencePieceTokenizer.train(train, options.vocabulary)
 
 # 2. What counting reaches: the next token by itself, and by the one before it.
 rows, unseen = (
@@ -96,11 +96,11 @@ def perplexity(model):
 # 3. The model: a Transformer's decoder alone. Rows are full of texts, so there is one shape for
 # XLA to compile, and little padding.
 length = max(max(map(len, rows)), 64)
-model = language_model(
+model = causal_lm(
     size,
     num_layers=options.layers,
-    dim=options.dim,
-    ff_dim=4 * options.dim,
+    hidden_dim=options.hidden_dim,
+    intermediate_dim=4 * options.hidden_dim,
     num_heads=4,
     dropout=0.1,
 )
@@ -122,8 +122,8 @@ print(
 )
 
 # 4. The whole road, prompt to text, and each piece as soon as it is there.
-strategy = Sample(temperature=0.7, top_p=0.95, seed=1, max_length=40)
-writer = Writer(model, tokenizer, strategy, max_prompt_length=64)
+strategy = Sampling(temperature=0.7, top_p=0.95, seed=1, max_length=40)
+writer = TextGenerator(model, tokenizer, strategy, max_prompt_length=64)
 prompts = [" ".join(text.split()[: 2 + i]) for i, text in enumerate(test[:3])]
 for prompt in [options.prompt] if options.prompt is not None else prompts:
     print(f"{prompt} |", end="", flush=True)

@@ -17,11 +17,11 @@ def small_labeler(
     # Here, since tasks import TensorFlow, which the tests of other backends do without.
     from keras_attention.models import classifier, tagger
     from keras_attention.tasks import TextClassifier, TextTagger
-    from keras_attention.text import Characters
+    from keras_attention.text import CharacterTokenizer
 
     build, task = {"label": (classifier, TextClassifier), "tags": (tagger, TextTagger)}[kind]
-    tokenizer = Characters.train([letters])
-    sizes = {"num_layers": 2, "dim": 8, "ff_dim": 16, "num_heads": 2}
+    tokenizer = CharacterTokenizer.train([letters])
+    sizes = {"num_layers": 2, "dim": 8, "intermediate_dim": 16, "num_heads": 2}
     options = {**sizes, **options}
     if "encoder" in options:
         options = {"encoder": options["encoder"]}

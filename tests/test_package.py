@@ -57,7 +57,7 @@ def test_the_version_is_the_packages():
 
 def test_the_command_is_installed():
     (command,) = metadata.entry_points(group="console_scripts", name="keras-attention")
-    assert command.value == "keras_attention_command:main"
+    assert command.value == "_keras_attention_cli:main"
 
 
 def test_the_package_runs_as_a_module():

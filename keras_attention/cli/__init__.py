@@ -8,7 +8,7 @@ import warnings
 
 import keras
 
-from keras_attention.cli import demo, export, train, use
+from keras_attention.cli import demo, export, infer, train
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Begin with 'keras-attention demo'. 'keras-attention COMMAND --help' explains one.",
     )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (demo, train, use, export):
+    for module in (demo, train, infer, export):
         module.add(commands)
     return top
 

@@ -29,7 +29,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Trains, scores, draws, exports, translates."""
     from keras_attention.cli.export import report
-    from keras_attention.cli.use import answers
+    from keras_attention.cli.infer import answers
     from keras_attention.datasets import dates
     from keras_attention.viz import alignment, save
 
@@ -70,18 +70,18 @@ def exact_match(hypotheses: list[str], references: list[str]) -> float:
 def _train(train, validation, folder, seed):
     import keras
 
-    from keras_attention.generation import Greedy
+    from keras_attention.generation import GreedySearch
     from keras_attention.models import seq2seq
+    from keras_attention.recipes.fit import fit
     from keras_attention.tasks import Translator
-    from keras_attention.tasks.fit import fit
-    from keras_attention.text import Characters
+    from keras_attention.text import CharacterTokenizer
 
     keras.utils.set_random_seed(seed)
-    letters = Characters.train([text for text, _ in train], lowercase=True)
-    digits = Characters.train([iso for _, iso in train])
+    letters = CharacterTokenizer.train([text for text, _ in train], lowercase=True)
+    digits = CharacterTokenizer.train([iso for _, iso in train])
     sizes = letters.vocabulary_size, digits.vocabulary_size
     model = seq2seq(*sizes, embedding_dim=64, units=128, dropout=0.0)
-    task = Translator(model, letters, digits, Greedy(max_length=12), LONGEST)
+    task = Translator(model, letters, digits, GreedySearch(max_length=12), LONGEST)
     fit(
         task,
         train,

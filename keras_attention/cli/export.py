@@ -4,8 +4,8 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
+from keras_attention.cli.infer import TRAINED, task_from_options
 from keras_attention.cli.options import add_strategy, whole
-from keras_attention.cli.use import TRAINED, load_task
 
 ADDED = {
     "steps": "encode and step, for an app that loops itself",
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
         list(islice(read_lines(file), options.count)) if file else None
         for file in (options.sentences, options.references)
     )
-    task = load_task(options)
+    task = task_from_options(options)
     phone = {
         "weights": options.weights,
         "references": references,

@@ -12,7 +12,7 @@ def whole(text: str) -> int:
 
 def positive(text: str) -> float:
     """A number above 0."""
-    return _between(text, 0.0, float("inf"), "a number above 0", lowest=False)
+    return _between(text, 0.0, float("inf"), "a number above 0", mask_value=False)
 
 
 def penalty(text: str) -> float:
@@ -45,7 +45,7 @@ def strategy_of(options: argparse.Namespace, saved):
     Raises:
         ValueError: if there is a length penalty without a beam.
     """
-    from keras_attention.generation import Beam
+    from keras_attention.generation import BeamSearch
     from keras_attention.generation.strategy import Strategy
 
     if options.max_length:
@@ -57,16 +57,16 @@ def strategy_of(options: argparse.Namespace, saved):
         )
     if not options.beam:
         return saved
-    beam = saved if isinstance(saved, Beam) else Beam(**Strategy.get_config(saved))
+    beam = saved if isinstance(saved, BeamSearch) else BeamSearch(**Strategy.get_config(saved))
     penalty = beam.length_penalty if options.length_penalty is None else options.length_penalty
     return beam.replace(width=options.beam, length_penalty=penalty)
 
 
-def _between(text, low, high, expected, lowest=True):
+def _between(text, low, high, expected, mask_value=True):
     try:
         number = float(text)
     except ValueError:
         number = float("nan")
-    if not (low <= number < high) or (number == low and not lowest):
+    if not (low <= number < high) or (number == low and not mask_value):
         raise argparse.ArgumentTypeError(f"expected {expected}. Received: {text!r}")
     return number

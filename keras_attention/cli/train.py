@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from keras_attention.cli.options import positive, share, whole
-from keras_attention.folders import check_replaceable
 from keras_attention.models.sizes import SIZES
+from keras_attention.utils.atomic_io import check_replaceable
 
 # The options of one architecture alone, with what they are where they are not given.
 OWN = {
@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> None:
     import keras
 
     from keras_attention.metrics import bleu
-    from keras_attention.tasks.fit import fit, unfinished
+    from keras_attention.recipes.fit import fit, unfinished
     from keras_attention.text import read_parallel
 
     if (options.output / "task.json").is_file() and not unfinished(options.output).is_dir():
@@ -270,10 +270,10 @@ def _own(options):
 
 def _begin(options, pairs):
     """The task to train: a new one, or what `--start-from` holds."""
-    from keras_attention.generation import Greedy
+    from keras_attention.generation import GreedySearch
     from keras_attention.tasks import Translator
 
-    strategy = Greedy(options.max_length)
+    strategy = GreedySearch(options.max_length)
     if options.start_from:
         return Translator.load(options.start_from, strategy)
     build = {"rnn": _rnn, "transformer": _transformer}[options.model]
@@ -330,11 +330,13 @@ def _learn_tokenizers(options, pairs):
 
 
 def _learn_tokenizer(options, lines):
-    from keras_attention.text import Characters, SentencePiece, WordPiece
+    from keras_attention.text import CharacterTokenizer, SentencePieceTokenizer, WordPieceTokenizer
 
     shared = {"lowercase": options.lowercase, "normalization": options.normalization}
     if options.tokenizer == "characters":
-        return Characters.train(lines, **shared)
+        return CharacterTokenizer.train(lines, **shared)
     if options.tokenizer == "wordpiece":
-        return WordPiece.train(lines, options.vocabulary, **shared)
-    return SentencePiece.train(lines, options.vocabulary, model_type=options.tokenizer, **shared)
+        return WordPieceTokenizer.train(lines, options.vocabulary, **shared)
+    return SentencePieceTokenizer.train(
+        lines, options.vocabulary, model_type=options.tokenizer, **shared
+    )

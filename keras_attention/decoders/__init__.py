@@ -1,8 +1,8 @@
 """Decoders: `call` for teacher forcing, `start` and `step` for generation."""
 
+from keras_attention.decoders.causal_lm import CausalLMDecoder
 from keras_attention.decoders.hard_attention import HardAttentionDecoder
-from keras_attention.decoders.language import LanguageDecoder
 from keras_attention.decoders.rnn import RNNDecoder
 from keras_attention.decoders.transformer import TransformerDecoder
 
-__all__ = ["HardAttentionDecoder", "LanguageDecoder", "RNNDecoder", "TransformerDecoder"]
+__all__ = ["HardAttentionDecoder", "CausalLMDecoder", "RNNDecoder", "TransformerDecoder"]

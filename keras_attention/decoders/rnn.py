@@ -3,9 +3,9 @@
 import keras
 from keras import ops, tree
 
-from keras_attention.layers.attention_cell import AttentionCell
-from keras_attention.layers.cells import build_once
-from keras_attention.layers.config import restored
+from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.decoder_cells import RecurrentDecoderCell
 from keras_attention.layers.embedding import TokenEmbedding, check_output
 from keras_attention.ops import masks
 from keras_attention.ops.attention import Memory
@@ -23,7 +23,7 @@ class RNNDecoder(keras.layers.Layer):
 
     Args:
         embedding: a `TokenEmbedding` with an output; the readout is as wide.
-        cell: an `AttentionCell`.
+        cell: an `RecurrentDecoderCell`.
         dropout: rate on the readout.
         summary_input: whether the encoder's last state joins the input of every step: the same
             context at every step (Cho et al. 2014), the baseline that Bahdanau argues with.
@@ -39,8 +39,8 @@ class RNNDecoder(keras.layers.Layer):
     Example:
 
     >>> import keras, numpy as np
-    >>> from keras_attention.layers import AttentionCell, BahdanauAttention, TokenEmbedding
-    >>> cell = AttentionCell(keras.layers.GRUCell(4), BahdanauAttention(4))
+    >>> from keras_attention.layers import RecurrentDecoderCell, BahdanauAttention, TokenEmbedding
+    >>> cell = RecurrentDecoderCell(keras.layers.GRUCell(4), BahdanauAttention(4))
     >>> decoder = RNNDecoder(TokenEmbedding(12, 8, output="separate"), cell)
     >>> encoded = {"sequence": np.ones((2, 5, 6), "float32"), "state": np.ones((2, 6), "float32")}
     >>> tuple(decoder(np.array([[1, 5, 6]] * 2), encoded).shape)
@@ -50,7 +50,7 @@ class RNNDecoder(keras.layers.Layer):
     def __init__(
         self,
         embedding: TokenEmbedding,
-        cell: AttentionCell,
+        cell: RecurrentDecoderCell,
         dropout: float = 0.0,
         summary_input: bool = False,
         doubly_stochastic: float = 0.0,
@@ -72,7 +72,9 @@ class RNNDecoder(keras.layers.Layer):
         ]
         self.deep_output = not cell.joins
         if self.deep_output:
-            self.readout = keras.layers.Dense(embedding.dim, "tanh", name="readout", **same)
+            self.readout = keras.layers.Dense(
+                embedding.embedding_dim, "tanh", name="readout", **same
+            )
         self.noise = keras.random.SeedGenerator()
 
     @property
@@ -83,18 +85,18 @@ class RNNDecoder(keras.layers.Layer):
     def build(self, target_ids_shape, encoded_shape):
         batch, time = target_ids_shape
         sequence, summary = encoded_shape["sequence"], encoded_shape["state"]
-        build_once(self.embedding, target_ids_shape)
+        build_if_needed(self.embedding, target_ids_shape)
         for layer in self.bridge:
             layer.build(summary)
-        width = self.embedding.dim + (summary[-1] if self.summary_input else 0)
-        build_once(self.cell, (batch, 1, width), memory_width=sequence[-1])
+        width = self.embedding.embedding_dim + (summary[-1] if self.summary_input else 0)
+        build_if_needed(self.cell, (batch, 1, width), memory_width=sequence[-1])
         if self.deep_output:
-            self.readout.build((batch, time, self.embedding.dim + self.cell.output_size))
-        elif self.cell.output_size != self.embedding.dim:
+            self.readout.build((batch, time, self.embedding.embedding_dim + self.cell.output_size))
+        elif self.cell.output_size != self.embedding.embedding_dim:
             raise ValueError(
                 "cell: expected its output in Luong's order to be as wide as the embedding that "
                 f"turns it to logits. Received: output width {self.cell.output_size}, "
-                f"embedding_dim={self.embedding.dim}"
+                f"embedding_dim={self.embedding.embedding_dim}"
             )
         if self.scheduled_sampling is not None:
             self.trained_steps = self.add_weight(
@@ -112,7 +114,7 @@ class RNNDecoder(keras.layers.Layer):
         outputs, scores = self.cell.sequence(inputs, state, context["memory"], bool(training))
         if training and self.doubly_stochastic:
             kept = masks.padding(target_ids)
-            self.add_loss(self.doubly_stochastic * not_looked_at_once(scores, kept))
+            self.add_loss(self.doubly_stochastic * doubly_stochastic_loss(scores, kept))
         return self._logits(embedded, outputs, training)
 
     def start(
@@ -204,10 +206,10 @@ class RNNDecoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**restored(config, "embedding", "cell", "scheduled_sampling"))
+        return cls(**deserialize_config(config, "embedding", "cell", "scheduled_sampling"))
 
 
-def not_looked_at_once(scores, kept):
+def doubly_stochastic_loss(scores, kept):
     """`sum_i (1 - sum_t a_ti)^2` over a batch, for each target token (Xu et al. 2015, eq. 14).
 
     The paper adds it to a sum over the caption; the loss here is a mean over tokens: so is this.

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_attention.layers.blocks import DecoderBlock
-from keras_attention.layers.cells import build_once
-from keras_attention.layers.config import restored
+from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.config import deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding, check_output
 from keras_attention.layers.transformer import final_norm, stack
 from keras_attention.ops import masks
@@ -33,7 +33,8 @@ class TransformerDecoder(keras.layers.Layer):
     >>> import numpy as np
     >>> from keras_attention.layers import DecoderBlock, TokenEmbedding
     >>> embedding = TokenEmbedding(12, 8, output="tied", scale=True, positions="sinusoidal")
-    >>> decoder = TransformerDecoder(embedding, DecoderBlock(num_heads=2, ff_dim=16), num_layers=2)
+    >>> block = DecoderBlock(num_heads=2, intermediate_dim=16)
+    >>> decoder = TransformerDecoder(embedding, block, num_layers=2)
     >>> encoded = {"sequence": np.ones((2, 5, 6), "float32")}
     >>> tuple(decoder(np.array([[1, 5, 6]] * 2), encoded).shape)
     (2, 3, 12)
@@ -55,11 +56,11 @@ class TransformerDecoder(keras.layers.Layer):
         return self.embedding.vocabulary_size
 
     def build(self, target_ids_shape, encoded_shape=None):
-        build_once(self.embedding, target_ids_shape)
-        x_shape = (*target_ids_shape, self.embedding.dim)
+        build_if_needed(self.embedding, target_ids_shape)
+        x_shape = (*target_ids_shape, self.embedding.embedding_dim)
         looked_at = () if encoded_shape is None else (encoded_shape["sequence"],)
         for block in self.blocks:
-            build_once(block, x_shape, *looked_at)
+            build_if_needed(block, x_shape, *looked_at)
         for norm in self.norm:
             norm.build(x_shape)
         self.built = True
@@ -73,7 +74,7 @@ class TransformerDecoder(keras.layers.Layer):
             encoded_mask = encoded_mask["sequence"]
         kept = masks.padding(target_ids)
         length = ops.shape(target_ids)[1]
-        mask = masks.combine(masks.of_keys(kept), masks.causal(length, length))
+        mask = masks.combine_masks(masks.expand_key_mask(kept), masks.causal(length, length))
         place = masks.positions(kept)
         x = self.embedding(target_ids, position=place, training=training)  # (B, T, D)
         for block in self.blocks:
@@ -126,7 +127,7 @@ class TransformerDecoder(keras.layers.Layer):
 
     def _step(self, x, place, slot, kept, state, memories):
         """Through all blocks: x (B, K, D), the state, and the last block's scores."""
-        places, mask = masks.positions(kept), masks.of_keys(kept)
+        places, mask = masks.positions(kept), masks.expand_key_mask(kept)
         caches = []
         for block, memory, cache in zip(self.blocks, memories, state["caches"], strict=True):
             cache = Memory(cache["values"], cache["keys"], None, places)
@@ -150,7 +151,7 @@ class TransformerDecoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**restored(config, "embedding", "block"))
+        return cls(**deserialize_config(config, "embedding", "block"))
 
 
 def empty_cache(block: DecoderBlock, rows: tuple, length: int) -> dict:

@@ -1,18 +1,18 @@
 """Exports that run before they are left behind: SavedModel for TF Serving, TFLite for phones."""
 
-from keras_attention.export.exported import open_exported
+from keras_attention.export.exported import load_exported
 from keras_attention.export.image_to_text import ImagesToTokens
 from keras_attention.export.prompt_to_text import PromptToTokens
 from keras_attention.export.proof import ExportError
 from keras_attention.export.saved_model import export_saved_model
 from keras_attention.export.text_to_label import Label, TextToLabel, TokensToLabel
 from keras_attention.export.text_to_tags import Tag, TextToTags, TokensToTags
-from keras_attention.export.text_to_text import Answer, TextToText, TokensToTokens
+from keras_attention.export.text_to_text import GeneratedText, TextToText, TokensToTokens
 from keras_attention.export.tflite import export_tflite
 from keras_attention.export.verify import verify
 
 __all__ = [
-    "Answer",
+    "GeneratedText",
     "ExportError",
     "ImagesToTokens",
     "Label",
@@ -26,6 +26,6 @@ __all__ = [
     "TokensToTokens",
     "export_saved_model",
     "export_tflite",
-    "open_exported",
+    "load_exported",
     "verify",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.export.proof import ExportError
-from keras_attention.generation import Greedy
+from keras_attention.generation import GreedySearch
 from keras_attention.generation.strategy import log_probabilities
 from keras_attention.ops.ids import END, PAD, START
 
@@ -107,7 +107,7 @@ def prove(task: Any, runner: Callable, batches: Sequence[list], rounded: bool) -
         ExportError: if one is not equal, and the file does not round.
     """
     length = task.strategy.max_length
-    greedy = Greedy(length, forbidden=task.strategy.forbidden)
+    greedy = GreedySearch(length, forbidden=task.strategy.forbidden)
     said = {"answers": 0, "equal": 0}
     for texts in batches:
         source = task.encode(texts)

@@ -12,11 +12,11 @@ from keras_attention.export.prompt_to_text import PromptToTokens
 from keras_attention.export.saved_model import EXTRA
 from keras_attention.export.text_to_label import Label, TextToLabel, TokensToLabel
 from keras_attention.export.text_to_tags import Tag, TextToTags, TokensToTags
-from keras_attention.export.text_to_text import Answer, TextToText, TokensToTokens
+from keras_attention.export.text_to_text import GeneratedText, TextToText, TokensToTokens
 from keras_attention.export.texts import Texts, Tokens
 from keras_attention.export.tflite import FILE, FORMAT, LiteRT
 from keras_attention.export.versions import versions
-from keras_attention.folders import read_json
+from keras_attention.utils.atomic_io import read_json
 
 
 class _SavedModel:
@@ -44,7 +44,9 @@ class SavedText(_SavedModel, TextToText):
     names = ("text", "score")
 
     def _row(self, texts, scores):
-        return [Answer(a.decode("utf-8"), float(b)) for a, b in zip(texts, scores, strict=True)]
+        return [
+            GeneratedText(a.decode("utf-8"), float(b)) for a, b in zip(texts, scores, strict=True)
+        ]
 
 
 class SavedCaption(Images, SavedText):
@@ -124,7 +126,7 @@ SAVED = (SavedText, SavedCaption, SavedLabel, SavedTags)
 IDS = {kind.gives: kind for kind in (IdsText, IdsContinuation, IdsCaption, IdsLabel, IdsTags)}
 
 
-def open_exported(folder: str | Path) -> Texts:
+def load_exported(folder: str | Path) -> Texts:
     """Opens an export, which is then called as the task was, without the model's code.
 
     Args:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from keras_attention.ops.masks import LOWEST
+from keras_attention.ops.masks import MASK_VALUE
 
 SCORE_TOLERANCE = 1e-4  # relative to the score, or absolute below 1
 ATTENTION_TOLERANCE = 1e-3
@@ -20,7 +20,7 @@ class Numerics(NamedTuple):
     """
 
     rounded: bool
-    lowest: float = LOWEST
+    mask_value: float = MASK_VALUE
     signatures: float = SCORE_TOLERANCE
 
 
@@ -36,5 +36,5 @@ WEIGHTS = {
     "int4": Numerics(rounded=True, signatures=1e-2),
     # All tensors have 8 bits: 256 numbers from the least to the greatest that was seen. With -1e9
     # among them all scores that are kept would be one number; e^-30 is nothing to a softmax, too.
-    "full_int8": Numerics(rounded=True, lowest=-30.0, signatures=1e-2),
+    "full_int8": Numerics(rounded=True, mask_value=-30.0, signatures=1e-2),
 }

@@ -11,7 +11,7 @@ from keras_attention.export.prove_saved_model import IDS
 from keras_attention.export.texts import FORMAT
 from keras_attention.export.trials import write_trials
 from keras_attention.export.versions import new_version
-from keras_attention.folders import write_json
+from keras_attention.utils.atomic_io import write_json
 
 EXTRA = "assets.extra"  # files beside the model, which TF Serving leaves alone but for its warm-up
 
@@ -51,8 +51,8 @@ def export_saved_model(
     | --- | --- |
     | `with_options` | `text` and `score` `(batch, n)` |
 
-    `with_options` also takes, each `(batch,)` and each optional, `max_length` int32; of `Beam` and
-    `FullBeam` `width` int32, from `n_best` to the strategy's own; of `Sample` `temperature` float32
+    `with_options` also takes, each `(batch,)` and each optional, `max_length` int32; of `BeamSearch` and
+    `FullBeam` `width` int32, from `n_best` to the strategy's own; of `Sampling` `temperature` float32
     and `seed` int32. A row's answer is that of a strategy with these options.
 
     Tokens are strings, padded with empty ones. Beside them `ids`, and `ids_details` and

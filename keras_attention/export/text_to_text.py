@@ -11,7 +11,7 @@ from keras_attention.export.texts import Texts, Tokens, token_names
 from keras_attention.text import Tokenizer
 
 
-class Answer(NamedTuple):
+class GeneratedText(NamedTuple):
     """One answer and the strategy's score of it."""
 
     text: str
@@ -23,7 +23,7 @@ class TextToText(Texts):
 
     def generate(
         self, texts: Sequence[str], batch_size: int = 32, progress: bool = False
-    ) -> list[list[Answer]]:
+    ) -> list[list[GeneratedText]]:
         """Answers a list of strings, and says how sure the model is.
 
         Args:
@@ -69,7 +69,7 @@ class TokensToTokens(Tokens, TextToText):
 
     def _answer(self, source, found):
         return [
-            [Answer(text, float(score)) for text, score in zip(*row, strict=True)]
+            [GeneratedText(text, float(score)) for text, score in zip(*row, strict=True)]
             for row in zip(self._texts(source, found["ids"]), found["scores"], strict=True)
         ]
 

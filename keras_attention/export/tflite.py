@@ -19,8 +19,8 @@ from keras_attention.export.saved_model import check_backend
 from keras_attention.export.texts import FORMAT
 from keras_attention.export.trials import write_trials
 from keras_attention.export.xnnpack import compute_shapes
-from keras_attention.folders import check_replaceable, replace_folder, write_json
 from keras_attention.ops import masks
+from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 
 FILE = "model.tflite"
 
@@ -87,7 +87,7 @@ def export_tflite(
         options: whether to add the signature `with_options`: as `serving_default`, but it also
             takes the strategy's options as that of a SavedModel does, all of them.
         text: whether to add the signature `text`, from strings in the tokenizer's normal form, or
-            pixels, to strings; for translators, captioners and classifiers with `WordPiece`. It
+            pixels, to strings; for translators, captioners and classifiers with `WordPieceTokenizer`. It
             runs where tensorflow-text's operations for TFLite are registered; the others run
             anywhere.
 
@@ -196,7 +196,7 @@ def convert(
     graphs = task.graphs()
     archive = keras.export.ExportArchive()
     with tempfile.TemporaryDirectory() as scratch:
-        with masks.lowest_is(WEIGHTS[weights].lowest):  # endpoints are traced
+        with masks.mask_value_scope(WEIGHTS[weights].mask_value):  # endpoints are traced
             spec = [task.source_spec()]
             added = {
                 name: archive.add_endpoint(name, graph.__call__, input_signature=spec)

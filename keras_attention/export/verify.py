@@ -10,7 +10,7 @@ from keras_attention.export.proof import ExportError, Output, compare, run_ids
 from keras_attention.export.saved_model import EXTRA
 from keras_attention.export.tflite import FILE, LiteRT
 from keras_attention.export.trials import TRIALS
-from keras_attention.folders import read_json
+from keras_attention.utils.atomic_io import read_json
 
 
 def verify(folder: str | Path) -> dict:

@@ -1,19 +1,19 @@
 """Strategies that turn a decoder's steps into answers."""
 
-from keras_attention.generation.beam import Beam
+from keras_attention.generation.beam_search import BeamSearch
 from keras_attention.generation.full_beam import FullBeam
 from keras_attention.generation.generator import Generator
-from keras_attention.generation.greedy import Greedy, Sample
-from keras_attention.generation.strategy import Generated, Strategy
-from keras_attention.generation.stream import Streamer
+from keras_attention.generation.greedy_search import GreedySearch, Sampling
+from keras_attention.generation.strategy import GenerationOutput, Strategy
+from keras_attention.generation.streaming import Streamer
 
 __all__ = [
-    "Beam",
+    "BeamSearch",
     "FullBeam",
-    "Generated",
+    "GenerationOutput",
     "Generator",
-    "Greedy",
-    "Sample",
+    "GreedySearch",
+    "Sampling",
     "Strategy",
     "Streamer",
 ]

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_attention.generation.beam import Beam, first
-from keras_attention.generation.strategy import IMPOSSIBLE, gather_beams
+from keras_attention.generation.beam_search import BeamSearch, first
+from keras_attention.generation.strategy import MIN_LOG_PROB, gather_beams
 from keras_attention.ops.ids import END
 
 STOPS = (False, True, "never")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class FullBeam(Beam):
+class FullBeam(BeamSearch):
     """Always follows `width` beginnings that have not ended, as transformers and Marian models do.
 
     Of the `2 * width` likeliest continuations the unfinished ones go on, so that an answer that
@@ -41,7 +41,7 @@ class FullBeam(Beam):
         forced_end: whether an answer that comes to its limit ends with END, at no cost.
 
     Raises:
-        ValueError: as `Beam` does, or if `early_stopping` is none of the table's.
+        ValueError: as `BeamSearch` does, or if `early_stopping` is none of the table's.
 
     Example:
 
@@ -73,14 +73,14 @@ class FullBeam(Beam):
         parents, token, grown = self._grow(t, log_probs, scores, found["alive"], 2 * self.beams)
         limit, width = given["max_length"], given["width"]  # (B, 1)
         grown["score"] = first(2 * width, grown["score"])
-        possible = grown["score"] > IMPOSSIBLE / 2  # (B, 2 K)
+        possible = grown["score"] > MIN_LOG_PROB / 2  # (B, 2 K)
         complete = possible & ((token == END) | (t + 1 >= limit))
         score = grown["score"] / self._length(t + 1)
-        may_end = first(width, ops.where(complete, score, IMPOSSIBLE))
+        may_end = first(width, ops.where(complete, score, MIN_LOG_PROB))
         finished = self._keep_best(found["finished"], {**grown, "score": may_end})
         finished["score"] = first(width, finished["score"])
 
-        going_on = ops.where(complete, IMPOSSIBLE, grown.pop("score"))
+        going_on = ops.where(complete, MIN_LOG_PROB, grown.pop("score"))
         log_prob, order = ops.top_k(going_on, self.beams)
         log_prob = first(width, log_prob)
         order = ops.cast(order, "int32")
@@ -88,13 +88,13 @@ class FullBeam(Beam):
         is_last = ops.equal(ops.arange(self.beams), width - 1)
         worst = ops.sum(ops.where(is_last, finished["score"], 0.0), axis=1, keepdims=True)
         still = self._can_win(log_prob[:, :1], worst, t + 1, limit)
-        alive["score"] = ops.where(still, log_prob, IMPOSSIBLE)  # (B, K)
+        alive["score"] = ops.where(still, log_prob, MIN_LOG_PROB)  # (B, K)
         parents, token = gather_beams(parents, order), gather_beams(token, order)
         return parents, token, {"alive": alive, "finished": finished}
 
     def _can_win(self, best, worst, length, limit):
         """Whether a source goes on (B, 1): its best beginning against its worst answer."""
-        has_room = worst <= IMPOSSIBLE / 2
+        has_room = worst <= MIN_LOG_PROB / 2
         if self.early_stopping is True:
             return has_room
         length = limit if self.early_stopping == "never" else length

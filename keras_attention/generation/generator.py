@@ -6,17 +6,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_attention.generation.strategy import Generated, Strategy
+from keras_attention.generation.strategy import GenerationOutput, Strategy
 
 
 class Generator(keras.Model):
-    """Generation as a Keras model: source in, `Generated` out as a dictionary.
+    """Generation as a Keras model: source in, `GenerationOutput` out as a dictionary.
 
     `predict_on_batch` compiles it on every backend; an export traces `call`.
 
     Args:
         model: has `.encoder` and `.decoder`, which keep the contracts of this library.
-        strategy: `Greedy`, `Beam` or `Sample`.
+        strategy: `GreedySearch`, `BeamSearch` or `Sampling`.
         attention: whether to return where each token looked.
     """
 
@@ -53,11 +53,11 @@ class Generator(keras.Model):
 
         return self.strategy.go_on(step, carry, mask, until, options)
 
-    def generate(self, source: Any) -> Generated:
+    def generate(self, source: Any) -> GenerationOutput:
         """Compiled generation of one batch, as NumPy arrays."""
         source = ops.convert_to_numpy(source)
         rows = len(source)
         if not rows:  # compilers want a row
             source = np.zeros_like(source, shape=(1, *source.shape[1:]))
         found = self.predict_on_batch(source)
-        return Generated(**{name: np.asarray(x)[:rows] for name, x in found.items()})
+        return GenerationOutput(**{name: np.asarray(x)[:rows] for name, x in found.items()})

@@ -9,10 +9,10 @@ from keras import ops, tree
 from keras_attention.ops.ids import END, PAD, START
 from keras_attention.ops.loop import while_loop
 
-IMPOSSIBLE = -1e9  # a log-probability that no hypothesis has; finite, so that sums stay numbers
+MIN_LOG_PROB = -1e9  # a log-probability that no hypothesis has; finite, so that sums stay numbers
 
 
-class Generated(NamedTuple):
+class GenerationOutput(NamedTuple):
     """What a strategy found, best first.
 
     Attributes:
@@ -72,7 +72,7 @@ class Strategy:
         source_mask: Any,
         attention: bool = False,
         options: dict[str, Any] | None = None,
-    ) -> Generated:
+    ) -> GenerationOutput:
         """Generates.
 
         Args:
@@ -145,7 +145,7 @@ class Strategy:
         log_probs = log_probabilities(logits, self.forbidden)
         if not self.forced_end:
             return log_probs
-        only_end = np.where(np.arange(logits.shape[-1]) == END, 0.0, IMPOSSIBLE)
+        only_end = np.where(np.arange(logits.shape[-1]) == END, 0.0, MIN_LOG_PROB)
         last = ops.expand_dims(t + 1 >= given["max_length"], -1)  # (B, 1, 1)
         return ops.where(last, ops.convert_to_tensor(only_end, "float32"), log_probs)
 
@@ -173,9 +173,9 @@ class Strategy:
         """`(batch, beams)` bool: which hypotheses may still grow."""
         raise NotImplementedError("abstract")
 
-    def finish(self, found) -> Generated:
+    def finish(self, found) -> GenerationOutput:
         """What the caller gets."""
-        return Generated(found["ids"], found["score"], found.get("attention"))
+        return GenerationOutput(found["ids"], found["score"], found.get("attention"))
 
     def get_config(self) -> dict:
         return {
@@ -194,8 +194,8 @@ class Strategy:
 
         Example:
 
-        >>> from keras_attention.generation import Beam
-        >>> Beam(width=4, length_penalty=1.0).replace(width=6).beams
+        >>> from keras_attention.generation import BeamSearch
+        >>> BeamSearch(width=4, length_penalty=1.0).replace(width=6).beams
         6
         """
         return type(self)(**{**self.get_config(), **options})
@@ -247,7 +247,7 @@ def log_probabilities(logits, forbidden: Sequence[int] = ()):
     """Log-softmax in float32; PAD, START and the forbidden ids are never generated."""
     log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
     never = np.isin(np.arange(logits.shape[-1]), (PAD, START, *forbidden))
-    return ops.where(ops.convert_to_tensor(never), IMPOSSIBLE, log_probs)
+    return ops.where(ops.convert_to_tensor(never), MIN_LOG_PROB, log_probs)
 
 
 def best(values):

@@ -1,6 +1,6 @@
 """Images in and out of the graph: what `keras_attention.text` is to text."""
 
-from keras_attention.images.data import Image, captioned_batches
+from keras_attention.images.captioned_batches import Image, captioned_batches
 from keras_attention.images.decode import decode_image, decode_images, read_image
 
 __all__ = ["Image", "captioned_batches", "decode_image", "decode_images", "read_image"]

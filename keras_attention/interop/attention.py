@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.layers.cells import build_once
+from keras_attention.layers.cells import build_if_needed
 from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.self_attention import MultiHeadSelfAttention
 
@@ -117,7 +117,7 @@ def load_parts(layer: MultiHeadAttention, given: dict[str, tuple]) -> None:
             f"Received: MultiHeadSelfAttention, widths {widths}"
         )
     shapes = [(None, None, width) for width in widths]
-    build_once(layer, *(shapes[:1] if fused else shapes))
+    build_if_needed(layer, *(shapes[:1] if fused else shapes))
     if fused:
         denses = {"query_key_value": layer.fused_dense, "output": layer.output_dense}
         together = zip(*(given[part] for part in PARTS[:3]), strict=True)

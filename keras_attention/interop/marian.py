@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_attention.decoders import TransformerDecoder
-from keras_attention.folders import read_json
-from keras_attention.generation import FullBeam, Greedy, Strategy
+from keras_attention.generation import FullBeam, GreedySearch, Strategy
 from keras_attention.interop.marian_weights import (
     OLDER_WEIGHTS,
     WEIGHTS,
@@ -25,7 +24,8 @@ from keras_attention.layers import (
 )
 from keras_attention.models import EncoderDecoder
 from keras_attention.ops.ids import SPECIALS, START, UNKNOWN
-from keras_attention.text import MarianPieces
+from keras_attention.text import MarianTokenizer
+from keras_attention.utils.atomic_io import read_json
 
 FILES = (
     "config.json", "generation_config.json", WEIGHTS, "source.spm", "target.spm", "vocab.json",
@@ -45,8 +45,8 @@ class Marian(NamedTuple):
     """What a folder holds: the parts of a `tasks.Translator`."""
 
     model: EncoderDecoder
-    source_tokenizer: MarianPieces
-    target_tokenizer: MarianPieces
+    source_tokenizer: MarianTokenizer
+    target_tokenizer: MarianTokenizer
     strategy: Strategy
     max_source_length: int
 
@@ -90,8 +90,8 @@ def read_marian(folder_or_name: str | Path, strategy: Strategy | None = None) ->
         lower_bias(model, banned)
     return Marian(
         model,
-        MarianPieces(_file(folder, "source.spm").read_bytes(), source.tokens),
-        MarianPieces(_file(folder, "target.spm").read_bytes(), target.tokens),
+        MarianTokenizer(_file(folder, "source.spm").read_bytes(), source.tokens),
+        MarianTokenizer(_file(folder, "target.spm").read_bytes(), target.tokens),
         strategy or _strategy(generation, banned),
         _of(config, "max_position_embeddings"),
     )
@@ -115,16 +115,16 @@ def build(config: dict, source_size: int, target_size: int) -> EncoderDecoder:
     def block(kind, side):
         return kind(
             num_heads=_of(config, f"{side}_attention_heads"),
-            ff_dim=_of(config, f"{side}_ffn_dim"),
+            intermediate_dim=_of(config, f"{side}_ffn_dim"),
             dropout=config.get("dropout", 0.0),
             attention_dropout=config.get("attention_dropout", 0.0),
-            ff_dropout=config.get("activation_dropout", 0.0),
+            intermediate_dropout=config.get("activation_dropout", 0.0),
             norm="post",
             activation=ACTIVATIONS[activation],
         )
 
     embedded = {
-        "dim": _of(config, "d_model"),
+        "embedding_dim": _of(config, "d_model"),
         "scale": config.get("scale_embedding", False),
         "positions": "marian",
         "dropout": config.get("dropout", 0.0),
@@ -198,7 +198,7 @@ def _strategy(generation, banned):
     }
     width = generation.get("num_beams") or 1
     if width == 1:
-        return Greedy(**limits)
+        return GreedySearch(**limits)
     penalty = generation.get("length_penalty")
     return FullBeam(
         width,

@@ -100,7 +100,7 @@ def load(
     load_table(target, weights, names, target_rows)
     rows = len(target_rows) - 1
     if target.output_kind == "separate":
-        table = weights.take(rows, target.dim, names=["lm_head.weight"])
+        table = weights.take(rows, target.embedding_dim, names=["lm_head.weight"])
         target.tokens.reverse_embeddings.assign(table[target_rows].T)
     if "final_logits_bias" in weights.arrays:  # else zeros
         bias = weights.take(1, rows, names=["final_logits_bias"])
@@ -108,14 +108,14 @@ def load(
     lower_bias(model, [START])
     for side, blocks in (("encoder", model.encoder.body.blocks), ("decoder", model.decoder.blocks)):
         for depth, block in enumerate(blocks):
-            load_block(block, weights, f"model.{side}.layers.{depth}", target.dim)
+            load_block(block, weights, f"model.{side}.layers.{depth}", target.embedding_dim)
 
 
 def load_table(
     embedding: TokenEmbedding, weights: Weights, names: list[str], rows: np.ndarray
 ) -> None:
     """Gives an embedding the rows of the first of these; START's, a copy, is one more."""
-    table = weights.take(len(rows) - 1, embedding.dim, names=names)
+    table = weights.take(len(rows) - 1, embedding.embedding_dim, names=names)
     embedding.tokens.embeddings.assign(table[rows])
 
 
@@ -126,7 +126,7 @@ def load_block(block: Any, weights: Weights, name: str, width: int) -> None:
     if isinstance(block, DecoderBlock):
         load_parts(block.cross_attention, weights.attention(f"{name}.encoder_attn", width))
         block.cross.norm_layer.set_weights(weights.norm(f"{name}.encoder_attn_layer_norm", width))
-    hidden = block.feed_forward.hidden_dim
+    hidden = block.feed_forward.intermediate_dim
     block.feed_forward.inner.set_weights(weights.linear(f"{name}.fc1", width, hidden))
     block.feed_forward.outer.set_weights(weights.linear(f"{name}.fc2", hidden, width))
     block.feed.norm_layer.set_weights(weights.norm(f"{name}.final_layer_norm", width))

@@ -5,14 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.cells import build_once
-from keras_attention.layers.checks import check_divides
-from keras_attention.layers.config import restored
+from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.config import deserialize_config
 from keras_attention.layers.feed_forward import FeedForward
 from keras_attention.layers.multi_head import MultiHeadAttention
-from keras_attention.layers.positions import Positions
+from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import Residual
 from keras_attention.layers.self_attention import MultiHeadSelfAttention, mask_of_self
+from keras_attention.layers.validation import check_divides
 from keras_attention.ops.attention import Memory
 
 
@@ -21,10 +21,10 @@ class Block(keras.layers.Layer):
 
     Args:
         num_heads: heads of the attention; must divide the width of the input.
-        ff_dim: hidden width of the feed-forward layer.
+        intermediate_dim: hidden width of the feed-forward layer.
         dropout: rate on what every sub-layer gives.
         attention_dropout: rate on the attention weights.
-        ff_dropout: rate inside the feed-forward layer.
+        intermediate_dropout: rate inside the feed-forward layer.
         norm: `"pre"`, `"post"` or `"sandwich"`: see `Residual`.
         norm_kind: `"layer"` or `"rms"`.
         activation: of the feed-forward layer: see `FeedForward`.
@@ -41,10 +41,10 @@ class Block(keras.layers.Layer):
     def __init__(
         self,
         num_heads: int,
-        ff_dim: int,
+        intermediate_dim: int,
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
-        ff_dropout: float = 0.0,
+        intermediate_dropout: float = 0.0,
         norm: str = "pre",
         norm_kind: str = "layer",
         activation: str = "relu",
@@ -53,17 +53,17 @@ class Block(keras.layers.Layer):
         qk_norm: bool = False,
         soft_cap: float | None = None,
         window: int | None = None,
-        positions: Positions | None = None,
+        positions: PositionEncoding | None = None,
         stochastic_depth: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.options = {
             "num_heads": num_heads,
-            "ff_dim": ff_dim,
+            "intermediate_dim": intermediate_dim,
             "dropout": dropout,
             "attention_dropout": attention_dropout,
-            "ff_dropout": ff_dropout,
+            "intermediate_dropout": intermediate_dropout,
             "norm": norm,
             "norm_kind": norm_kind,
             "activation": activation,
@@ -77,7 +77,12 @@ class Block(keras.layers.Layer):
         self.positions = positions
         self.same = {"dtype": self.dtype_policy}
         self.feed_forward = FeedForward(
-            ff_dim, activation, ff_dropout, use_bias, name="feed_forward", **self.same
+            intermediate_dim,
+            activation,
+            intermediate_dropout,
+            use_bias,
+            name="feed_forward",
+            **self.same,
         )
         self.own = self.residual("own")
         self.feed = self.residual("feed")
@@ -106,7 +111,7 @@ class Block(keras.layers.Layer):
             name="self_attention",
         )
         for layer in (self.self_attention, self.feed_forward, self.own, self.feed):
-            build_once(layer, x_shape)
+            build_if_needed(layer, x_shape)
         self.built = True
 
     def _attend_to_self(self, mask, position=None, training=False):
@@ -129,7 +134,7 @@ class Block(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**restored(config, "positions"))
+        return cls(**deserialize_config(config, "positions"))
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -137,7 +142,7 @@ class EncoderBlock(Block):
     """Self-attention, then feed-forward (Vaswani et al. 2017, figure 1, left).
 
     Args:
-        num_heads, ff_dim, ...: as `Block` has them.
+        num_heads, intermediate_dim, ...: as `Block` has them.
 
     Call arguments:
         x: (B, T, D).
@@ -158,7 +163,7 @@ class EncoderBlock(Block):
     Example:
 
     >>> import numpy as np
-    >>> block = EncoderBlock(num_heads=2, ff_dim=32)
+    >>> block = EncoderBlock(num_heads=2, intermediate_dim=32)
     >>> tuple(block(np.ones((2, 3, 16), "float32")).shape)
     (2, 3, 16)
     """
@@ -178,7 +183,7 @@ class DecoderBlock(Block):
     Without `cross_attention` it is the block of a language model.
 
     Args:
-        num_heads, ff_dim, ...: as `Block` has them.
+        num_heads, intermediate_dim, ...: as `Block` has them.
         cross_attention: whether there is a memory to look at.
 
     Call arguments:
@@ -201,14 +206,16 @@ class DecoderBlock(Block):
     Example:
 
     >>> import numpy as np
-    >>> block = DecoderBlock(num_heads=2, ff_dim=32)
+    >>> block = DecoderBlock(num_heads=2, intermediate_dim=32)
     >>> x, encoded = np.ones((2, 3, 16), "float32"), np.ones((2, 5, 12), "float32")
     >>> tuple(block(x, encoded).shape)
     (2, 3, 16)
     """
 
-    def __init__(self, num_heads: int, ff_dim: int, *args, cross_attention: bool = True, **kwargs):
-        super().__init__(num_heads, ff_dim, *args, **kwargs)
+    def __init__(
+        self, num_heads: int, intermediate_dim: int, *args, cross_attention: bool = True, **kwargs
+    ):
+        super().__init__(num_heads, intermediate_dim, *args, **kwargs)
         self.options["cross_attention"] = cross_attention
         if cross_attention:
             self.cross = self.residual("cross")
@@ -220,7 +227,7 @@ class DecoderBlock(Block):
                 **self.attention_options(x_shape[-1]), name="cross_attention"
             )
             self.cross_attention.build(x_shape, encoded_shape)
-            build_once(self.cross, x_shape)
+            build_if_needed(self.cross, x_shape)
         super().build(x_shape)
 
     def call(

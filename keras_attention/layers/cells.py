@@ -39,7 +39,7 @@ def hidden(cell: Any, states: list):
     return tree.flatten(states[-1])[0] if hasattr(cell, "cells") else states[0]
 
 
-def build_once(layer: keras.layers.Layer, *shapes: Any, **options: Any) -> None:
+def build_if_needed(layer: keras.layers.Layer, *shapes: Any, **options: Any) -> None:
     """Builds a layer that was handed in, unless loading it from a config has done so already."""
     if not layer.built:
         layer.build(*shapes, **options)

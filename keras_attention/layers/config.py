@@ -3,7 +3,7 @@
 import keras
 
 
-def restored(config: dict, *names: str) -> dict:
+def deserialize_config(config: dict, *names: str) -> dict:
     """The config with the entries of those names made from what Keras wrote of them.
 
     What is an object already stays, so that one can be shared.
@@ -12,7 +12,7 @@ def restored(config: dict, *names: str) -> dict:
 
     >>> import keras
     >>> written = keras.saving.serialize_keras_object(keras.layers.Dense(3))
-    >>> restored({"body": written, "rate": 0.1}, "body")["body"].units
+    >>> deserialize_config({"body": written, "rate": 0.1}, "body")["body"].units
     3
     """
     return {

@@ -5,14 +5,14 @@ from typing import Any
 
 import keras
 
-from keras_attention.layers.attention import Attention
-from keras_attention.layers.checks import check_positive, check_width
+from keras_attention.layers.base_attention import BaseAttention
+from keras_attention.layers.validation import check_positive, check_width
 from keras_attention.ops import scores
 from keras_attention.ops.attention import Memory
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class DotAttention(Attention):
+class DotAttention(BaseAttention):
     """Dot-product attention: `q . k`, divided by the square root of the width when `scaled`.
 
     Vaswani et al. 2017, equation 1; unscaled it is Luong's "dot". It has no weights.
@@ -49,7 +49,7 @@ class DotAttention(Attention):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ContentAttention(Attention):
+class ContentAttention(BaseAttention):
     """Content-based attention: `beta_t cos(q_t, k)`, where the query sets its own sharpness.
 
     Graves et al. 2014, equations 5 and 6. As the controller of the paper emits `beta_t > 0` beside

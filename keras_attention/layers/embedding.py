@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.checks import check_positive
 from keras_attention.layers.multi_head import as_positions
+from keras_attention.layers.validation import check_positive
 from keras_attention.ops.ids import check_vocabulary_size
 from keras_attention.ops.positions import sinusoidal
 
@@ -17,15 +17,15 @@ POSITIONS = (None, *SINUSOIDS, "learned")
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TokenEmbedding(keras.layers.Layer):
-    """Token ids to vectors `E[id] * sqrt(dim) + P[position]`, and back (Vaswani et al. 2017, 3.4).
+    """Token ids to vectors `E[id] * sqrt(D) + P[position]`, and back (Vaswani et al. 2017, 3.4).
 
     Args:
         vocabulary_size: number of ids.
-        dim: width of the vectors.
+        embedding_dim: D, width of the vectors.
         output: how `logits` turns vectors to logits: `"tied"` by the embedding itself (Press and
             Wolf 2017, https://arxiv.org/abs/1608.05859), `"separate"` by weights of its own, `None`
             not at all.
-        scale: whether vectors are multiplied by `sqrt(dim)`, and begin `dim ** -0.5` as large.
+        scale: whether vectors are multiplied by `sqrt(D)`, and begin `D ** -0.5` as large.
         positions: what is added: `"sinusoidal"` (Vaswani et al. 2017, section 3.5), `"marian"`
             (the same, sines before cosines), `"learned"`, or `None`.
         max_length: positions in the learned table.
@@ -42,7 +42,7 @@ class TokenEmbedding(keras.layers.Layer):
         (B, T, dim).
 
     Raises:
-        ValueError: if the vocabulary has no room for the four special ids, `dim` is odd and there
+        ValueError: if the vocabulary has no room for the four special ids, D is odd and there
             are sinusoids, an option is unknown, there is an output bias and no output, or more
             positions are asked for than the learned table has.
 
@@ -58,7 +58,7 @@ class TokenEmbedding(keras.layers.Layer):
     def __init__(
         self,
         vocabulary_size: int,
-        dim: int,
+        embedding_dim: int,
         output: str | None = None,
         scale: bool = False,
         positions: str | None = None,
@@ -69,14 +69,17 @@ class TokenEmbedding(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         check_vocabulary_size(vocabulary_size)
-        check_positive("dim", dim)
+        check_positive("embedding_dim", embedding_dim)
         check_positive("max_length", max_length)
         if positions not in POSITIONS:
             raise ValueError(
                 f"positions: expected one of {POSITIONS}. Received: positions={positions!r}"
             )
-        if positions in SINUSOIDS and dim % 2:
-            raise ValueError(f"dim: expected an even number for sinusoids. Received: dim={dim}")
+        if positions in SINUSOIDS and embedding_dim % 2:
+            raise ValueError(
+                f"embedding_dim: expected an even number for sinusoids. "
+                f"Received: embedding_dim={embedding_dim}"
+            )
         if output not in (None, "tied", "separate"):
             raise ValueError(
                 f"output: expected 'tied', 'separate' or None. Received: output={output!r}"
@@ -87,7 +90,7 @@ class TokenEmbedding(keras.layers.Layer):
                 "output_bias=True"
             )
         self.vocabulary_size = vocabulary_size
-        self.dim = dim
+        self.embedding_dim = embedding_dim
         self.output_kind = output
         self.scale = scale
         self.positions = positions
@@ -95,17 +98,17 @@ class TokenEmbedding(keras.layers.Layer):
         self.has_output_bias = output_bias
         options = {
             "embeddings_initializer": (
-                keras.initializers.RandomNormal(stddev=dim**-0.5) if scale else "uniform"
+                keras.initializers.RandomNormal(stddev=embedding_dim**-0.5) if scale else "uniform"
             ),
             "name": "tokens",
             "dtype": self.dtype_policy,
         }
         if output is None:
-            self.tokens = keras.layers.Embedding(vocabulary_size, dim, **options)
+            self.tokens = keras.layers.Embedding(vocabulary_size, embedding_dim, **options)
         else:
             self.tokens = keras.layers.ReversibleEmbedding(
                 vocabulary_size,
-                dim,
+                embedding_dim,
                 tie_weights=output == "tied",
                 # Keras would take the product in float32 and say that it did not.
                 reverse_dtype=self.compute_dtype,
@@ -118,7 +121,7 @@ class TokenEmbedding(keras.layers.Layer):
         self.tokens.build(ids_shape)
         if self.positions == "learned":
             self.table = self.add_weight(
-                shape=(self.max_length, self.dim), initializer="uniform", name="positions"
+                shape=(self.max_length, self.embedding_dim), initializer="uniform", name="positions"
             )
         if self.has_output_bias:
             self.output_bias = self.add_weight(
@@ -129,7 +132,7 @@ class TokenEmbedding(keras.layers.Layer):
     def call(self, ids, position=None, training=None):
         x = self.tokens(ids)  # (B, T, D)
         if self.scale:
-            x = x * ops.cast(self.dim**0.5, x.dtype)
+            x = x * ops.cast(self.embedding_dim**0.5, x.dtype)
         if self.positions is not None:
             x = x + ops.cast(self._positions(ids, position), x.dtype)
         return self.dropout(x, training=training)
@@ -155,18 +158,18 @@ class TokenEmbedding(keras.layers.Layer):
         position = as_positions(position, ops.shape(ids)[1])
         if self.positions == "learned":
             return ops.take(self.table, position, axis=0)  # (B or 1, T, D)
-        return sinusoidal(position, self.dim, SINUSOIDS[self.positions])
+        return sinusoidal(position, self.embedding_dim, SINUSOIDS[self.positions])
 
     def compute_output_shape(self, ids_shape):
         if ids_shape[1] is not None:
             self.check_length(ids_shape[1], "the ids")
-        return (*ids_shape, self.dim)
+        return (*ids_shape, self.embedding_dim)
 
     def get_config(self) -> dict:
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
-            "dim": self.dim,
+            "embedding_dim": self.embedding_dim,
             "output": self.output_kind,
             "scale": self.scale,
             "positions": self.positions,

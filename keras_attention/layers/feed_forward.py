@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.checks import check_positive
 from keras_attention.layers.linear import Linear
+from keras_attention.layers.validation import check_positive
 
 # Shazeer 2020, equations 5 and 6: what the gate of each linear unit goes through.
 GATED = {
@@ -23,10 +23,10 @@ class FeedForward(keras.layers.Layer):
     """`FFN(x) = f(x W_1 + b_1) W_2 + b_2` (Vaswani et al. 2017, equation 2).
 
     The gated ones are `(f(x W) * (x V)) W_2` (Shazeer 2020, https://arxiv.org/abs/2002.05202); they
-    have a third more weights at the same `hidden_dim`.
+    have a third more weights at the same `intermediate_dim`.
 
     Args:
-        hidden_dim: width between the two layers.
+        intermediate_dim: width between the two layers.
         activation: `f`, as Keras names it ("relu", "gelu", "silu"), or a gated unit: "glu",
             "bilinear", "reglu", "geglu", "swiglu".
         dropout: rate between the two layers.
@@ -34,7 +34,7 @@ class FeedForward(keras.layers.Layer):
         **kwargs: `name`, `dtype` and so on.
 
     Raises:
-        ValueError: if `hidden_dim` is below 1, or the activation is unknown.
+        ValueError: if `intermediate_dim` is below 1, or the activation is unknown.
 
     Example:
 
@@ -45,15 +45,15 @@ class FeedForward(keras.layers.Layer):
 
     def __init__(
         self,
-        hidden_dim: int,
+        intermediate_dim: int,
         activation: str = "relu",
         dropout: float = 0.0,
         use_bias: bool = True,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        check_positive("hidden_dim", hidden_dim)
-        self.hidden_dim = hidden_dim
+        check_positive("intermediate_dim", intermediate_dim)
+        self.intermediate_dim = intermediate_dim
         self.activation = activation
         self.gated = activation in GATED
         self.function = activation_named(GATED.get(activation, activation))
@@ -64,10 +64,10 @@ class FeedForward(keras.layers.Layer):
     def build(self, x_shape):
         width = x_shape[-1]
         # both halves of a gated unit in one product
-        units = self.hidden_dim * (2 if self.gated else 1)
+        units = self.intermediate_dim * (2 if self.gated else 1)
         same = {"use_bias": self.use_bias, "dtype": self.dtype_policy}
         self.inner = Linear(units, width, name="inner", **same)
-        self.outer = Linear(width, self.hidden_dim, name="outer", **same)
+        self.outer = Linear(width, self.intermediate_dim, name="outer", **same)
         self.built = True
 
     def call(self, x, training=None):
@@ -85,7 +85,7 @@ class FeedForward(keras.layers.Layer):
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "hidden_dim": self.hidden_dim,
+            "intermediate_dim": self.intermediate_dim,
             "activation": self.activation,
             "dropout": self.dropout.rate,
             "use_bias": self.use_bias,

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.attention_cell import AttentionCell
+from keras_attention.layers.decoder_cells import RecurrentDecoderCell
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class HardAttentionCell(AttentionCell):
-    """`AttentionCell` in Bahdanau's order whose context is the value at one place.
+class HardAttentionCell(RecurrentDecoderCell):
+    """`RecurrentDecoderCell` in Bahdanau's order whose context is the value at one place.
 
     The place is the one with the highest score, or in training a sample of the scores (Xu et al.
     2015, section 4.1, eq. 8 and 9): where `state["noise"]` is Gumbel noise `(batch, 1, time,
@@ -18,7 +18,7 @@ class HardAttentionCell(AttentionCell):
     the choice; `decoders.HardAttentionDecoder` trains the scores.
 
     Args:
-        cell, attention, gate, ...: as `AttentionCell` has them.
+        cell, attention, gate, ...: as `RecurrentDecoderCell` has them.
 
     References:
         Xu et al. 2015, [Show, Attend and Tell](https://arxiv.org/abs/1502.03044).

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.cells import build_once
-from keras_attention.layers.checks import check_positive
+from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.validation import check_positive
 from keras_attention.ops.attention import context, masked_softmax
 
 FORMS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
@@ -68,7 +68,7 @@ class ImageAttention(keras.layers.Layer):
             name=name,
             dtype=self.dtype_policy,
         )
-        build_once(layer, x_shape)
+        build_if_needed(layer, x_shape)
         return layer
 
     def weigh(self, x: Any):
@@ -257,8 +257,8 @@ class NonLocal2D(ImageAttention):
         # Equation 5; the product with each half of w_f, so that no pair is written out.
         w_f = ops.cast(self.w_f, "float32")
         of_query = ops.matmul(ops.cast(query, "float32"), w_f[: self.width])  # (B, N, 1)
-        of_keys = ops.matmul(ops.cast(keys, "float32"), w_f[self.width :])  # (B, M, 1)
-        return ops.relu(of_query + ops.transpose(of_keys, (0, 2, 1)))
+        expand_key_mask = ops.matmul(ops.cast(keys, "float32"), w_f[self.width :])  # (B, M, 1)
+        return ops.relu(of_query + ops.transpose(expand_key_mask, (0, 2, 1)))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "form": self.form}

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.attention import Attention
-from keras_attention.layers.checks import check_positive, check_width
+from keras_attention.layers.base_attention import BaseAttention
+from keras_attention.layers.validation import check_positive, check_width
 from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import Memory, gaussian, masked_softmax, predicted_centers
 
@@ -15,7 +15,7 @@ WINDOWS = (None, "local-m", "local-p")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class LuongAttention(Attention):
+class LuongAttention(BaseAttention):
     """Luong's attention (Luong et al. 2015, equations 7 to 10).
 
     | score | energy of query `h_t` and key `h_s` |
@@ -142,11 +142,11 @@ class LuongAttention(Attention):
     def align(self, query, memory, mask, position, previous, training):
         places = _places(memory)  # (B or 1, 1, S)
         if self.score == "location":
-            mask = masks.combine(mask, ops.less(places, self.max_length))
+            mask = masks.combine_masks(mask, ops.less(places, self.max_length))
         if self.window is None:
             return masked_softmax(self.energies(query, memory), mask)
         centers = self.centers(query, memory, position)  # (B, T, 1)
-        mask = masks.combine(mask, masks.window(places, centers, self.window_width))
+        mask = masks.combine_masks(mask, masks.window(places, centers, self.window_width))
         weights = masked_softmax(self.energies(query, memory), mask)
         if self.window == "local-m":
             return weights

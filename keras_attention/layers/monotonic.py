@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.attention import Attention, BahdanauAttention
-from keras_attention.layers.checks import check_positive
+from keras_attention.layers.base_attention import BahdanauAttention, BaseAttention
 from keras_attention.layers.luong import LuongAttention
+from keras_attention.layers.validation import check_positive
 from keras_attention.ops import masks
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.loop import scan
@@ -17,7 +17,7 @@ SCORES = ("bahdanau", "luong")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class MonotonicAttention(Attention):
+class MonotonicAttention(BaseAttention):
     """Attention that only moves forward (Raffel et al. 2017).
 
     A query stands where the query before it attended, and stops at a key with probability
@@ -121,7 +121,7 @@ class MonotonicAttention(Attention):
             first = ops.one_hot([0], ops.shape(memory.values)[1], dtype=self.compute_dtype)
             first = ops.expand_dims(first, 0)  # (1, 1, S)
         else:
-            is_first = masks.combine(ops.equal(masks.positions(memory.mask), 0), memory.mask)
+            is_first = masks.combine_masks(ops.equal(masks.positions(memory.mask), 0), memory.mask)
             first = ops.cast(ops.expand_dims(is_first, 1), self.compute_dtype)  # (B, 1, S)
         return first + super().initial_alignment(memory, queries)
 

@@ -5,9 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.attention import Attention
-from keras_attention.layers.cells import build_once
-from keras_attention.layers.checks import (
+from keras_attention.layers.base_attention import BaseAttention
+from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.positions import PositionEncoding
+from keras_attention.layers.validation import (
     check_built,
     check_heads,
     check_mask,
@@ -17,14 +19,12 @@ from keras_attention.layers.checks import (
     check_values,
     check_window,
 )
-from keras_attention.layers.config import restored
-from keras_attention.layers.positions import Positions
 from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import Memory, masked_softmax
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class MultiHeadAttention(Attention):
+class MultiHeadAttention(BaseAttention):
     """Attention in several heads, each with its own projections (Vaswani et al. 2017, 3.2.2).
 
         MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O
@@ -48,8 +48,8 @@ class MultiHeadAttention(Attention):
         soft_cap: keeps the energies within this bound, `cap * tanh(e / cap)` (Gemma 2, 2024).
         window: a query sees keys less than this far from it, for queries and keys of one sequence;
             with a causal mask itself and the `window - 1` before it (Beltagy et al. 2020).
-        positions: a scheme of `keras_attention.layers`: `RotaryPositions`, `RelativePositions`,
-            `ALiBiPositions`, or `None`.
+        positions: a scheme of `keras_attention.layers`: `RotaryEmbedding`, `RelativePositionBias`,
+            `AlibiBias`, or `None`.
         **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
 
     Raises:
@@ -83,7 +83,7 @@ class MultiHeadAttention(Attention):
         qk_norm: bool = False,
         soft_cap: float | None = None,
         window: int | None = None,
-        positions: Positions | None = None,
+        positions: PositionEncoding | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -108,13 +108,13 @@ class MultiHeadAttention(Attention):
         self.output_dropout = keras.layers.Dropout(output_dropout, dtype=self.dtype_policy)
 
     def build(self, query_shape, value_shape, key_shape=None):
-        of_keys = self.num_key_value_heads * self.key_dim
+        expand_key_mask = self.num_key_value_heads * self.key_dim
         of_values = self.num_key_value_heads * self.value_dim
         bias = self.use_bias
         self.query_dense = self.projection(
             "query", self.num_heads * self.key_dim, query_shape, bias
         )
-        self.key_dense = self.projection("key", of_keys, key_shape or value_shape, bias)
+        self.key_dense = self.projection("key", expand_key_mask, key_shape or value_shape, bias)
         self.value_dense = self.projection("value", of_values, value_shape, bias)
         self.build_rest(query_shape)
 
@@ -127,7 +127,7 @@ class MultiHeadAttention(Attention):
             self.query_norm.build((None, None, None, self.key_dim))
             self.key_norm.build((None, None, None, self.key_dim))
         if self.positions is not None:
-            build_once(self.positions, ())
+            build_if_needed(self.positions, ())
         self.output_dense = self.projection(
             "output",
             self.output_dim or query_shape[-1],
@@ -231,8 +231,8 @@ class MultiHeadAttention(Attention):
             bias = self.positions.bias(places, memory.positions)
             if bias is not None:  # float32, or far distances are rounded to one another
                 energies = ops.cast(energies, "float32") + bias
-        mask = masks.combine(
-            masks.of_keys(memory.mask),
+        mask = masks.combine_masks(
+            masks.expand_key_mask(memory.mask),
             mask,
             None if self.window is None else masks.sliding(places, memory.positions, self.window),
         )
@@ -298,7 +298,7 @@ class MultiHeadAttention(Attention):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**restored(config, "positions"))
+        return cls(**deserialize_config(config, "positions"))
 
 
 def as_positions(position: Any, length: Any):

@@ -5,9 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.cells import build_once
-from keras_attention.layers.checks import check_positive
+from keras_attention.layers.cells import build_if_needed
 from keras_attention.layers.linear import Linear
+from keras_attention.layers.validation import check_positive
 from keras_attention.ops import masks
 from keras_attention.ops.attention import context, masked_softmax
 
@@ -92,20 +92,24 @@ class _Head(keras.layers.Layer):
 
     def __init__(self, units: int, dropout: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("classes", units)
+        check_positive("num_classes", units)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.dense = keras.layers.Dense(units, name="logits", dtype=self.dtype_policy)
         self.supports_masking = True
 
     def build(self, x_shape):
-        build_once(self.dense, (None, x_shape[-1]))
+        build_if_needed(self.dense, (None, x_shape[-1]))
         self.built = True
 
     def compute_mask(self, x, mask=None):
         return None  # the loss is masked by its sample weights
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "classes": self.dense.units, "dropout": self.dropout.rate}
+        return {
+            **super().get_config(),
+            "num_classes": self.dense.units,
+            "dropout": self.dropout.rate,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -113,7 +117,7 @@ class ClassifierHead(_Head):
     """A sequence to the logits of its classes: pooling, dropout, a dense layer.
 
     Args:
-        classes: how many.
+        num_classes: how many.
         pooling: as `Pooling` names it.
         dropout: rate on the pooled vector.
         **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
@@ -133,12 +137,14 @@ class ClassifierHead(_Head):
     (2, 3)
     """
 
-    def __init__(self, classes: int, pooling: str = "mean", dropout: float = 0.0, **kwargs: Any):
-        super().__init__(classes, dropout, **kwargs)
+    def __init__(
+        self, num_classes: int, pooling: str = "mean", dropout: float = 0.0, **kwargs: Any
+    ):
+        super().__init__(num_classes, dropout, **kwargs)
         self.pooling = Pooling(pooling, name="pooling", dtype=self.dtype_policy)
 
     def build(self, x_shape):
-        build_once(self.pooling, x_shape)
+        build_if_needed(self.pooling, x_shape)
         super().build(x_shape)
 
     def call(self, x, mask=None, training=None):
@@ -154,7 +160,7 @@ class TaggerHead(_Head):
     """Every item of a sequence to the logits of its tags: dropout, a dense layer.
 
     Args:
-        classes: how many tags.
+        num_classes: how many tags.
         dropout: rate on the sequence.
         **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
 
@@ -173,8 +179,8 @@ class TaggerHead(_Head):
     (2, 5, 3)
     """
 
-    def __init__(self, classes: int, dropout: float = 0.0, **kwargs: Any):
-        super().__init__(classes, dropout, **kwargs)
+    def __init__(self, num_classes: int, dropout: float = 0.0, **kwargs: Any):
+        super().__init__(num_classes, dropout, **kwargs)
 
     def call(self, x, mask=None, training=None):
         return self.dense(self.dropout(x, training=training))

@@ -5,12 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.checks import check_positive
+from keras_attention.layers.validation import check_positive
 from keras_attention.ops.positions import SCALINGS, alibi_slopes, relative_buckets, rotary
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class Positions(keras.layers.Layer):
+class PositionEncoding(keras.layers.Layer):
     """Base of the position schemes: it changes nothing. A scheme overrides one of two methods.
 
     Shapes: B batch, H heads, T queries, S keys, D width of a head.
@@ -19,7 +19,7 @@ class Positions(keras.layers.Layer):
 
     A bias of 1 for the query's own position:
 
-    >>> class Own(Positions):
+    >>> class Own(PositionEncoding):
     ...     def bias(self, query_positions, key_positions):
     ...         own = ops.equal(distances(query_positions, key_positions), 0)
     ...         return ops.cast(ops.expand_dims(own, 1), "float32")
@@ -56,7 +56,7 @@ class Positions(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class RotaryPositions(Positions):
+class RotaryEmbedding(PositionEncoding):
     """Queries and keys turned by their positions, RoFormer's (`ops.positions.rotary`).
 
     Args:
@@ -77,7 +77,7 @@ class RotaryPositions(Positions):
 
     Example:
 
-    >>> positions = RotaryPositions()
+    >>> positions = RotaryEmbedding()
     >>> x = ops.ones((1, 2, 3, 4))
     >>> tuple(positions.rotate(x, ops.array([[0, 1, 2]])).shape)
     (1, 2, 3, 4)
@@ -117,7 +117,7 @@ class RotaryPositions(Positions):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class RelativePositions(Positions):
+class RelativePositionBias(PositionEncoding):
     """A learned bias for each head and bucket of distances, T5's.
 
     Args:
@@ -137,7 +137,7 @@ class RelativePositions(Positions):
 
     Example:
 
-    >>> positions = RelativePositions(num_heads=2)
+    >>> positions = RelativePositionBias(num_heads=2)
     >>> positions.build()
     >>> tuple(positions.bias(ops.array([[0, 1, 2]]), ops.array([[0, 1, 2, 3]])).shape)
     (1, 2, 3, 4)
@@ -187,7 +187,7 @@ class RelativePositions(Positions):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ALiBiPositions(Positions):
+class AlibiBias(PositionEncoding):
     """A penalty of `slope * |query - key|`, with a slope for each head and nothing to learn.
 
     The paper has it for a causal decoder, where keys stand before the query; the distance without
@@ -206,7 +206,7 @@ class ALiBiPositions(Positions):
 
     Example:
 
-    >>> bias = ALiBiPositions(num_heads=1).bias(ops.array([[512]]), ops.array([[0, 256, 512]]))
+    >>> bias = AlibiBias(num_heads=1).bias(ops.array([[512]]), ops.array([[0, 256, 512]]))
     >>> ops.convert_to_numpy(bias).tolist()
     [[[[-2.0, -1.0, -0.0]]]]
     """

@@ -7,7 +7,7 @@ from keras_attention.ops.ids import check_ids
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class Prompt(keras.layers.Layer):
+class PromptEncoder(keras.layers.Layer):
     """Hands ids on as they are: a language model's decoder reads its prompt itself.
 
     Args:
@@ -19,7 +19,7 @@ class Prompt(keras.layers.Layer):
     Example:
 
     >>> import numpy as np
-    >>> Prompt(10)(np.array([[5, 6, 0]])).shape[1]
+    >>> PromptEncoder(10)(np.array([[5, 6, 0]])).shape[1]
     3
     """
 

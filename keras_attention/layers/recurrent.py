@@ -4,7 +4,7 @@ import keras
 from keras import ops, tree
 
 from keras_attention.layers.cells import (
-    build_once,
+    build_if_needed,
     check_cell,
     copy,
     hidden,
@@ -73,7 +73,7 @@ class RecurrentEncoder(keras.layers.Layer):
         width = inputs_shape[-1]
         for cells in self.stack:
             for cell in cells:
-                build_once(cell, (None, width))
+                build_if_needed(cell, (None, width))
             width = sum(output_size(cell) for cell in cells)
         self.built = True
 

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.checks import check_query, check_values
 from keras_attention.layers.multi_head import MultiHeadAttention
+from keras_attention.layers.validation import check_query, check_values
 from keras_attention.ops import heads, masks
 
 
@@ -38,10 +38,10 @@ class MultiHeadSelfAttention(MultiHeadAttention):
     """
 
     def build(self, x_shape):
-        of_keys = self.num_key_value_heads * self.key_dim
+        expand_key_mask = self.num_key_value_heads * self.key_dim
         of_values = self.num_key_value_heads * self.value_dim
         # where the query's features end, and the keys'
-        self.ends = self.num_heads * self.key_dim, self.num_heads * self.key_dim + of_keys
+        self.ends = self.num_heads * self.key_dim, self.num_heads * self.key_dim + expand_key_mask
         units = self.ends[1] + of_values
         self.fused_dense = self.projection("query_key_value", units, x_shape, self.use_bias)
         self.build_rest(x_shape)
@@ -92,8 +92,8 @@ def mask_of_self(x: Any, mask: Any, attention_mask: Any, causal: bool):
     if mask is None:  # Keras fills it in only where `x` is the one tensor of a call
         mask = getattr(x, "_keras_mask", None)
     length = ops.shape(x)[1]
-    return masks.combine(
-        masks.of_keys(mask),
-        masks.three_axes(attention_mask),
+    return masks.combine_masks(
+        masks.expand_key_mask(mask),
+        masks.expand_to_3d(attention_mask),
         masks.causal(length, length) if causal else None,
     )

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_attention.layers.cells import build_once
-from keras_attention.layers.config import restored
+from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.config import deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding
 from keras_attention.ops import masks
 from keras_attention.ops.ids import check_ids
@@ -61,13 +61,13 @@ class TextEncoder(keras.layers.Layer):
         return self.embedding.vocabulary_size
 
     def build(self, ids_shape):
-        build_once(self.embedding, ids_shape)
-        build_once(self.body, (*ids_shape, self.embedding.dim))
+        build_if_needed(self.embedding, ids_shape)
+        build_if_needed(self.body, (*ids_shape, self.embedding.embedding_dim))
         self.built = True
 
     def compute_output_spec(self, ids, training=None):
         # Of the body alone: Keras tries ids of lengths that a learned table may not have.
-        x = keras.KerasTensor((*ids.shape, self.embedding.dim), dtype=self.compute_dtype)
+        x = keras.KerasTensor((*ids.shape, self.embedding.embedding_dim), dtype=self.compute_dtype)
         return self.body.compute_output_spec(x)
 
     def call(self, ids, training=None):
@@ -101,4 +101,4 @@ class TextEncoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**restored(config, "embedding", "body"))
+        return cls(**deserialize_config(config, "embedding", "body"))

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 
 from keras_attention.layers.blocks import Block, EncoderBlock
-from keras_attention.layers.cells import build_once
-from keras_attention.layers.checks import check_positive
-from keras_attention.layers.config import restored
+from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.config import deserialize_config
 from keras_attention.layers.residual import make_norm
+from keras_attention.layers.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -36,7 +36,7 @@ class TransformerEncoder(keras.layers.Layer):
     Example:
 
     >>> import numpy as np
-    >>> encoder = TransformerEncoder(EncoderBlock(num_heads=2, ff_dim=32), num_layers=3)
+    >>> encoder = TransformerEncoder(EncoderBlock(num_heads=2, intermediate_dim=32), num_layers=3)
     >>> tuple(encoder(np.ones((2, 5, 16), "float32"))["sequence"].shape)
     (2, 5, 16)
     """
@@ -50,7 +50,7 @@ class TransformerEncoder(keras.layers.Layer):
 
     def build(self, x_shape):
         for layer in [*self.blocks, *self.norm]:
-            build_once(layer, x_shape)
+            build_if_needed(layer, x_shape)
         self.built = True
 
     def call(self, x, mask=None, attention_mask=None, training=None):
@@ -73,7 +73,7 @@ class TransformerEncoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**restored(config, "block"))
+        return cls(**deserialize_config(config, "block"))
 
 
 def stack(block: Block, num_layers: int, dtype: Any) -> list[Block]:

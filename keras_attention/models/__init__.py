@@ -1,13 +1,13 @@
 """Models and the functions that build them."""
 
 from keras_attention.models.captioner import captioner
+from keras_attention.models.causal_lm import CausalLM, causal_lm
 from keras_attention.models.classifier import classifier, tagger
 from keras_attention.models.encoder_decoder import EncoderDecoder
 from keras_attention.models.encoder_only import EncoderOnly
-from keras_attention.models.language_model import LanguageModel, language_model
-from keras_attention.models.masked_language_model import (
-    MaskedLanguageModel,
-    masked_language_model,
+from keras_attention.models.masked_lm import (
+    MaskedLM,
+    masked_lm,
 )
 from keras_attention.models.seq2seq import seq2seq
 from keras_attention.models.transformer import transformer
@@ -15,12 +15,12 @@ from keras_attention.models.transformer import transformer
 __all__ = [
     "EncoderDecoder",
     "EncoderOnly",
-    "LanguageModel",
-    "MaskedLanguageModel",
+    "CausalLM",
+    "MaskedLM",
     "captioner",
     "classifier",
-    "language_model",
-    "masked_language_model",
+    "causal_lm",
+    "masked_lm",
     "seq2seq",
     "tagger",
     "transformer",

@@ -4,12 +4,12 @@ import keras
 
 from keras_attention.decoders import HardAttentionDecoder, RNNDecoder, TransformerDecoder
 from keras_attention.layers import (
-    AttentionCell,
     BahdanauAttention,
     DecoderBlock,
     HardAttentionCell,
     ImageEncoder,
     LuongAttention,
+    RecurrentDecoderCell,
     ResidualCNN,
     TokenEmbedding,
 )
@@ -19,12 +19,12 @@ ATTENTIONS = ("soft", "hard", "luong", "transformer", None)
 
 
 def captioner(
-    vocabulary: int,
+    vocabulary_size: int,
     image_size: int | tuple[int, int] = 128,
     attention: str | None = "soft",
     grid: keras.layers.Layer | None = None,
     body: keras.layers.Layer | None = None,
-    dim: int = 256,
+    hidden_dim: int = 256,
     num_layers: int = 1,
     num_heads: int = 4,
     dropout: float = 0.3,
@@ -43,14 +43,14 @@ def captioner(
     | `None` | an LSTM that is handed the image's mean once (Vinyals et al. 2015) |
 
     Args:
-        vocabulary: number of ids of the captions.
+        vocabulary_size: number of ids of the captions.
         image_size: height and width of the images, or one number for both.
         attention: see the table.
-        grid: from images to a grid of features: `layers.ResidualCNN`, `layers.ApplicationGrid`,
-            `layers.Patches` or any Keras model; `None` is a `ResidualCNN` whose cells stand for 16
-            pixels.
+        grid: from images to a grid of features: `layers.ResidualCNN`,
+            `layers.KerasApplicationBackbone`, `layers.Patches` or any Keras model;
+            `None` is a `ResidualCNN` whose cells stand for 16 pixels.
         body: over the cells, with which they learn of each other, as `layers.TransformerEncoder`.
-        dim: width of the embedding, the state and the score.
+        hidden_dim: width of the embedding, the state and the score.
         num_layers: of the decoder.
         num_heads: of the Transformer's attention.
         dropout: rate on embeddings and readout, or on what every sub-layer gives.
@@ -73,7 +73,7 @@ def captioner(
     Example:
 
     >>> import numpy as np
-    >>> model = captioner(20, image_size=32, dim=8)
+    >>> model = captioner(20, image_size=32, hidden_dim=8)
     >>> model.generate(np.zeros((2, 32, 32, 3), "uint8")).ids.shape
     (2, 1, 64)
     """
@@ -90,22 +90,27 @@ def captioner(
     )
     if attention == "transformer":
         embedding = TokenEmbedding(
-            vocabulary, dim, output="tied", scale=True, positions="sinusoidal", dropout=dropout
+            vocabulary_size,
+            hidden_dim,
+            output="tied",
+            scale=True,
+            positions="sinusoidal",
+            dropout=dropout,
         )
-        block = DecoderBlock(num_heads, 4 * dim, dropout=dropout)
+        block = DecoderBlock(num_heads, 4 * hidden_dim, dropout=dropout)
         decoder = TransformerDecoder(embedding, block, num_layers, name="decoder")
         return EncoderDecoder(encoder, decoder, name=name)
-    embedding = TokenEmbedding(vocabulary, dim, output="separate", dropout=dropout)
-    cells = [keras.layers.LSTMCell(dim) for _ in range(num_layers)]
+    embedding = TokenEmbedding(vocabulary_size, hidden_dim, output="separate", dropout=dropout)
+    cells = [keras.layers.LSTMCell(hidden_dim) for _ in range(num_layers)]
     cell = cells[0] if num_layers == 1 else keras.layers.StackedRNNCells(cells)
     same = {"dropout": dropout, "name": "decoder"}
     if attention == "hard":
-        cell = HardAttentionCell(cell, BahdanauAttention(dim), gate=True)
+        cell = HardAttentionCell(cell, BahdanauAttention(hidden_dim), gate=True)
         decoder = HardAttentionDecoder(embedding, cell, **same)
     elif attention == "soft":
-        cell = AttentionCell(cell, BahdanauAttention(dim), gate=True)
+        cell = RecurrentDecoderCell(cell, BahdanauAttention(hidden_dim), gate=True)
         decoder = RNNDecoder(embedding, cell, doubly_stochastic=doubly_stochastic, **same)
     else:
         score = None if attention is None else LuongAttention("general")
-        decoder = RNNDecoder(embedding, AttentionCell(cell, score, order="luong"), **same)
+        decoder = RNNDecoder(embedding, RecurrentDecoderCell(cell, score, order="luong"), **same)
     return EncoderDecoder(encoder, decoder, name=name)

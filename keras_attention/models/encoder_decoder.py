@@ -2,16 +2,16 @@
 
 import keras
 
-from keras_attention.models.generative import Generative
+from keras_attention.models.generative_model import GenerativeModel
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class EncoderDecoder(Generative):
+class EncoderDecoder(GenerativeModel):
     """A functional Keras model from `{"source", "target"}` to the logits of the next tokens.
 
     `source` is what the encoder reads: ids `(batch, source)` or images `(batch, height, width, 3)`.
     `target` is `(batch, target)` and begins with START; ids are int32 and padded with 0, from which
-    the masks are made. The output is `(batch, target, vocabulary)`. It trains with `fit` and
+    the masks are made. The output is `(batch, target, vocabulary_size)`. It trains with `fit` and
     `keras_attention.training.MaskedCrossEntropy`.
 
     Args:

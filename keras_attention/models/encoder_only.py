@@ -23,7 +23,7 @@ class EncoderOnly(keras.Model):
 
     >>> import numpy as np
     >>> from keras_attention.models import classifier
-    >>> model = classifier(12, classes=3, num_layers=1)
+    >>> model = classifier(12, num_classes=3, num_layers=1)
     >>> tuple(model(np.array([[5, 6, 2], [7, 2, 0]])).shape)
     (2, 3)
     """
@@ -52,7 +52,7 @@ class EncoderOnly(keras.Model):
 
 
 def text_encoder(
-    vocabulary: int,
+    vocabulary_size: int,
     size: Size,
     positions: str | None = "sinusoidal",
     max_length: int = 512,
@@ -62,7 +62,7 @@ def text_encoder(
     """The Transformer's encoder over an embedding of its own.
 
     Args:
-        vocabulary: number of ids.
+        vocabulary_size: number of ids.
         size: from `size_of`.
         positions: as `transformer` names them.
         max_length: positions in the learned table.
@@ -70,7 +70,7 @@ def text_encoder(
         **block: further options of `layers.EncoderBlock`.
     """
     embedding = TokenEmbedding(
-        vocabulary, output=output, **embedding_options(size, positions, max_length)
+        vocabulary_size, output=output, **embedding_options(size, positions, max_length)
     )
     body = TransformerEncoder(
         EncoderBlock(**block_options(size, positions, **block)), size.num_layers

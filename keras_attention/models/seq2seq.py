@@ -4,9 +4,9 @@ import keras
 
 from keras_attention.decoders import RNNDecoder
 from keras_attention.layers import (
-    AttentionCell,
     BahdanauAttention,
     LuongAttention,
+    RecurrentDecoderCell,
     RecurrentEncoder,
     TextEncoder,
     TokenEmbedding,
@@ -17,8 +17,8 @@ CELLS = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell}
 
 
 def seq2seq(
-    source_vocabulary: int,
-    target_vocabulary: int,
+    source_vocabulary_size: int,
+    target_vocabulary_size: int,
     embedding_dim: int = 256,
     units: int = 256,
     cell: str = "gru",
@@ -45,8 +45,8 @@ def seq2seq(
     | `None` | the encoder's last state handed over once (Sutskever et al. 2014) |
 
     Args:
-        source_vocabulary: number of source ids.
-        target_vocabulary: number of target ids.
+        source_vocabulary_size: number of source ids.
+        target_vocabulary_size: number of target ids.
         embedding_dim: width of both embeddings and of the readout.
         units: width of the decoder's state, of the score, and of both encoder directions together.
         cell: `"gru"` or `"lstm"`. For any other Keras cell make the layers and give them to
@@ -90,7 +90,7 @@ def seq2seq(
     layer, order = _attention(attention, units)
     make_cell = CELLS[cell]
     encoder = TextEncoder(
-        TokenEmbedding(source_vocabulary, embedding_dim, dropout=dropout),
+        TokenEmbedding(source_vocabulary_size, embedding_dim, dropout=dropout),
         RecurrentEncoder(
             make_cell(units // 2 if bidirectional else units),
             num_layers=encoder_layers,
@@ -103,12 +103,12 @@ def seq2seq(
     cells = [make_cell(units) for _ in range(decoder_layers)]
     decoder = RNNDecoder(
         TokenEmbedding(
-            target_vocabulary,
+            target_vocabulary_size,
             embedding_dim,
             output="tied" if tie_embeddings else "separate",
             dropout=dropout,
         ),
-        AttentionCell(
+        RecurrentDecoderCell(
             cells[0] if decoder_layers == 1 else keras.layers.StackedRNNCells(cells),
             layer,
             order=order,

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from keras_attention.layers import ALiBiPositions, RelativePositions, RotaryPositions
+from keras_attention.layers import AlibiBias, RelativePositionBias, RotaryEmbedding
 from keras_attention.layers.embedding import POSITIONS as ADDED
-from keras_attention.layers.positions import Positions
+from keras_attention.layers.positions import PositionEncoding
 
 IN_ATTENTION = ("rotary", "relative", "alibi")
 
@@ -13,19 +13,19 @@ class Size(NamedTuple):
     """A row of the table of sizes."""
 
     num_layers: int
-    dim: int
-    ff_dim: int
+    hidden_dim: int
+    intermediate_dim: int
     num_heads: int
     dropout: float
 
 
 SIZES = {
     # Wu et al. 2021, section 4.2
-    "tiny": Size(num_layers=4, dim=128, ff_dim=256, num_heads=4, dropout=0.3),
-    "small": Size(num_layers=6, dim=512, ff_dim=1024, num_heads=4, dropout=0.3),
+    "tiny": Size(num_layers=4, hidden_dim=128, intermediate_dim=256, num_heads=4, dropout=0.3),
+    "small": Size(num_layers=6, hidden_dim=512, intermediate_dim=1024, num_heads=4, dropout=0.3),
     # Vaswani et al. 2017, table 3
-    "base": Size(num_layers=6, dim=512, ff_dim=2048, num_heads=8, dropout=0.1),
-    "big": Size(num_layers=6, dim=1024, ff_dim=4096, num_heads=16, dropout=0.3),
+    "base": Size(num_layers=6, hidden_dim=512, intermediate_dim=2048, num_heads=8, dropout=0.1),
+    "big": Size(num_layers=6, hidden_dim=1024, intermediate_dim=4096, num_heads=16, dropout=0.3),
 }
 
 
@@ -35,7 +35,7 @@ def size_of(name: str, **others: Any) -> Size:
     Raises:
         ValueError: if there is no such size.
 
-    >>> size_of("tiny", num_layers=2, dim=None).num_layers
+    >>> size_of("tiny", num_layers=2, hidden_dim=None).num_layers
     2
     """
     if name not in SIZES:
@@ -51,7 +51,7 @@ def embedding_options(size: Size, positions: str | None, max_length: int) -> dic
             f"Received: positions={positions!r}"
         )
     return {
-        "dim": size.dim,
+        "embedding_dim": size.hidden_dim,
         "scale": True,
         "positions": positions if positions in ADDED else None,
         "max_length": max_length,
@@ -63,18 +63,18 @@ def block_options(size: Size, positions: str | None, causal: bool = False, **blo
     """What a block of this size takes."""
     return {
         "num_heads": size.num_heads,
-        "ff_dim": size.ff_dim,
+        "intermediate_dim": size.intermediate_dim,
         "dropout": size.dropout,
         "positions": _scheme(positions, size.num_heads, causal),
         **block,
     }
 
 
-def _scheme(positions: str | None, num_heads: int, causal: bool) -> Positions | None:
+def _scheme(positions: str | None, num_heads: int, causal: bool) -> PositionEncoding | None:
     if positions == "rotary":
-        return RotaryPositions()
+        return RotaryEmbedding()
     if positions == "relative":
-        return RelativePositions(num_heads, bidirectional=not causal)
+        return RelativePositionBias(num_heads, bidirectional=not causal)
     if positions == "alibi":
-        return ALiBiPositions(num_heads)
+        return AlibiBias(num_heads)
     return None

@@ -13,13 +13,13 @@ from keras_attention.models.sizes import block_options, embedding_options, size_
 
 
 def transformer(
-    source_vocabulary: int,
-    target_vocabulary: int,
+    source_vocabulary_size: int,
+    target_vocabulary_size: int,
     size: str = "base",
     *,
     num_layers: int | None = None,
-    dim: int | None = None,
-    ff_dim: int | None = None,
+    hidden_dim: int | None = None,
+    intermediate_dim: int | None = None,
     num_heads: int | None = None,
     dropout: float | None = None,
     norm: str = "pre",
@@ -31,7 +31,7 @@ def transformer(
 ) -> EncoderDecoder:
     """Builds the encoder-decoder of Vaswani et al. 2017.
 
-    | `size` | layers | dim | ff_dim | heads | dropout | from |
+    | `size` | layers | dim | intermediate_dim | heads | dropout | from |
     | --- | --- | --- | --- | --- | --- | --- |
     | `"tiny"` | 4 + 4 | 128 | 256 | 4 | 0.3 | Wu et al. 2021, Transformer-Tiny |
     | `"small"` | 6 + 6 | 512 | 1024 | 4 | 0.3 | Wu et al. 2021, Transformer-Small |
@@ -43,20 +43,20 @@ def transformer(
     | `"sinusoidal"` | added to the embedding | Vaswani et al. 2017 |
     | `"marian"` | the same, sines before cosines | Junczys-Dowmunt et al. 2018 |
     | `"learned"` | a table, added | Gehring et al. 2017 |
-    | `"rotary"` | `RotaryPositions` in self-attention | Su et al. 2021 |
-    | `"relative"` | `RelativePositions` in self-attention | Raffel et al. 2020 |
-    | `"alibi"` | `ALiBiPositions` in self-attention | Press et al. 2022 |
+    | `"rotary"` | `RotaryEmbedding` in self-attention | Su et al. 2021 |
+    | `"relative"` | `RelativePositionBias` in self-attention | Raffel et al. 2020 |
+    | `"alibi"` | `AlibiBias` in self-attention | Press et al. 2022 |
     | `None` | none | |
 
     Output weights are the target embedding's.
 
     Args:
-        source_vocabulary: number of source ids.
-        target_vocabulary: number of target ids.
+        source_vocabulary_size: number of source ids.
+        target_vocabulary_size: number of target ids.
         size: see the table; the next five replace what it says.
         num_layers: blocks in the encoder, and in the decoder.
-        dim: width of the model.
-        ff_dim: hidden width of the feed-forward layers.
+        hidden_dim: width of the model.
+        intermediate_dim: hidden width of the feed-forward layers.
         num_heads: heads of every attention.
         dropout: rate on embeddings and on what every sub-layer gives.
         norm: `"pre"`, `"post"` as in the paper, or `"sandwich"`: see `layers.Residual`.
@@ -85,17 +85,23 @@ def transformer(
     (None, None, 14)
     """
     sizes = size_of(
-        size, num_layers=num_layers, dim=dim, ff_dim=ff_dim, num_heads=num_heads, dropout=dropout
+        size,
+        num_layers=num_layers,
+        hidden_dim=hidden_dim,
+        intermediate_dim=intermediate_dim,
+        num_heads=num_heads,
+        dropout=dropout,
     )
-    if share_embeddings and source_vocabulary != target_vocabulary:
+    if share_embeddings and source_vocabulary_size != target_vocabulary_size:
         raise ValueError(
             "share_embeddings: expected one vocabulary. Received: "
-            f"source_vocabulary={source_vocabulary}, target_vocabulary={target_vocabulary}"
+            f"source_vocabulary_size={source_vocabulary_size}, "
+            f"target_vocabulary_size={target_vocabulary_size}"
         )
     embedded = embedding_options(sizes, positions, max_length)
-    target_embedding = TokenEmbedding(target_vocabulary, output="tied", **embedded)
+    target_embedding = TokenEmbedding(target_vocabulary_size, output="tied", **embedded)
     source_embedding = (
-        target_embedding if share_embeddings else TokenEmbedding(source_vocabulary, **embedded)
+        target_embedding if share_embeddings else TokenEmbedding(source_vocabulary_size, **embedded)
     )
     encoder_block = EncoderBlock(**block_options(sizes, positions, norm=norm, **block))
     decoder_block = DecoderBlock(**block_options(sizes, positions, causal=True, norm=norm, **block))

@@ -54,7 +54,7 @@ def masked_softmax(energies: Any, mask: Any = None):
     if mask is None:
         return ops.cast(ops.softmax(energies, axis=-1), dtype)
     mask = ops.cast(mask, "bool")
-    weights = ops.softmax(ops.where(mask, energies, masks.lowest()), axis=-1)
+    weights = ops.softmax(ops.where(mask, energies, masks.mask_value()), axis=-1)
     return ops.cast(ops.where(mask, weights, 0.0), dtype)
 
 

@@ -8,33 +8,33 @@ from typing import Any
 from keras import ops
 
 # Far below every score that a float32 model gives, and finite: no NaN in a row without keys.
-LOWEST = -1e9
-_lowest = ContextVar("lowest", default=LOWEST)
+MASK_VALUE = -1e9
+_mask_value = ContextVar("lowest", default=MASK_VALUE)
 
 
-def lowest() -> float:
+def mask_value() -> float:
     """What stands for the score of what is masked, before the softmax."""
-    return _lowest.get()
+    return _mask_value.get()
 
 
 @contextmanager
-def lowest_is(value: float) -> Iterator[None]:
+def mask_value_scope(value: float) -> Iterator[None]:
     """Another number for the graphs that are traced meanwhile, for an exit with fewer numbers.
 
     Args:
-        value: of `lowest()`; it has to be below all scores.
+        value: of `mask_value()`; it has to be below all scores.
 
     Example:
 
-    >>> with lowest_is(-30.0):
-    ...     lowest()
+    >>> with mask_value_scope(-30.0):
+    ...     mask_value()
     -30.0
     """
-    token = _lowest.set(value)
+    token = _mask_value.set(value)
     try:
         yield
     finally:
-        _lowest.reset(token)
+        _mask_value.reset(token)
 
 
 def padding(ids: Any):
@@ -76,7 +76,7 @@ def causal(queries: Any, keys: Any):
     return ops.less_equal(s, t)  # (1, T, S)
 
 
-def combine(*masks: Any):
+def combine_masks(*masks: Any):
     """What every mask keeps; `None` keeps everything.
 
     Args:
@@ -88,7 +88,7 @@ def combine(*masks: Any):
     Example:
 
     >>> from keras import ops
-    >>> kept = combine(ops.array([True, True]), None, ops.array([False, True]))
+    >>> kept = combine_masks(ops.array([True, True]), None, ops.array([False, True]))
     >>> ops.convert_to_numpy(kept).tolist()
     [False, True]
     """
@@ -100,17 +100,17 @@ def combine(*masks: Any):
     return kept
 
 
-def of_queries(mask: Any):
+def expand_query_mask(mask: Any):
     """A mask of queries (B, T) as one of scores: (B, T, 1); `None` stays `None`."""
     return None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -1)
 
 
-def of_keys(mask: Any):
+def expand_key_mask(mask: Any):
     """A mask of keys (B, S) as one of scores: (B, 1, S); `None` stays `None`."""
     return None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -2)
 
 
-def three_axes(mask: Any):
+def expand_to_3d(mask: Any):
     """A mask (T, S) or (S,) as one of scores, (1, T, S) or (1, 1, S); others stay, and `None`."""
     while mask is not None and len(mask.shape) < 3:
         mask = ops.expand_dims(mask, 0)
@@ -185,7 +185,7 @@ def sliding(query_positions: Any, key_positions: Any, width: int):
     return ops.less(ops.absolute(distance), width)
 
 
-def packed(query_segments: Any, key_segments: Any):
+def segment_mask(query_segments: Any, key_segments: Any):
     """Several texts in one row: each sees itself alone.
 
     Args:
@@ -199,7 +199,7 @@ def packed(query_segments: Any, key_segments: Any):
 
     >>> from keras import ops
     >>> segments = ops.array([[1, 1, 2]])
-    >>> ops.convert_to_numpy(packed(segments, segments)).tolist()
+    >>> ops.convert_to_numpy(segment_mask(segments, segments)).tolist()
     [[[True, True, False], [True, True, False], [False, False, True]]]
     """
     return ops.equal(ops.expand_dims(query_segments, 2), ops.expand_dims(key_segments, 1))
@@ -223,7 +223,9 @@ def segment_positions(segments: Any, mask: Any = None):
     [[0, 1, 2, 0, 1]]
     """
     length = ops.shape(segments)[1]
-    counted = combine(packed(segments, segments), causal(length, length), of_keys(mask))
+    counted = combine_masks(
+        segment_mask(segments, segments), causal(length, length), expand_key_mask(mask)
+    )
     return ops.maximum(ops.sum(ops.cast(counted, "int32"), axis=-1) - 1, 0)  # (B, T)
 
 
@@ -244,7 +246,7 @@ def last(mask: Any):
     """
     mask = ops.cast(mask, "bool")
     place = positions(mask)  # (B, S)
-    return combine(mask, ops.equal(place, place[:, -1:]))
+    return combine_masks(mask, ops.equal(place, place[:, -1:]))
 
 
 def first(mask: Any):
@@ -263,4 +265,4 @@ def first(mask: Any):
     [[False, True, False]]
     """
     mask = ops.cast(mask, "bool")
-    return combine(mask, ops.equal(positions(mask), 0))
+    return combine_masks(mask, ops.equal(positions(mask), 0))

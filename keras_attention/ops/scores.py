@@ -160,8 +160,8 @@ def concat(query: Any, keys: Any, kernel: Any, v: Any):
     >>> ops.convert_to_numpy(concat(query, keys, kernel, ops.ones(1))).round(4).tolist()
     [[[1.0]]]
     """
-    of_query, of_keys = kernel[: query.shape[-1]], kernel[query.shape[-1] :]
-    return additive(project(query, of_query), project(keys, of_keys), v)
+    of_query, expand_key_mask = kernel[: query.shape[-1]], kernel[query.shape[-1] :]
+    return additive(project(query, of_query), project(keys, expand_key_mask), v)
 
 
 def location(query: Any, kernel: Any):

@@ -3,18 +3,21 @@
 from pathlib import Path
 
 from keras_attention.export import Label, Tag
-from keras_attention.folders import read_json
-from keras_attention.tasks.captioner import Captioner, Looked
+from keras_attention.tasks.captioner import Captioner, ImageAlignment
 from keras_attention.tasks.classifier import TextClassifier, TextTagger
-from keras_attention.tasks.translator import Alignment, Answer, Translator
-from keras_attention.tasks.writer import Writer
+from keras_attention.tasks.text_generator import TextGenerator
+from keras_attention.tasks.translator import Alignment, GeneratedText, Translator
+from keras_attention.utils.atomic_io import read_json
 
 KINDS = {
-    kind.__name__: kind for kind in (Captioner, TextClassifier, TextTagger, Translator, Writer)
+    kind.__name__: kind
+    for kind in (Captioner, TextClassifier, TextTagger, Translator, TextGenerator)
 }
 
 
-def open_task(folder: str | Path) -> Captioner | TextClassifier | TextTagger | Translator | Writer:
+def load_task(
+    folder: str | Path,
+) -> Captioner | TextClassifier | TextTagger | Translator | TextGenerator:
     """Loads a saved task, of whatever kind it is.
 
     Args:
@@ -34,14 +37,14 @@ def open_task(folder: str | Path) -> Captioner | TextClassifier | TextTagger | T
 
 __all__ = [
     "Alignment",
-    "Answer",
+    "GeneratedText",
     "Captioner",
     "Label",
-    "Looked",
+    "ImageAlignment",
     "Tag",
     "TextClassifier",
     "TextTagger",
     "Translator",
-    "Writer",
-    "open_task",
+    "TextGenerator",
+    "load_task",
 ]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_attention.export import ImagesToTokens
-from keras_attention.generation import Greedy, Strategy
+from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.images import Image
 from keras_attention.models import EncoderDecoder
 from keras_attention.tasks.generating import Generating, cut
@@ -14,7 +14,7 @@ from keras_attention.tasks.task import check_vocabulary
 from keras_attention.text import Tokenizer
 
 
-class Looked(NamedTuple):
+class ImageAlignment(NamedTuple):
     """Where in an image each token looked.
 
     Attributes:
@@ -41,7 +41,7 @@ class Captioner(Generating, ImagesToTokens):
     Args:
         model: the model; its vocabulary is as large as the tokenizer's.
         target_tokenizer: for the captions.
-        strategy: `Greedy`, `Beam` or `Sample`; None is `Greedy()`.
+        strategy: `GreedySearch`, `BeamSearch` or `Sampling`; None is `GreedySearch()`.
 
     Raises:
         ValueError: if the tokenizer's vocabulary is not the model's; when called, if an image
@@ -51,10 +51,10 @@ class Captioner(Generating, ImagesToTokens):
 
     >>> import numpy as np
     >>> from keras_attention.models import captioner
-    >>> from keras_attention.text import WordPiece
-    >>> words = WordPiece.train(["a red circle", "a blue square"], 40)
-    >>> model = captioner(words.vocabulary_size, image_size=32, dim=8)
-    >>> task = Captioner(model, words, Greedy(max_length=5))
+    >>> from keras_attention.text import WordPieceTokenizer
+    >>> words = WordPieceTokenizer.train(["a red circle", "a blue square"], 40)
+    >>> model = captioner(words.vocabulary_size, image_size=32, hidden_dim=8)
+    >>> task = Captioner(model, words, GreedySearch(max_length=5))
     >>> len(task([np.zeros((40, 50, 3), "uint8")] * 2))
     2
     """
@@ -65,19 +65,19 @@ class Captioner(Generating, ImagesToTokens):
         check_vocabulary("target_tokenizer", target_tokenizer, model.decoder.vocabulary_size)
         super().__init__(target_tokenizer, model.encoder.image_size, model.encoder.grid_shape)
         self.model = model
-        self.strategy = strategy or Greedy()
+        self.strategy = strategy or GreedySearch()
 
-    def attention(self, image: Image) -> Looked:
+    def attention(self, image: Image) -> ImageAlignment:
         """Captions one image and says where each token of the caption looked.
 
         Returns:
-            A `Looked`, ready for `keras_attention.viz.overlay`.
+            A `ImageAlignment`, ready for `keras_attention.viz.overlay`.
         """
         source = self.encode([image])
         found = self.model.generate(source, self.strategy, attention=True)
         written = cut(found.ids[0, 0])
         weights = found.attention[0, 0, : len(written)]  # (T, cells)
-        return Looked(
+        return ImageAlignment(
             source[0],
             self.target_tokenizer.tokens(written),
             weights.reshape(len(written), *self.grid_shape),

@@ -80,9 +80,9 @@ class TextClassifier(_Labels, TokensToLabel):
     Example:
 
     >>> from keras_attention.models import classifier
-    >>> from keras_attention.text import Characters
-    >>> letters = Characters.train(["abc"])
-    >>> model = classifier(letters.vocabulary_size, classes=2, num_layers=1)
+    >>> from keras_attention.text import CharacterTokenizer
+    >>> letters = CharacterTokenizer.train(["abc"])
+    >>> model = classifier(letters.vocabulary_size, num_classes=2, num_layers=1)
     >>> task = TextClassifier(model, letters, ["short", "long"])
     >>> task("ab") in task.labels
     True
@@ -114,9 +114,9 @@ class TextTagger(_Labels, TokensToTags):
     Example:
 
     >>> from keras_attention.models import tagger
-    >>> from keras_attention.text import Characters
-    >>> letters = Characters.train(["abc"])
-    >>> model = tagger(letters.vocabulary_size, tags=2, num_layers=1)
+    >>> from keras_attention.text import CharacterTokenizer
+    >>> letters = CharacterTokenizer.train(["abc"])
+    >>> model = tagger(letters.vocabulary_size, num_classes=2, num_layers=1)
     >>> task = TextTagger(model, letters, ["noun", "verb"])
     >>> [tag.word for tag in task("ab  c")]
     ['ab', 'c']

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_attention.generation import Generator, Strategy
-from keras_attention.models.generative import Generative
+from keras_attention.models.generative_model import GenerativeModel
 from keras_attention.ops.ids import END, PAD
 from keras_attention.tasks.task import Task
 
@@ -23,7 +23,7 @@ class Alignment(NamedTuple):
 class Generating(Task):
     """A task whose model writes. It goes before `TokensToTokens` or a kind made of it."""
 
-    model: Generative
+    model: GenerativeModel
     strategy: Strategy
 
     def attention(self, text: str) -> Alignment:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_attention.export import export_saved_model, export_tflite
-from keras_attention.folders import check_replaceable, read_json, replace_folder, write_json
+from keras_attention.utils.atomic_io import check_replaceable, read_json, replace_folder, write_json
 
 FORMAT = 1
 EXPORTS = {"saved_model": export_saved_model, "tflite": export_tflite}

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from keras_attention.export import Answer, TokensToTokens
-from keras_attention.generation import Greedy, Strategy
+from keras_attention.export import GeneratedText, TokensToTokens
+from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.models import EncoderDecoder
 from keras_attention.tasks.generating import Alignment, Generating, cut
 from keras_attention.tasks.task import check_vocabulary
 from keras_attention.text import Tokenizer
 
-__all__ = ["Alignment", "Answer", "Translator", "cut"]
+__all__ = ["Alignment", "GeneratedText", "Translator", "cut"]
 
 
 class Translator(Generating, TokensToTokens):
@@ -22,7 +22,7 @@ class Translator(Generating, TokensToTokens):
         model: the model; its vocabularies are as large as the tokenizers'.
         source_tokenizer: for what comes in.
         target_tokenizer: for what goes out.
-        strategy: `Greedy`, `Beam` or `Sample`; None is `Greedy()`.
+        strategy: `GreedySearch`, `BeamSearch` or `Sampling`; None is `GreedySearch()`.
         max_source_length: longer sources are cut, with a warning that counts them.
 
     Raises:
@@ -31,10 +31,10 @@ class Translator(Generating, TokensToTokens):
     Example:
 
     >>> from keras_attention.models import seq2seq
-    >>> from keras_attention.text import Characters
-    >>> letters = Characters.train(["abc"])
+    >>> from keras_attention.text import CharacterTokenizer
+    >>> letters = CharacterTokenizer.train(["abc"])
     >>> model = seq2seq(letters.vocabulary_size, letters.vocabulary_size, 8, 8)
-    >>> translator = Translator(model, letters, letters, Greedy(max_length=5))
+    >>> translator = Translator(model, letters, letters, GreedySearch(max_length=5))
     >>> len(translator(["ab", "", "cab"]))
     3
     """
@@ -51,7 +51,7 @@ class Translator(Generating, TokensToTokens):
         check_vocabulary("target_tokenizer", target_tokenizer, model.decoder.vocabulary_size)
         super().__init__(source_tokenizer, target_tokenizer, max_source_length)
         self.model = model
-        self.strategy = strategy or Greedy()
+        self.strategy = strategy or GreedySearch()
 
     @classmethod
     def from_marian(

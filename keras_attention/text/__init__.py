@@ -1,20 +1,25 @@
 """Text to ids and back inside the graph, and batches for training."""
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
-from keras_attention.text.base import Tokenizer
-from keras_attention.text.data import batches, bucket_lengths, read_parallel, twice
+from keras_attention.text.bucketed_batches import (
+    batches,
+    bucket_lengths,
+    read_parallel,
+    repeat_batch,
+)
 from keras_attention.text.files import read_lines
-from keras_attention.text.labeled import (
+from keras_attention.text.labeled_batches import (
     encode_words,
     labeled_batches,
     split_words,
     tagged_batches,
 )
-from keras_attention.text.marian import MarianPieces
-from keras_attention.text.packed import packed_batches
-from keras_attention.text.sentencepiece import Characters, SentencePiece
+from keras_attention.text.marian import MarianTokenizer
+from keras_attention.text.packed_batches import packed_batches
+from keras_attention.text.sentencepiece import CharacterTokenizer, SentencePieceTokenizer
+from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.text.tokenizers import load_tokenizer
-from keras_attention.text.wordpiece import WordPiece
+from keras_attention.text.wordpiece import WordPieceTokenizer
 
 __all__ = [
     "END",
@@ -22,11 +27,11 @@ __all__ = [
     "SPECIALS",
     "START",
     "UNKNOWN",
-    "Characters",
-    "MarianPieces",
-    "SentencePiece",
+    "CharacterTokenizer",
+    "MarianTokenizer",
+    "SentencePieceTokenizer",
     "Tokenizer",
-    "WordPiece",
+    "WordPieceTokenizer",
     "batches",
     "bucket_lengths",
     "encode_words",
@@ -37,5 +42,5 @@ __all__ = [
     "read_parallel",
     "split_words",
     "tagged_batches",
-    "twice",
+    "repeat_batch",
 ]

@@ -7,13 +7,13 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from keras_attention.ops.ids import SPECIALS, UNKNOWN
-from keras_attention.text.base import Tokenizer
 from keras_attention.text.sentencepiece import processor_of
+from keras_attention.text.tokenizer import Tokenizer
 
 BUCKETS = 2**62  # so many that two tokens have not the same hash
 
 
-class MarianPieces(Tokenizer):
+class MarianTokenizer(Tokenizer):
     """The pieces of a SentencePiece model, with ids from a vocabulary beside it.
 
     The vocabulary of a Marian model has the pieces of both languages; the model that splits has
@@ -45,7 +45,7 @@ class MarianPieces(Tokenizer):
         self._ids = (order + len(SPECIALS)).astype("int32")
 
     @classmethod
-    def _read(cls, content: bytes, config: dict) -> "MarianPieces":
+    def _read(cls, content: bytes, config: dict) -> "MarianTokenizer":
         return cls(content, **config)
 
     def _write(self) -> bytes:
@@ -57,7 +57,7 @@ class MarianPieces(Tokenizer):
         codes = tf.strings.regex_replace(strings, "^(>>.*?<<).*$", r"\1")
         strings = tf.strings.regex_replace(strings, "^>>.*?<<", "")
         codes = tf.ragged.boolean_mask(tf.expand_dims(codes, 1), tf.expand_dims(has_code, 1))
-        # Made anew for each call or graph, as in `SentencePiece`.
+        # Made anew for each call or graph, as in `SentencePieceTokenizer`.
         pieces = tf_text.SentencepieceTokenizer(self._proto, out_type=tf.string).tokenize(strings)
         tokens = tf.concat([codes, pieces], axis=1)  # (B, None)
         return tokens.with_values(self._look_up(tokens.values))

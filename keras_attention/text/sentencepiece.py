@@ -11,11 +11,11 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
-from keras_attention.text.base import Tokenizer, training_lines
 from keras_attention.text.files import PathLike
+from keras_attention.text.tokenizer import Tokenizer, training_lines
 
 
-class SentencePiece(Tokenizer):
+class SentencePieceTokenizer(Tokenizer):
     """SentencePiece tokenizer (Kudo and Richardson, 2018).
 
     Text is taken as it stands; a space is written "▁" and belongs to the piece that follows it,
@@ -36,7 +36,7 @@ class SentencePiece(Tokenizer):
     Example:
 
     >>> lines = ["ein hund läuft", "zwei hunde laufen", "ein hund schläft"]
-    >>> tokenizer = SentencePiece.train(lines, vocabulary_size=40, model_type="bpe")
+    >>> tokenizer = SentencePieceTokenizer.train(lines, vocabulary_size=40, model_type="bpe")
     >>> tokenizer.detokenize(tokenizer.encode(["zwei hunde", "ein hund läuft"])).numpy()[0]
     b'zwei hunde'
     """
@@ -57,7 +57,7 @@ class SentencePiece(Tokenizer):
         lowercase: bool = False,
         normalization: str | None = "NFC",
         model_type: str = "unigram",
-    ) -> "SentencePiece":
+    ) -> "SentencePieceTokenizer":
         """Learns a vocabulary. The same text gives the same vocabulary.
 
         Args:
@@ -70,7 +70,7 @@ class SentencePiece(Tokenizer):
             model_type: `"unigram"` (Kudo, 2018) or `"bpe"` (Sennrich et al., 2016).
 
         Returns:
-            A `SentencePiece`.
+            A `SentencePieceTokenizer`.
 
         Raises:
             ValueError: if there is no text, no room for its characters, or an unknown
@@ -83,7 +83,7 @@ class SentencePiece(Tokenizer):
         return cls(proto, lowercase, normalization)
 
     @classmethod
-    def _read(cls, content: bytes, config: dict) -> "SentencePiece":
+    def _read(cls, content: bytes, config: dict) -> "SentencePieceTokenizer":
         return cls(content, **config)
 
     def _write(self) -> bytes:
@@ -101,7 +101,7 @@ class SentencePiece(Tokenizer):
         return tf_text.SentencepieceTokenizer(self._proto, out_type=tf.int32)
 
 
-class Characters(SentencePiece):
+class CharacterTokenizer(SentencePieceTokenizer):
     """Single characters: a SentencePiece model of type "char" that keeps every space.
 
     Text whose characters are all in the vocabulary comes back as it was, spaces at the ends and
@@ -118,7 +118,7 @@ class Characters(SentencePiece):
 
     Example:
 
-    >>> tokenizer = Characters.train(["abba"])
+    >>> tokenizer = CharacterTokenizer.train(["abba"])
     >>> tokenizer.vocabulary
     ['[PAD]', '[START]', '[END]', '[UNK]', 'a', 'b']
     >>> tokenizer.encode(["ba", ""]).numpy().tolist()
@@ -132,7 +132,7 @@ class Characters(SentencePiece):
         vocabulary_size: int | None = None,
         lowercase: bool = False,
         normalization: str | None = "NFC",
-    ) -> "Characters":
+    ) -> "CharacterTokenizer":
         """Learns the characters of a text.
 
         Args:
@@ -143,7 +143,7 @@ class Characters(SentencePiece):
             normalization: `"NFC"`, `"NFKC"` or `None`.
 
         Returns:
-            A `Characters`.
+            A `CharacterTokenizer`.
 
         Raises:
             ValueError: if there is no text.

@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
-from keras_attention.text.base import CONFIG_FILE, Tokenizer
 from keras_attention.text.files import PathLike
-from keras_attention.text.marian import MarianPieces
-from keras_attention.text.sentencepiece import Characters, SentencePiece
-from keras_attention.text.wordpiece import WordPiece
+from keras_attention.text.marian import MarianTokenizer
+from keras_attention.text.sentencepiece import CharacterTokenizer, SentencePieceTokenizer
+from keras_attention.text.tokenizer import CONFIG_FILE, Tokenizer
+from keras_attention.text.wordpiece import WordPieceTokenizer
 
-KINDS = {kind.__name__: kind for kind in (WordPiece, SentencePiece, Characters, MarianPieces)}
+KINDS = {
+    kind.__name__: kind
+    for kind in (WordPieceTokenizer, SentencePieceTokenizer, CharacterTokenizer, MarianTokenizer)
+}
 
 
 def load_tokenizer(folder: PathLike) -> Tokenizer:

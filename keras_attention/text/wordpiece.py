@@ -7,11 +7,11 @@ import tensorflow_text as tf_text
 from tensorflow_text.tools.wordpiece_vocab.bert_vocab_from_dataset import bert_vocab_from_dataset
 
 from keras_attention.ops.ids import SPECIALS
-from keras_attention.text.base import Tokenizer, training_lines
 from keras_attention.text.files import PathLike
+from keras_attention.text.tokenizer import Tokenizer, training_lines
 
 
-class WordPiece(Tokenizer):
+class WordPieceTokenizer(Tokenizer):
     """WordPiece tokenizer (Schuster and Nakajima, 2012; BERT's form, Devlin et al., 2018).
 
     Text is split at white space, at punctuation and around Chinese characters; each word is then
@@ -32,7 +32,7 @@ class WordPiece(Tokenizer):
 
     Example:
 
-    >>> tokenizer = WordPiece(["[PAD]", "[START]", "[END]", "[UNK]", "sing", "##ing", "!"])
+    >>> tokenizer = WordPieceTokenizer(["[PAD]", "[START]", "[END]", "[UNK]", "sing", "##ing", "!"])
     >>> tokenizer.encode(["singing!", "sing"]).numpy().tolist()
     [[4, 5, 6, 2], [4, 2, 0, 0]]
     >>> tokenizer.detokenize([[4, 5, 6, 2]]).numpy().tolist()
@@ -60,7 +60,7 @@ class WordPiece(Tokenizer):
         vocabulary_size: int,
         lowercase: bool = False,
         normalization: str | None = "NFC",
-    ) -> "WordPiece":
+    ) -> "WordPieceTokenizer":
         """Learns a vocabulary. It takes about half a minute for 60,000 sentences.
 
         Args:
@@ -72,7 +72,7 @@ class WordPiece(Tokenizer):
             normalization: `"NFC"`, `"NFKC"` or `None`.
 
         Returns:
-            A `WordPiece`.
+            A `WordPieceTokenizer`.
 
         Raises:
             ValueError: if there is no text, or no room for its characters.
@@ -90,7 +90,7 @@ class WordPiece(Tokenizer):
         return cls(_cut(vocabulary, vocabulary_size), lowercase, normalization)
 
     @classmethod
-    def _read(cls, content: bytes, config: dict) -> "WordPiece":
+    def _read(cls, content: bytes, config: dict) -> "WordPieceTokenizer":
         return cls(content.decode("utf-8").removesuffix("\n").split("\n"), **config)
 
     def _write(self) -> bytes:

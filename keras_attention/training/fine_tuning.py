@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_attention.layers.attention import Attention
+from keras_attention.layers.base_attention import BaseAttention
 from keras_attention.layers.linear import Linear
 from keras_attention.training.schedules import check_positive
 
@@ -94,7 +94,7 @@ def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None
     Example:
 
     >>> from keras_attention.models import classifier
-    >>> model = classifier(12, classes=3, num_layers=1, dim=8, num_heads=2)
+    >>> model = classifier(12, num_classes=3, num_layers=1, hidden_dim=8, num_heads=2)
     >>> enable_lora(model.encoder, rank=2)
     >>> [variable.name for variable in model.encoder.trainable_variables]
     ['lora_kernel_a', 'lora_kernel_b', 'lora_kernel_a', 'lora_kernel_b']
@@ -102,7 +102,7 @@ def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None
     projections = {
         id(inner): inner
         for outer in layer._flatten_layers()
-        if isinstance(outer, Attention)
+        if isinstance(outer, BaseAttention)
         for inner in outer._flatten_layers()
         if isinstance(inner, Linear)
     }

@@ -14,7 +14,10 @@ MASK = UNKNOWN
 
 
 def mask_tokens(
-    ids: np.ndarray, vocabulary: int, rate: float = 0.15, rng: np.random.Generator | None = None
+    ids: np.ndarray,
+    vocabulary_size: int,
+    rate: float = 0.15,
+    rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hides tokens as BERT does (Devlin et al. 2019, section 3.1).
 
@@ -23,7 +26,7 @@ def mask_tokens(
 
     Args:
         ids: (B, T) int, padded with 0.
-        vocabulary: number of ids.
+        vocabulary_size: number of ids.
         rate: the share of tokens to ask for.
         rng: where chance comes from.
 
@@ -40,26 +43,26 @@ def mask_tokens(
     Example:
 
     >>> ids = np.array([[7, 5, 6, 2, 0]])
-    >>> read, asked = mask_tokens(ids, vocabulary=9, rate=1.0, rng=np.random.default_rng(0))
+    >>> read, asked = mask_tokens(ids, vocabulary_size=9, rate=1.0, rng=np.random.default_rng(0))
     >>> read.tolist(), asked.tolist()
     ([[7, 3, 3, 2, 0]], [[7, 5, 6, 0, 0]])
     """
-    _check(ids, vocabulary, rate)
+    _check(ids, vocabulary_size, rate)
     rng = np.random.default_rng() if rng is None else rng
     chosen = (rng.random(ids.shape) < rate) & (ids >= len(SPECIALS))
     share = rng.random(ids.shape)
-    other = rng.integers(len(SPECIALS), vocabulary, ids.shape)
+    other = rng.integers(len(SPECIALS), vocabulary_size, ids.shape)
     hidden = np.where(share < 0.8, MASK, np.where(share < 0.9, other, ids))
     read, asked = np.where(chosen, hidden, ids), np.where(chosen, ids, PAD)
     return read.astype("int32"), asked.astype("int32")
 
 
 class MaskedTexts(keras.utils.PyDataset):
-    """Batches for `fit` of a `models.masked_language_model`, hidden anew in every epoch.
+    """Batches for `fit` of a `models.masked_lm`, hidden anew in every epoch.
 
     Args:
         ids: (N, T) int, padded with 0: the texts, each in a row of its own.
-        vocabulary: number of ids.
+        vocabulary_size: number of ids.
         batch_size: rows in a batch; the last one may be smaller.
         rate: as `mask_tokens` has it.
         shuffle: whether rows come in a new order, and are hidden anew, in every epoch. `False` for
@@ -80,7 +83,7 @@ class MaskedTexts(keras.utils.PyDataset):
     def __init__(
         self,
         ids: np.ndarray,
-        vocabulary: int,
+        vocabulary_size: int,
         batch_size: int = 64,
         rate: float = 0.15,
         shuffle: bool = True,
@@ -89,13 +92,13 @@ class MaskedTexts(keras.utils.PyDataset):
     ):
         super().__init__(**kwargs)
         self.ids = np.asarray(ids)
-        _check(self.ids, vocabulary, rate)
+        _check(self.ids, vocabulary_size, rate)
         if not len(self.ids) or batch_size < 1:
             raise ValueError(
                 "ids, batch_size: expected one row and one at least. "
                 f"Received: ids.shape={self.ids.shape}, batch_size={batch_size}"
             )
-        self.vocabulary = vocabulary
+        self.vocabulary_size = vocabulary_size
         self.batch_size = batch_size
         self.rate = rate
         self.shuffle = shuffle
@@ -110,7 +113,7 @@ class MaskedTexts(keras.utils.PyDataset):
         rows = self.order[place * self.batch_size : (place + 1) * self.batch_size]
         # A stream of its own for each batch: the same whichever thread asks first.
         rng = np.random.default_rng((self.seed, self.epoch, place))
-        return mask_tokens(self.ids[rows], self.vocabulary, self.rate, rng)
+        return mask_tokens(self.ids[rows], self.vocabulary_size, self.rate, rng)
 
     def on_epoch_end(self) -> None:
         if self.shuffle:
@@ -123,11 +126,11 @@ class MaskedTexts(keras.utils.PyDataset):
         self.order = rng.permutation(count) if self.shuffle else np.arange(count)
 
 
-def _check(ids, vocabulary, rate):
+def _check(ids, vocabulary_size, rate):
     if not 0 < rate <= 1:
         raise ValueError(f"rate: expected a share in (0, 1]. Received: rate={rate}")
-    if ids.ndim != 2 or (ids.size and not 0 <= ids.min() <= ids.max() < vocabulary):
+    if ids.ndim != 2 or (ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size):
         raise ValueError(
-            f"ids: expected (rows, length) from 0 to {vocabulary - 1}. Received: "
+            f"ids: expected (rows, length) from 0 to {vocabulary_size - 1}. Received: "
             f"shape={ids.shape}" + (f", ids from {ids.min()} to {ids.max()}" if ids.size else "")
         )

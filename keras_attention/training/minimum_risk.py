@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.generation.strategy import IMPOSSIBLE
+from keras_attention.generation.strategy import MIN_LOG_PROB
 from keras_attention.ops import masks
 from keras_attention.training.losses import MaskedCrossEntropy, token_losses
 
@@ -97,7 +97,7 @@ class MinimumRisk(MaskedCrossEntropy):
         """`Q(y|x)` of the candidates of each source, (S, K), float32."""
         log_probs = -ops.sum(token_losses(y_true, y_pred), axis=1)  # (S * (K + 1),)
         there = ops.any(masks.padding(y_true), axis=1)
-        log_probs = ops.where(there, self.sharpness * log_probs, IMPOSSIBLE)
+        log_probs = ops.where(there, self.sharpness * log_probs, MIN_LOG_PROB)
         return ops.softmax(ops.reshape(log_probs, (-1, self.candidates + 1))[:, :-1])
 
     def get_config(self) -> dict:

@@ -15,8 +15,9 @@ class RDrop(MaskedCrossEntropy):
     """Cross-entropy, and how far two passes of the same sentences through dropout lie apart.
 
     The second half of the batch must be the first half again, in the same order:
-    `keras_attention.text.twice` makes such batches. With `p` and `q` what the model gives a token
-    in its two passes, the loss of both tokens is that of `MaskedCrossEntropy`, plus (equation 2)
+    `keras_attention.text.repeat_batch` makes such batches. With `p` and `q` what the model gives a
+    token in its two passes, the loss of both tokens is that of `MaskedCrossEntropy`, plus (equation
+    2)
 
         alpha / 2 * (KL(p || q) + KL(q || p)) / 2
 
@@ -46,7 +47,7 @@ class RDrop(MaskedCrossEntropy):
 
     >>> import numpy as np
     >>> loss = RDrop(alpha=5.0)
-    >>> labels = np.array([[3, 2, 0], [3, 2, 0]])  # one sentence, twice
+    >>> labels = np.array([[3, 2, 0], [3, 2, 0]])  # one sentence, repeat_batch
     >>> logits = np.random.default_rng(0).normal(size=(2, 3, 8))
     >>> bool(loss(labels, logits) > MaskedCrossEntropy()(labels, logits))
     True

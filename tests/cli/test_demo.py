@@ -6,7 +6,7 @@ import pytest
 
 from keras_attention.cli import main
 from keras_attention.cli.demo import exact_match
-from keras_attention.export import open_exported
+from keras_attention.export import load_exported
 from keras_attention.tasks import Translator
 
 pytestmark = pytest.mark.tensorflow_only
@@ -29,7 +29,7 @@ def test_the_whole_road(tmp_path, capsys):
         assert agreement["equal"] + agreement["ties"] == agreement["answers"] > 20
 
     texts = ["Dienstag, den 3. März 1998", "no date", ""]
-    for task in (Translator.load(tmp_path / "model"), *map(open_exported, exports)):
+    for task in (Translator.load(tmp_path / "model"), *map(load_exported, exports)):
         date, *others = [answers[0] for answers in task.generate(texts)]
         assert date.text == "1998-03-03"
         assert math.exp(date.score) > 0.5

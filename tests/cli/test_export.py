@@ -4,7 +4,7 @@ import pytest
 
 from keras_attention.cli import main
 from keras_attention.cli.export import report
-from keras_attention.export import open_exported
+from keras_attention.export import load_exported
 from keras_attention.export.tflite import LiteRT
 
 pytestmark = pytest.mark.tensorflow_only
@@ -124,7 +124,7 @@ def test_what_gives_labels_is_exported_too(make_labeler, tmp_path, capsys, refus
     task.save(tmp_path / "model")
     assert main(["export", str(tmp_path / "model"), "--tflite", str(tmp_path / "phone")]) == 0
     assert "answers equal, scores within" in capsys.readouterr().out
-    assert open_exported(tmp_path / "phone")(["abc"]) == task(["abc"])
+    assert load_exported(tmp_path / "phone")(["abc"]) == task(["abc"])
     assert "Expected what answers with text" in refused("generate", tmp_path / "model", "abc")
     for option in ("--beam", "--length-penalty", "--max-length"):
         wrong = "export", tmp_path / "model", "--tflite", tmp_path / "new", option, "2"

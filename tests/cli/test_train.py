@@ -10,8 +10,8 @@ import pytest
 
 from keras_attention.cli import main
 from keras_attention.models.sizes import SIZES
+from keras_attention.recipes.fit import unfinished
 from keras_attention.tasks import Translator
-from keras_attention.tasks.fit import unfinished
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -38,7 +38,7 @@ def test_other_tokenizers_and_models(tokenizer, files, tmp_path, capsys):
 @pytest.fixture
 def transformer(files, tmp_path, monkeypatch):
     """The options of a small transformer: those of the files without the RNN's sizes."""
-    small = SIZES["tiny"]._replace(num_layers=1, dim=16, ff_dim=16)
+    small = SIZES["tiny"]._replace(num_layers=1, hidden_dim=16, intermediate_dim=16)
     monkeypatch.setitem(SIZES, "tiny", small)
     place = files.options.index("--units")
     assert files.options[place + 2] == "--embedding"

@@ -6,9 +6,9 @@ from keras import ops
 from keras_attention.decoders import HardAttentionDecoder, RNNDecoder
 from keras_attention.decoders.hard_attention import labels_of, log_likelihood, reinforce
 from keras_attention.layers import (
-    AttentionCell,
     BahdanauAttention,
     HardAttentionCell,
+    RecurrentDecoderCell,
     TokenEmbedding,
 )
 
@@ -95,7 +95,7 @@ def test_it_comes_back_from_its_config():
 
 
 def test_a_soft_cell_is_refused():
-    cell = AttentionCell(keras.layers.GRUCell(6), BahdanauAttention(6))
+    cell = RecurrentDecoderCell(keras.layers.GRUCell(6), BahdanauAttention(6))
     with pytest.raises(ValueError, match="cell: expected a HardAttentionCell. Received: "):
         HardAttentionDecoder(TokenEmbedding(V, 8, output="separate"), cell)
     RNNDecoder(TokenEmbedding(V, 8, output="separate"), cell)

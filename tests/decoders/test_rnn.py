@@ -6,14 +6,14 @@ import pytest
 from keras import ops
 
 from keras_attention.decoders import RNNDecoder
-from keras_attention.generation import Greedy
+from keras_attention.generation import GreedySearch
 from keras_attention.layers import (
-    AttentionCell,
     BahdanauAttention,
     ContentAttention,
     DotAttention,
     LuongAttention,
     MonotonicAttention,
+    RecurrentDecoderCell,
     TokenEmbedding,
 )
 from keras_attention.models import seq2seq
@@ -149,7 +149,7 @@ def test_mixed_precision_reloads_generates_and_trains(option, policy, tmp_path):
     half.save(tmp_path / "half.keras")
     loaded = keras.models.load_model(tmp_path / "half.keras")
     np.testing.assert_array_equal(array(loaded(inputs)), array(half(inputs)))
-    assert np.isfinite(loaded.generate(SOURCE, Greedy(max_length=4)).scores).all()
+    assert np.isfinite(loaded.generate(SOURCE, GreedySearch(max_length=4)).scores).all()
     loaded.compile("sgd", MaskedCrossEntropy())
     history = loaded.fit(inputs, LABELS, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
@@ -277,14 +277,16 @@ def test_scheduled_sampling_trains():
 
 
 def test_an_embedding_must_make_the_logits():
-    cell = AttentionCell(keras.layers.GRUCell(4), BahdanauAttention(4))
+    cell = RecurrentDecoderCell(keras.layers.GRUCell(4), BahdanauAttention(4))
     with pytest.raises(ValueError, match="embedding: .* Received: output=None"):
         RNNDecoder(TokenEmbedding(9, 8), cell)
 
 
 @pytest.mark.parametrize("output", ["separate", "tied"])
 def test_the_joined_vector_must_be_as_wide_as_the_embedding(output):
-    cell = AttentionCell(keras.layers.GRUCell(4), LuongAttention("general"), "luong", units=5)
+    cell = RecurrentDecoderCell(
+        keras.layers.GRUCell(4), LuongAttention("general"), "luong", units=5
+    )
     encoded = {"sequence": np.ones((2, 5, 6)), "state": np.ones((2, 6))}
     with pytest.raises(ValueError, match="Received: output width 5, embedding_dim=8"):
         RNNDecoder(TokenEmbedding(9, 8, output=output), cell)(TARGET, encoded)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_attention.decoders import TransformerDecoder
-from keras_attention.generation import Beam, Generator
+from keras_attention.generation import BeamSearch, Generator
 from keras_attention.generation.strategy import gather_beams
 from keras_attention.layers import DecoderBlock, TokenEmbedding
 from keras_attention.models import transformer
@@ -49,7 +49,15 @@ every_option = pytest.mark.parametrize("option", OPTIONS)
 def make(option="sinusoidal", **more):
     options = {**OPTIONS[option], **more}
     model = transformer(
-        V, W, "tiny", num_layers=2, dim=16, ff_dim=12, num_heads=4, dropout=0.0, **options
+        V,
+        W,
+        "tiny",
+        num_layers=2,
+        hidden_dim=16,
+        intermediate_dim=12,
+        num_heads=4,
+        dropout=0.0,
+        **options,
     )
     rng = np.random.default_rng(1)  # far from zero, so that every path shows in the logits
     for weight in model.weights:
@@ -154,7 +162,7 @@ def test_padding_on_either_side_changes_nothing(option):
      "rotary-everything"],
 )  # fmt: skip
 def test_what_is_generated_does_not_know_the_side_of_the_padding(option):
-    generate = Generator(make(option), Beam(2, n_best=2, max_length=4), attention=True)
+    generate = Generator(make(option), BeamSearch(2, n_best=2, max_length=4), attention=True)
     source = SOURCE[:1, :4]
     alone = {name: array(x)[0] for name, x in generate(source).items()}
     padded = np.concatenate([np.pad(source, ((0, 0), side)) for side in ((0, 3), (3, 0))])
@@ -312,7 +320,7 @@ def test_the_smallest_inputs(source, target, option):
 
 
 def test_dropout_is_there_in_training_alone():
-    for rate in ("dropout", "attention_dropout", "ff_dropout"):
+    for rate in ("dropout", "attention_dropout", "intermediate_dropout"):
         embedding = TokenEmbedding(W, 16, output="tied")
         decoder = TransformerDecoder(embedding, DecoderBlock(4, 12, **{rate: 0.5}), 2)
         encoded = {"sequence": np.random.default_rng(0).normal(size=(2, 5, 8))}

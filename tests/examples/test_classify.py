@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_attention.export import open_exported
+from keras_attention.export import load_exported
 from keras_attention.tasks import TextClassifier
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "classify.py"
@@ -16,7 +16,7 @@ def test_lines_with_labels_become_a_classifier_and_its_exports(tmp_path):
     texts = [f"{a}{b}{c}" for a in "abc" for b in "abcdef" for c in "abcdef"]
     lines = [f"{text}\t{'first' if text[0] == 'a' else 'other'}\n" for text in texts]
     (tmp_path / "lines.tsv").write_text("".join(lines))
-    options = "lines.tsv --output model --epochs 2 --layers 1 --dim 8"
+    options = "lines.tsv --output model --epochs 2 --layers 1 --hidden-dim 8"
     command = [sys.executable, str(EXAMPLE), *options.split()]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert not done.returncode, done.stderr
@@ -25,4 +25,4 @@ def test_lines_with_labels_become_a_classifier_and_its_exports(tmp_path):
     task = TextClassifier.load(tmp_path / "model" / "task")
     assert task.labels == ["first", "other"]
     for folder in ("serving", "phone"):
-        assert open_exported(tmp_path / "model" / folder)(texts) == task(texts)
+        assert load_exported(tmp_path / "model" / folder)(texts) == task(texts)

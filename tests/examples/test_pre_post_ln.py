@@ -9,7 +9,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "pre_post_ln.py"
 
 @pytest.mark.slow
 def test_four_trainings_and_the_gradients_make_a_picture(tmp_path):
-    options = "--layers 2 --dim 8 --steps 8 --warmup 4 --output norms.png"
+    options = "--layers 2 --hidden-dim 8 --steps 8 --warmup 4 --output norms.png"
     command = [sys.executable, str(EXAMPLE), *options.split()]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert not done.returncode, done.stderr

@@ -17,7 +17,7 @@ def test_every_way_is_trained_and_scored():
     assert "perplexity of hidden words" in first and "(of 900 words)" in first
     ways = {line[:34].strip(): [float(x) for x in line[34:].split()] for line in table}
     assert len(ways) == 6
-    for way, (labels, mean, lowest, highest) in ways.items():
+    for way, (labels, mean, mask_value, highest) in ways.items():
         assert labels == (320 if way == "from scratch, all labels" else 32)
         # hardly trained: not far from chance
-        assert 5 < lowest == mean == highest < 40, way
+        assert 5 < mask_value == mean == highest < 40, way

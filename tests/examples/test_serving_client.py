@@ -22,15 +22,15 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from keras_attention.export.c_api import Session
 from keras_attention.export.saved_model import write_saved_model
-from keras_attention.generation import Beam
+from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner, seq2seq
 from keras_attention.tasks import Captioner, Translator
-from keras_attention.text import Characters
+from keras_attention.text import CharacterTokenizer
 
 pytestmark = pytest.mark.tensorflow_only
 CLIENT = Path(__file__).parents[2] / "examples" / "serving_client.py"
-LETTERS = Characters.train(["abcde äß"])
+LETTERS = CharacterTokenizer.train(["abcde äß"])
 
 
 def loud(model):
@@ -43,11 +43,13 @@ def loud(model):
 
 @pytest.fixture(scope="module")
 def tasks():
-    size, strategy = LETTERS.vocabulary_size, Beam(2, n_best=2, max_length=5)
+    size, strategy = LETTERS.vocabulary_size, BeamSearch(2, n_best=2, max_length=5)
     return {
         "letters": Translator(loud(seq2seq(size, size, 8, 8)), LETTERS, LETTERS, strategy, 12),
         "photos": Captioner(
-            loud(captioner(size, (16, 16), grid=ResidualCNN((4, 8)), dim=8)), LETTERS, strategy
+            loud(captioner(size, (16, 16), grid=ResidualCNN((4, 8)), hidden_dim=8)),
+            LETTERS,
+            strategy,
         ),
     }
 

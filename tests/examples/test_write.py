@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_attention.export import open_exported
-from keras_attention.tasks import Writer
+from keras_attention.export import load_exported
+from keras_attention.tasks import TextGenerator
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "write.py"
 
@@ -13,7 +13,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "write.py"
 @pytest.mark.slow
 @pytest.mark.tensorflow_only
 def test_it_learns_writes_and_exports(tmp_path):
-    options = "--output model --sentences 300 --epochs 1 --layers 1 --dim 16 --vocabulary 100"
+    options = "--output model --sentences 300 --epochs 1 --layers 1 --hidden-dim 16"
+    options += " --vocabulary 100"
     command = [sys.executable, str(EXAMPLE), *options.split(), "--prompt", "the king"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert not done.returncode, done.stderr
@@ -21,6 +22,6 @@ def test_it_learns_writes_and_exports(tmp_path):
     assert sum("perplexity of" in line for line in lines) == 1
     written = next(line for line in lines if line.startswith("the king |"))
     prompt = "the king"
-    assert written == f"{prompt} |{Writer.load(tmp_path / 'model' / 'task')(prompt)}"
+    assert written == f"{prompt} |{TextGenerator.load(tmp_path / 'model' / 'task')(prompt)}"
     assert len([line for line in lines if "answers equal" in line]) == 2
-    assert open_exported(tmp_path / "model" / "phone")(prompt) == written.split("|", 1)[1]
+    assert load_exported(tmp_path / "model" / "phone")(prompt) == written.split("|", 1)[1]

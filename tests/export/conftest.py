@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.generation import Beam, Strategy
+from keras_attention.generation import BeamSearch, Strategy
 from keras_attention.models import seq2seq
 from keras_attention.tasks import Translator
-from keras_attention.text import Characters
+from keras_attention.text import CharacterTokenizer
 
 SENTENCES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 
@@ -26,12 +26,12 @@ def small_translator(
     build: Callable[..., keras.Model] = small_seq2seq,
     **options,
 ) -> Translator:
-    source, target = Characters.train(["abcde ä"]), Characters.train(["ABCDEFGß"])
+    source, target = CharacterTokenizer.train(["abcde ä"]), CharacterTokenizer.train(["ABCDEFGß"])
     model = build(source.vocabulary_size, target.vocabulary_size, **options)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.8, weight.shape))
-    strategy = strategy or Beam(3, n_best=2, max_length=9)
+    strategy = strategy or BeamSearch(3, n_best=2, max_length=9)
     return Translator(model, source, target, strategy, max_source_length)
 
 

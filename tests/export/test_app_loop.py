@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_attention.export import ExportError, app_loop, open_exported
+from keras_attention.export import ExportError, app_loop, load_exported
 from keras_attention.export.tflite import LiteRT
-from keras_attention.generation import Beam, Greedy
+from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.models import transformer
 
 SENTENCES = ["a", "bcade", "deed abba"]
@@ -27,14 +27,14 @@ def test_both_ways_are_in_one_file(exported, translator):
     assert set(signatures["step"]["inputs"]) == {"ids", "position"} | tensors
     state = {name for name in tensors if name.startswith("state_")}
     assert state and set(signatures["step"]["outputs"]) == {"log_probabilities"} | state
-    assert open_exported(folder)(SENTENCES) == translator(SENTENCES)
+    assert load_exported(folder)(SENTENCES) == translator(SENTENCES)
 
 
 def test_an_app_gets_the_greedy_answers(exported, translator):
     runner = LiteRT(exported[0] / "model.tflite").interpreter.get_signature_runner
     for texts in (["bca"], ["deed cab", "", "x"]):
         source = translator.encode(texts)
-        expected = np.asarray(translator.model.generate(source, Greedy(9)).ids)[:, 0]
+        expected = np.asarray(translator.model.generate(source, GreedySearch(9)).ids)[:, 0]
         received = app_loop.generate(runner, source, 9)
         np.testing.assert_array_equal(received[:, : expected.shape[1]], expected)
 
@@ -49,13 +49,15 @@ def test_another_models_answers_are_refused(exported, make_translator):
 
 
 def small_transformer(source, target):
-    return transformer(source, target, size="tiny", num_layers=2, dim=16, ff_dim=12, num_heads=4)
+    return transformer(
+        source, target, size="tiny", num_layers=2, hidden_dim=16, intermediate_dim=12, num_heads=4
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_a_transformer(make_translator, tmp_path, weights):
-    task = make_translator(Beam(2, max_length=9), build=small_transformer)
+    task = make_translator(BeamSearch(2, max_length=9), build=small_transformer)
     options = {} if weights == "float32" else {"weights": weights, "allow_loss": True}
     said = task.export(tmp_path / "new", "tflite", SENTENCES, steps=True, **options)
     assert said["steps_agreement"]["answers"] == 10

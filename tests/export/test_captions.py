@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError, open_exported
-from keras_attention.generation import Beam
+from keras_attention.export import ExportError, load_exported
+from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner
 from keras_attention.tasks import Captioner
-from keras_attention.text import WordPiece
+from keras_attention.text import WordPieceTokenizer
 
-WORDS = WordPiece.train(["a red circle", "two blue squares"], 60)
+WORDS = WordPieceTokenizer.train(["a red circle", "two blue squares"], 60)
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 256, shape).astype("uint8") for shape in [(20, 30, 3)] * 2 + [(9, 9, 1)]]
 KINDS = ["soft", pytest.param("transformer", marks=pytest.mark.slow)]
@@ -23,12 +23,14 @@ KINDS += [pytest.param(kind, marks=pytest.mark.slow) for kind in ("hard", "luong
 @pytest.fixture(scope="module", params=KINDS)
 def task(request):
     grid = ResidualCNN((8, 12))
-    model = captioner(WORDS.vocabulary_size, (16, 24), request.param, grid, dim=8, num_heads=2)
+    model = captioner(
+        WORDS.vocabulary_size, (16, 24), request.param, grid, hidden_dim=8, num_heads=2
+    )
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.6, weight.shape))
     model.encoder(np.stack([IMAGES[0][:16, :24]] * 2), training=True)  # statistics of their own
-    return Captioner(model, WORDS, Beam(3, n_best=2, max_length=5))
+    return Captioner(model, WORDS, BeamSearch(3, n_best=2, max_length=5))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def test_both_exports_are_called_like_the_task(task, saved_model, tmp_path):
     path.write_bytes(tf.io.encode_png(IMAGES[2]).numpy())
     given = [IMAGES[0], tf.io.encode_png(IMAGES[1]).numpy(), path]
     for folder in (saved_model[0], tmp_path / "phone"):
-        exported = open_exported(folder)
+        exported = load_exported(folder)
         assert exported(given) == task(given)
         assert exported(path) == task(IMAGES[2])
 
@@ -79,7 +81,7 @@ def test_a_saved_model_of_pixels(task, tmp_path):
     said = task.export(tmp_path, sentences=IMAGES, tokenizer=False)
     assert said["agreement"]["equal"] == said["agreement"]["answers"] == 16
     assert said["tensorflow_text_operations"] == []
-    assert open_exported(tmp_path)(IMAGES) == task(IMAGES)
+    assert load_exported(tmp_path)(IMAGES) == task(IMAGES)
 
 
 def test_a_proof_needs_images(task, tmp_path):

@@ -8,23 +8,23 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.export import open_exported, run_saved_model
+from keras_attention.export import load_exported, run_saved_model
 from keras_attention.export.image_to_text import image_bytes
 from keras_attention.export.prove_saved_model import plain
-from keras_attention.generation import Beam, Greedy
+from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.images import captioned_batches
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import (
     captioner,
+    causal_lm,
     classifier,
-    language_model,
     seq2seq,
     tagger,
     transformer,
 )
-from keras_attention.tasks import Captioner, TextClassifier, TextTagger, Translator, Writer
+from keras_attention.tasks import Captioner, TextClassifier, TextGenerator, TextTagger, Translator
 from keras_attention.text import (
-    Characters,
+    CharacterTokenizer,
     batches,
     labeled_batches,
     packed_batches,
@@ -37,7 +37,7 @@ LENGTHS = (1, 7, LIMIT)  # the last with END
 WEIGHTS = ("float32", "float16", "int8", "int4")
 LETTERS = "abcdefgh"
 ALPHABET = "abcdefghijklmnopqrst"
-SIZES = {"num_layers": 2, "dim": 64, "ff_dim": 128, "num_heads": 4, "dropout": 0.0}
+SIZES = {"num_layers": 2, "dim": 64, "intermediate_dim": 128, "num_heads": 4, "dropout": 0.0}
 LABEL_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 COLORS = {1: 0, 7: 1, LIMIT - 1: 2}  # channels, by the length of what is said of them
 RNG = np.random.RandomState(0)
@@ -60,11 +60,14 @@ def train(model, data, epochs, loss):
 
 def translator(build, epochs):
     """Writes each letter large."""
-    source, target = Characters.train([LETTERS]), Characters.train([LETTERS.upper()])
+    source, target = (
+        CharacterTokenizer.train([LETTERS]),
+        CharacterTokenizer.train([LETTERS.upper()]),
+    )
     model = build(source.vocabulary_size, target.vocabulary_size)
     pairs = [(each, each.upper()) for each in texts()]
     train(model, batches(pairs, source, target, 64, LIMIT), epochs, MaskedCrossEntropy())
-    task = Translator(model, source, target, Beam(3, max_length=LIMIT), LIMIT)
+    task = Translator(model, source, target, BeamSearch(3, max_length=LIMIT), LIMIT)
     return task, text, str.upper
 
 
@@ -79,8 +82,8 @@ def small_transformer():
 
 def writer():
     """Goes on to the end of the alphabet."""
-    tokenizer = Characters.train([ALPHABET])
-    model = language_model(tokenizer.vocabulary_size, size="tiny", **SIZES)
+    tokenizer = CharacterTokenizer.train([ALPHABET])
+    model = causal_lm(tokenizer.vocabulary_size, size="tiny", **SIZES)
     data = packed_batches([ALPHABET[i % 20 :] for i in range(2000)], tokenizer, 32, 32)
     train(model, data, 6, MaskedCrossEntropy())
 
@@ -91,12 +94,12 @@ def writer():
     def rest(prompt):
         return ALPHABET[ALPHABET.index(prompt[-1]) + 1 :][:9]
 
-    return Writer(model, tokenizer, Greedy(max_length=9), LIMIT), prompt, rest
+    return TextGenerator(model, tokenizer, GreedySearch(max_length=9), LIMIT), prompt, rest
 
 
 def text_classifier():
     """Whether there is an "a"."""
-    tokenizer = Characters.train([LETTERS])
+    tokenizer = CharacterTokenizer.train([LETTERS])
     model = classifier(tokenizer.vocabulary_size, 2, **SIZES)
     given = texts()
     data = labeled_batches(given, ["a" in each for each in given], tokenizer, 64, LIMIT)
@@ -107,7 +110,7 @@ def text_classifier():
 
 def text_tagger():
     """Whether the word, a letter, is a vowel."""
-    tokenizer = Characters.train([LETTERS])
+    tokenizer = CharacterTokenizer.train([LETTERS])
     model = tagger(tokenizer.vocabulary_size, 2, **SIZES)
 
     data = [(list(each), [letter in "ae" for letter in each]) for each in texts()]
@@ -122,7 +125,7 @@ def text_tagger():
 
 def image_captioner():
     """Writes 1, 7 or the most letters, by the color."""
-    tokenizer = Characters.train([LETTERS])
+    tokenizer = CharacterTokenizer.train([LETTERS])
     said = {}
 
     def image(length):
@@ -134,10 +137,10 @@ def image_captioner():
     for _ in range(100):
         [image(min(length, LIMIT - 1)) for length in LENGTHS]
     grid = ResidualCNN((8, 12))
-    model = captioner(tokenizer.vocabulary_size, (16, 24), "soft", grid, dim=32, dropout=0.0)
+    model = captioner(tokenizer.vocabulary_size, (16, 24), "soft", grid, hidden_dim=32, dropout=0.0)
     data = captioned_batches(list(said.items()), tokenizer, (16, 24), 30, LIMIT)
     train(model, data, 10, MaskedCrossEntropy())
-    return Captioner(model, tokenizer, Beam(3, max_length=LIMIT)), image, said.get
+    return Captioner(model, tokenizer, BeamSearch(3, max_length=LIMIT)), image, said.get
 
 
 def words(answers):
@@ -181,6 +184,6 @@ def test_the_same_words_every_way(family, tmp_path):
     loops = {"steps": True, "options": True} if generates else {}
     for weights in (*WEIGHTS, *(() if generates else ("full_int8",))):
         task.export(tmp_path / weights, "tflite", sentences, weights=weights, **loops)
-        phone = open_exported(tmp_path / weights)
+        phone = load_exported(tmp_path / weights)
         assert [words(phone(each)) for each in asked] == expected, weights
         loops = {}  # the first, of float32, has them all

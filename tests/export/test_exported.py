@@ -1,7 +1,7 @@
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import open_exported, saved_model
+from keras_attention.export import load_exported, saved_model
 
 
 def test_saved_model_equals_the_task(translator, tmp_path):
@@ -10,7 +10,7 @@ def test_saved_model_equals_the_task(translator, tmp_path):
     texts = ["bca", "", "x", "deed cab"]
     expected = translator.generate(texts)
     for folder in (tmp_path / "small", tmp_path / "small" / "3"):
-        model = open_exported(folder)
+        model = load_exported(folder)
         answers = model.generate(texts, batch_size=3)
         assert [[a.text for a in row] for row in answers] == [
             [a.text for a in row] for row in expected
@@ -25,7 +25,7 @@ def test_a_folder_without_an_export(tmp_path):
     (tmp_path / "1").mkdir()
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ValueError, match=r"expected a SavedModel, .* Received: '"):
-            open_exported(folder)
+            load_exported(folder)
 
 
 def test_a_strangers_saved_model(tmp_path):
@@ -33,13 +33,13 @@ def test_a_strangers_saved_model(tmp_path):
     module.f = tf.function(lambda x: x, input_signature=[tf.TensorSpec((), tf.float32)])
     tf.saved_model.save(module, str(tmp_path))
     with pytest.raises(ValueError, match=r"'details' or 'ids'. Received: .*serving_default"):
-        open_exported(tmp_path)
+        load_exported(tmp_path)
 
 
 def test_a_strangers_tflite(tmp_path):
     (tmp_path / "model.tflite").write_bytes(b"")
     with pytest.raises(ValueError, match="Expected a JSON file"):
-        open_exported(tmp_path)
+        load_exported(tmp_path)
     (tmp_path / "export.json").write_text('{"export": "tflite", "format": 0}')
     with pytest.raises(ValueError, match="tflite export of format 1. Received: .*'format': 0"):
-        open_exported(tmp_path)
+        load_exported(tmp_path)

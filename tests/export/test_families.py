@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from keras_attention.export.saved_model import write_saved_model
 from keras_attention.export.tflite import LiteRT, convert
-from keras_attention.generation import Beam, Generated, Generator, Greedy, Sample
+from keras_attention.generation import (
+    BeamSearch,
+    GenerationOutput,
+    Generator,
+    GreedySearch,
+    Sampling,
+)
 from keras_attention.layers import (
     ContentAttention,
     DotAttention,
@@ -15,15 +21,15 @@ from keras_attention.layers import (
 )
 from keras_attention.models import transformer
 
-BEAM = Beam(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
-SAMPLE = Sample(top_k=5, top_p=0.9, seed=3, samples=2, max_length=9)
+BEAM = BeamSearch(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
+SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, samples=2, max_length=9)
 LSTM = {"cell": "lstm", "encoder_layers": 2, "decoder_layers": 2}
 LIMIT = 12
 GEMMA = {"norm": "sandwich", "norm_kind": "rms", "activation": "swiglu", "use_bias": False}
 
 
 def small_transformer(source, target, **options):
-    sizes = {"size": "tiny", "num_layers": 2, "dim": 16, "ff_dim": 12, "num_heads": 4}
+    sizes = {"size": "tiny", "num_layers": 2, "dim": 16, "intermediate_dim": 12, "num_heads": 4}
     return transformer(source, target, **sizes, **options)
 
 
@@ -43,7 +49,7 @@ SLOW = {
     ),
     "monotonic, hard": (BEAM, {"attention": lambda: MonotonicAttention(8, mode="hard")}),
     "bahdanau": (BEAM, {"attention": "bahdanau"}),
-    "bahdanau, greedy": (Greedy(9), {"attention": "bahdanau"}),
+    "bahdanau, greedy": (GreedySearch(9), {"attention": "bahdanau"}),
     "luong, added": (BEAM, {"attention": "luong", "combine": "add"}),
     "same context at every step": (BEAM, {"attention": "fixed"}),
     "no attention, source reversed": (BEAM, {"attention": None, "reverse_source": True}),
@@ -67,7 +73,7 @@ SLOW = {
         {**TRANSFORMER, "norm": "post", "positions": "marian", "activation": "gelu"},
     ),
     "transformer, learned, greedy": (
-        Greedy(9),
+        GreedySearch(9),
         {**TRANSFORMER, "positions": "learned", "max_length": LIMIT},
     ),
     "transformer, relative, multi-query, RMS": (
@@ -105,7 +111,7 @@ def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
     for texts in (["a"], ["abcdea"], [longest], ["", "abcdea", "ab", longest, "eä x"]):
         source = task.encode(texts)
         assert source.shape[1] <= LIMIT
-        expected = Generated(**{name: x.numpy() for name, x in generate(source).items()})
+        expected = GenerationOutput(**{name: x.numpy() for name, x in generate(source).items()})
         names = np.array(["", *task.target_tokenizer.vocabulary[1:]])
 
         saved = details(text=tf.constant(texts))
@@ -114,11 +120,11 @@ def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
         np.testing.assert_allclose(saved["score"], expected.scores, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(saved["attention"], expected.attention, atol=1e-5)
 
-        found = Generated(**lite.run(source, details=True))
+        found = GenerationOutput(**lite.run(source, details=True))
         np.testing.assert_array_equal(found.ids, expected.ids)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
-        best = Generated(**lite.run(source))
+        best = GenerationOutput(**lite.run(source))
         np.testing.assert_array_equal(best.ids, expected.ids)
         np.testing.assert_allclose(best.scores, expected.scores, rtol=1e-5, atol=1e-5)
     assert len({row.tobytes() for row in expected.ids}) > 1  # answers are not all alike

@@ -6,7 +6,7 @@ import pytest
 from keras_attention.export import ExportError, export_saved_model, export_tflite
 from keras_attention.models import classifier
 from keras_attention.tasks import TextClassifier
-from keras_attention.text import Characters
+from keras_attention.text import CharacterTokenizer
 from keras_attention.training import enable_lora
 
 TEXTS = ["abc", "a", "hgfedcba"]
@@ -14,8 +14,10 @@ TEXTS = ["abc", "a", "hgfedcba"]
 
 @pytest.fixture
 def task():
-    letters = Characters.train(["abcdefgh"])
-    model = classifier(letters.vocabulary_size, 3, num_layers=1, dim=16, ff_dim=16, num_heads=2)
+    letters = CharacterTokenizer.train(["abcdefgh"])
+    model = classifier(
+        letters.vocabulary_size, 3, num_layers=1, hidden_dim=16, intermediate_dim=16, num_heads=2
+    )
     return TextClassifier(model, letters, ["x", "y", "z"], max_source_length=16)
 
 

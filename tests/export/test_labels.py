@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError, open_exported, saved_model, tflite
+from keras_attention.export import ExportError, load_exported, saved_model, tflite
 from keras_attention.export.tflite import LiteRT
 from keras_attention.models import seq2seq
 from keras_attention.tasks import TextClassifier
@@ -49,8 +49,8 @@ def test_exports_equal_the_task(exported):
         expected = getattr(task, answer)(texts)
     assert len({each[0] for each in expected if each}) > 1
     with pytest.warns(UserWarning, match="1 of 5 texts"):
-        close(getattr(open_exported(folder / "phone"), answer)(texts, batch_size=2), expected)
-    served = open_exported(folder / "serving")
+        close(getattr(load_exported(folder / "phone"), answer)(texts, batch_size=2), expected)
+    served = load_exported(folder / "serving")
     close(getattr(served, answer)(texts, batch_size=2), expected)
     called = served("bca")
     if answer == "classify":
@@ -146,7 +146,7 @@ def test_a_saved_model_of_ids(make, kind, tmp_path):
     assert sorted(tf.saved_model.load(said["path"]).signatures) == ["ids", "serving_default"]
     answer = "classify" if kind == "label" else "tag"
     texts = ["bca", "", "deed cab"]
-    close(getattr(open_exported(tmp_path), answer)(texts), getattr(task, answer)(texts))
+    close(getattr(load_exported(tmp_path), answer)(texts), getattr(task, answer)(texts))
 
 
 OTHERS = {

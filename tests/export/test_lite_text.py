@@ -6,17 +6,17 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
 from tensorflow_text.core.pybinds.tflite_registrar import SELECT_TFTEXT_OPS
 
-from keras_attention.export import ExportError, lite_text, open_exported
+from keras_attention.export import ExportError, lite_text, load_exported
 from keras_attention.export.proof import Output
-from keras_attention.generation import Beam
+from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner, classifier, seq2seq
 from keras_attention.tasks import Captioner, TextClassifier, Translator
-from keras_attention.text import WordPiece
+from keras_attention.text import WordPieceTokenizer
 
 LINES = ["Ein Hund läuft schnell.", "ein hund schläft", "zwei hunde laufen", "DER LÄUFER schläft!"]
 TEXTS = [*LINES, "", "日本 läuft", "ein\thund\u00a0la\u0308uft", "schläft " * 20]
-WORDS = WordPiece.train(LINES, 80, lowercase=True)
+WORDS = WordPieceTokenizer.train(LINES, 80, lowercase=True)
 
 
 def loud(model, scale=0.8):
@@ -28,19 +28,19 @@ def loud(model, scale=0.8):
 
 def translator():
     model = loud(seq2seq(WORDS.vocabulary_size, WORDS.vocabulary_size, 8, 8))
-    return Translator(model, WORDS, WORDS, Beam(3, n_best=2, max_length=9), 12)
+    return Translator(model, WORDS, WORDS, BeamSearch(3, n_best=2, max_length=9), 12)
 
 
 def text_classifier():
-    sizes = {"num_layers": 1, "dim": 8, "ff_dim": 16, "num_heads": 2}
+    sizes = {"num_layers": 1, "dim": 8, "intermediate_dim": 16, "num_heads": 2}
     model = loud(classifier(WORDS.vocabulary_size, 3, **sizes), 0.4)
     return TextClassifier(model, WORDS, ["eins", "zwei", "größer"], 12)
 
 
 def image_captioner():
     grid = ResidualCNN((8, 12))
-    model = captioner(WORDS.vocabulary_size, (16, 24), grid=grid, dim=8)
-    return Captioner(loud(model, 0.6), WORDS, Beam(3, n_best=2, max_length=5))
+    model = captioner(WORDS.vocabulary_size, (16, 24), grid=grid, hidden_dim=8)
+    return Captioner(loud(model, 0.6), WORDS, BeamSearch(3, n_best=2, max_length=5))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_strings_in_and_strings_out(exported):
 
 def test_other_signatures_need_no_operations_of_tensorflow_text(exported):
     task, folder, said = exported
-    assert open_exported(folder)(TEXTS[:3]) == task(TEXTS[:3])
+    assert load_exported(folder)(TEXTS[:3]) == task(TEXTS[:3])
     assert said["runtime"].endswith("built-in operations; `text` with tensorflow-text's")
     run = Interpreter(str(folder / "model.tflite")).get_signature_runner("text")
     with pytest.raises(RuntimeError, match="unresolved custom op: FastWordpieceTokenize"):

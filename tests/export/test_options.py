@@ -7,7 +7,7 @@ from keras_attention.export import ExportError
 from keras_attention.export.c_api import Session
 from keras_attention.export.options import check_options
 from keras_attention.export.tflite import LiteRT
-from keras_attention.generation import Beam, Sample
+from keras_attention.generation import BeamSearch, Sampling
 from keras_attention.models import transformer
 
 TEXTS = ["bcade", "deed abba", "ab"]
@@ -57,7 +57,7 @@ def test_what_is_no_option_is_refused(session):
 @pytest.fixture(scope="module")
 def sampled(make_translator, tmp_path_factory):
     """A translator that draws, and its TFLite file."""
-    task = make_translator(Sample(seed=5, samples=2, max_length=9))
+    task = make_translator(Sampling(seed=5, samples=2, max_length=9))
     folder = tmp_path_factory.mktemp("phone") / "small"
     task.export(folder, "tflite", TEXTS, options=True)
     return task, LiteRT(folder / "model.tflite")
@@ -101,10 +101,10 @@ def test_what_does_not_generate_has_none(make_labeler, tmp_path):
 @pytest.mark.slow
 def test_a_transformer_has_them_too(make_translator, tmp_path):
     def small(source, target):
-        sizes = {"num_layers": 2, "dim": 16, "ff_dim": 12, "num_heads": 4}
+        sizes = {"num_layers": 2, "dim": 16, "intermediate_dim": 12, "num_heads": 4}
         return transformer(source, target, size="tiny", **sizes)
 
-    task = make_translator(Beam(3, n_best=2, max_length=9), build=small)
+    task = make_translator(BeamSearch(3, n_best=2, max_length=9), build=small)
     task.export(tmp_path / "phone", "tflite", TEXTS, options=True)
     lite = LiteRT(tmp_path / "phone" / "model.tflite")
     given = {"width": np.array([2, 3, 2], "int32"), "max_length": np.array([9, 9, 4], "int32")}

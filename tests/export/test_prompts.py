@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import open_exported
+from keras_attention.export import load_exported
 from keras_attention.export.saved_model import write_saved_model
 from keras_attention.export.tflite import LiteRT, convert
-from keras_attention.generation import Beam, Greedy, Sample
-from keras_attention.models import language_model
-from keras_attention.tasks import Writer
-from keras_attention.text import Characters, WordPiece
+from keras_attention.generation import BeamSearch, GreedySearch, Sampling
+from keras_attention.models import causal_lm
+from keras_attention.tasks import TextGenerator
+from keras_attention.text import CharacterTokenizer, WordPieceTokenizer
 
-BEAM = Beam(3, coverage_penalty=0.1, n_best=2, max_length=7)
-SAMPLE = Sample(top_k=5, top_p=0.9, seed=3, samples=2, max_length=7)
+BEAM = BeamSearch(3, coverage_penalty=0.1, n_best=2, max_length=7)
+SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, samples=2, max_length=7)
 PROMPTS = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 LIMIT = 12
 
@@ -24,7 +24,7 @@ FAST = {
 }
 SLOW = {
     "relative, sampled, grouped": (SAMPLE, {"positions": "relative", "num_key_value_heads": 1}),
-    "learned, greedy": (Greedy(7), {"positions": "learned", "max_length": LIMIT + 7}),
+    "learned, greedy": (GreedySearch(7), {"positions": "learned", "max_length": LIMIT + 7}),
     "sinusoidal, post": (BEAM, {"positions": "sinusoidal", "norm": "post"}),
     "marian": (BEAM, {"positions": "marian"}),
     "alibi, window": (BEAM, {"positions": "alibi", "window": 3}),
@@ -34,13 +34,13 @@ SLOW = {
 
 
 def make(strategy=BEAM, tokenizer=None, seed=0, **options):
-    tokenizer = tokenizer or Characters.train(["abcde ä"])
-    sizes = {"num_layers": 2, "dim": 8, "ff_dim": 16, "num_heads": 2}
-    model = language_model(tokenizer.vocabulary_size, **sizes, **options)
+    tokenizer = tokenizer or CharacterTokenizer.train(["abcde ä"])
+    sizes = {"num_layers": 2, "dim": 8, "intermediate_dim": 16, "num_heads": 2}
+    model = causal_lm(tokenizer.vocabulary_size, **sizes, **options)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.8, weight.shape))
-    return Writer(model, tokenizer, strategy, LIMIT)
+    return TextGenerator(model, tokenizer, strategy, LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_exports_equal_the_model(tmp_path, strategy, options):
 def test_an_export_is_called_as_the_task_is(tmp_path):
     """With proofs; WordPiece, whose words need the prompt to know of their spaces."""
     lines = ["ein hund schläft", "zwei hunde laufen schnell", "der hund läuft"]
-    strategy = Sample(temperature=5.0, samples=2, max_length=7)
-    task = make(strategy, WordPiece.train(lines, vocabulary_size=70))
+    strategy = Sampling(temperature=5.0, samples=2, max_length=7)
+    task = make(strategy, WordPieceTokenizer.train(lines, vocabulary_size=70))
     prompts = ["der hund", "", "zwei hunde laufen schnell ein hund"]
     expected = task.generate(prompts)
     assert any(answer.text.startswith(" ") for answers in expected for answer in answers)
@@ -90,9 +90,9 @@ def test_an_export_is_called_as_the_task_is(tmp_path):
         where = tmp_path / name / "1" if name == "saved_model" else tmp_path / name
         written = json.loads((where / "proof.json").read_text(encoding="utf-8"))
         assert written == {key: value for key, value in said.items() if key != "path"}
-        assert said["task"] == "Writer"
+        assert said["task"] == "TextGenerator"
         assert said["agreement"]["equal"] == said["agreement"]["answers"] >= 2 * len(prompts)
-        opened = open_exported(tmp_path / name)
+        opened = load_exported(tmp_path / name)
         found = opened.generate(prompts, batch_size=3)
         for ours, theirs in zip(found, expected, strict=True):
             assert [answer.text for answer in ours] == [answer.text for answer in theirs]
@@ -105,6 +105,6 @@ def test_an_export_is_called_as_the_task_is(tmp_path):
         "export.json", "model.tflite", "proof.json", "source", "trials.json"
     ]  # fmt: skip
     with pytest.warns(UserWarning, match="1 of 1 prompts have more than 12 tokens"):
-        long = open_exported(phone)("der hund " * 20)
+        long = load_exported(phone)("der hund " * 20)
     with pytest.warns(UserWarning, match="1 of 1 prompts"):
         assert task("der hund " * 20) == long

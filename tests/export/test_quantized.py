@@ -9,10 +9,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from keras_attention.export import ExportError, open_exported, score, tflite
+from keras_attention.export import ExportError, load_exported, score, tflite
 from keras_attention.export.int4 import int4, look_up
 from keras_attention.export.tflite import LiteRT
-from keras_attention.generation import Greedy
+from keras_attention.generation import GreedySearch
 from keras_attention.models import seq2seq, transformer
 
 LABELS = ["eins", "zwei", "größer"]
@@ -22,7 +22,7 @@ ROUNDED = ("float16", "int8", "full_int8")
 
 @pytest.fixture(scope="module")
 def make(make_labeler):
-    return partial(make_labeler, labels=LABELS, scale=0.4, dim=32, ff_dim=64)
+    return partial(make_labeler, labels=LABELS, scale=0.4, hidden_dim=32, intermediate_dim=64)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_masked_scores_leave_room_for_the_others_in_eight_bits(files, label):
 
 def test_exports_of_rounded_files_answer(files, label):
     for weights in ROUNDED:
-        assert open_exported(files[0] / weights)(SENTENCES) == label(SENTENCES)
+        assert load_exported(files[0] / weights)(SENTENCES) == label(SENTENCES)
 
 
 def test_tags_in_eight_bits(make, tmp_path):
@@ -202,18 +202,20 @@ def test_loops_have_no_ranges(make, translator, tmp_path):
 
 
 def small_transformer(source, target):
-    return transformer(source, target, size="tiny", num_layers=2, dim=32, ff_dim=64, num_heads=4)
+    return transformer(
+        source, target, size="tiny", num_layers=2, hidden_dim=32, intermediate_dim=64, num_heads=4
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["float16", "int8"])
 @pytest.mark.parametrize("build", [None, small_transformer], ids=["RNN", "transformer"])
 def test_generation(make_translator, tmp_path, weights, build):
-    task = make_translator(Greedy(9), **({"build": build} if build else {}))
+    task = make_translator(GreedySearch(9), **({"build": build} if build else {}))
     said = task.export(tmp_path / "new", "tflite", SENTENCES, weights=weights, allow_loss=True)
     assert set(said["scores"]["export"]) == {"exact_match", "bleu"}
     assert said["agreement"]["equal"] >= said["agreement"]["answers"] - 1
-    phone = open_exported(tmp_path / "new")
+    phone = load_exported(tmp_path / "new")
     assert sum(a == b for a, b in zip(phone(SENTENCES), task(SENTENCES), strict=True)) >= 4
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError, open_exported, prove_saved_model, saved_model
+from keras_attention.export import ExportError, load_exported, prove_saved_model, saved_model
 from keras_attention.export.c_api import Session
-from keras_attention.generation import Greedy
-from keras_attention.text import SentencePiece, WordPiece
+from keras_attention.generation import GreedySearch
+from keras_attention.text import SentencePieceTokenizer, WordPieceTokenizer
 
 BESIDE = ["batching.config", "model.config", "serving.md"]
 
@@ -95,7 +95,7 @@ def test_without_tokenizer_all_operations_are_tensorflows_own(translator, senten
     signatures = tf.saved_model.load(said["path"]).signatures
     names = ["ids", "ids_details", "ids_with_options", "serving_default"]  # the first, again
     assert sorted(signatures) == names
-    opened = open_exported(tmp_path / "small")
+    opened = load_exported(tmp_path / "small")
     texts = ["bca", "", "deed cab"]
     assert opened(texts) == translator(texts)
     page = (tmp_path / "small" / "serving.md").read_text(encoding="utf-8")
@@ -137,7 +137,7 @@ def test_next_version_is_added(exported, translator, monkeypatch):
 
 
 def test_disagreement_leaves_nothing(make_translator, tmp_path, monkeypatch):
-    translator, other = (make_translator(Greedy(5), seed=seed) for seed in (0, 5))
+    translator, other = (make_translator(GreedySearch(5), seed=seed) for seed in (0, 5))
     write = saved_model.write_saved_model
     monkeypatch.setattr(saved_model, "write_saved_model", lambda _, *rest: write(other, *rest))
     with pytest.raises(ExportError, match=r"(?s)Expected the model's answer.*Received: '"):
@@ -169,15 +169,15 @@ def test_other_tokenizers(make_translator, tmp_path, kind):
 
     lines = ["ein hund läuft", "zwei hunde laufen .", "ein kleiner hund schläft"]
     if kind == "wordpiece":
-        tokenizer = WordPiece.train(lines, 60, lowercase=True)
+        tokenizer = WordPieceTokenizer.train(lines, 60, lowercase=True)
     else:
-        tokenizer = SentencePiece.train(lines, 40, model_type="bpe")
+        tokenizer = SentencePieceTokenizer.train(lines, 40, model_type="bpe")
     model = seq2seq(tokenizer.vocabulary_size, tokenizer.vocabulary_size, 8, 8)
-    task = Translator(model, tokenizer, tokenizer, Greedy(9), 16)
+    task = Translator(model, tokenizer, tokenizer, GreedySearch(9), 16)
     said = task.export(tmp_path / "small", "saved_model", lines)
     assert said["agreement"]["equal"] == said["agreement"]["answers"] == 10
     texts = ["hunde", "Ein Hund", "", "日本"]
-    assert open_exported(tmp_path / "small")(texts) == task(texts)
+    assert load_exported(tmp_path / "small")(texts) == task(texts)
 
 
 def test_a_file_is_no_folder(translator, tmp_path):

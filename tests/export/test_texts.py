@@ -3,9 +3,9 @@ import pytest
 
 from keras_attention.export import TokensToTokens
 from keras_attention.export.texts import some_texts
-from keras_attention.text import Characters
+from keras_attention.text import CharacterTokenizer
 
-LETTERS = Characters.train(["abc "])
+LETTERS = CharacterTokenizer.train(["abc "])
 KIND = TokensToTokens(LETTERS, LETTERS, max_source_length=20)
 
 

@@ -3,8 +3,8 @@ import json
 import keras
 import pytest
 
-from keras_attention.export import ExportError, open_exported, tflite
-from keras_attention.generation import Greedy
+from keras_attention.export import ExportError, load_exported, tflite
+from keras_attention.generation import GreedySearch
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_answers_equal_the_tasks(exported, translator):
     with pytest.warns(UserWarning, match="1 of 5 texts"):
         expected = translator.generate(texts)
     with pytest.warns(UserWarning, match="1 of 5 texts"):
-        answers = open_exported(folder).generate(texts, batch_size=2)
+        answers = load_exported(folder).generate(texts, batch_size=2)
     assert [[a.text for a in row] for row in answers] == [[a.text for a in row] for row in expected]
     assert answers[0][1].score == pytest.approx(expected[0][1].score, rel=1e-5)
 
@@ -77,7 +77,7 @@ def test_a_saved_task_is_not_replaced(translator, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
 
-class ByErf(Greedy):
+class ByErf(GreedySearch):
     def pick(self, t, log_probs, given):
         return super().pick(t, keras.ops.erf(log_probs), given)
 

@@ -8,19 +8,19 @@ import pytest
 
 from keras_attention.cli import main
 from keras_attention.export import ExportError, verify
-from keras_attention.generation import Greedy
+from keras_attention.generation import GreedySearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner
 from keras_attention.tasks import Captioner
-from keras_attention.text import Characters
+from keras_attention.text import CharacterTokenizer
 
 SENTENCES = ["a", "bcade", "deed abba"]
 
 
 def image_captioner():
-    letters = Characters.train(["abc"])
-    model = captioner(letters.vocabulary_size, (16, 24), grid=ResidualCNN((8,)), dim=8)
-    return Captioner(model, letters, Greedy(4))
+    letters = CharacterTokenizer.train(["abc"])
+    model = captioner(letters.vocabulary_size, (16, 24), grid=ResidualCNN((8,)), hidden_dim=8)
+    return Captioner(model, letters, GreedySearch(4))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_attention.export import ExportError, open_exported
+from keras_attention.export import ExportError, load_exported
 from keras_attention.export.saved_model import write_saved_model
 from keras_attention.export.versions import new_version
 
@@ -90,7 +90,7 @@ def test_a_killed_export_leaves_no_half_version(translator, tmp_path, moment):
     if moment == "writing":
         assert (tmp_path / left / "version" / "saved_model.pb").is_file()
     for number in numbers:  # all that has a number is whole
-        assert open_exported(tmp_path / number)(["bca"]) == translator(["bca"])
+        assert load_exported(tmp_path / number)(["bca"]) == translator(["bca"])
     with new_version(tmp_path, 0):  # the next export
         assert left not in names(tmp_path)
 

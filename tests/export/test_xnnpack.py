@@ -11,7 +11,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from keras_attention.export import tflite
 from keras_attention.export.flatbuffer import builtin_of
 from keras_attention.export.xnnpack import compute_shapes, copies
-from keras_attention.generation import Beam
+from keras_attention.generation import BeamSearch
 
 LIMIT = 12
 GROW = """
@@ -31,7 +31,7 @@ for _ in range(40):
     wrong += not all(np.allclose(found[name], expected[name], atol=1e-4) for name in expected)
 print(wrong)
 """
-BEAM = Beam(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
+BEAM = BeamSearch(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.generation import Beam, FullBeam, Greedy, Sample
+from keras_attention.generation import BeamSearch, FullBeam, GreedySearch, Sampling
 from keras_attention.generation.strategy import (
-    IMPOSSIBLE,
+    MIN_LOG_PROB,
     Strategy,
     best,
     gather_beams,
@@ -45,10 +45,10 @@ def table(seed=0):
 
 
 STRATEGIES = {
-    "greedy": lambda **limits: Greedy(**limits),
-    "beam": lambda **limits: Beam(3, **limits),
+    "greedy": lambda **limits: GreedySearch(**limits),
+    "beam": lambda **limits: BeamSearch(3, **limits),
     "full beam": lambda **limits: FullBeam(3, **limits),
-    "sample": lambda **limits: Sample(seed=1, **limits),
+    "sample": lambda **limits: Sampling(seed=1, **limits),
 }
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 
@@ -134,8 +134,8 @@ def test_a_forced_end_is_written_at_the_limit_and_costs_nothing(strategy):
 
 
 def test_a_strategy_like_another():
-    made = Beam(3, 0.5, max_length=9, forced_end=True).replace(width=5, max_length=7)
-    assert repr(made) == repr(Beam(5, 0.5, max_length=7, forced_end=True))
+    made = BeamSearch(3, 0.5, max_length=9, forced_end=True).replace(width=5, max_length=7)
+    assert repr(made) == repr(BeamSearch(5, 0.5, max_length=7, forced_end=True))
 
 
 @every_strategy
@@ -167,7 +167,7 @@ def test_log_probabilities_are_float32_and_refuse_pad_and_start():
     assert got.dtype == "float32"
     expected = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     np.testing.assert_allclose(got[..., 2:], expected[..., 2:], atol=0.01)
-    assert (got[..., :2] == IMPOSSIBLE).all()
+    assert (got[..., :2] == MIN_LOG_PROB).all()
 
 
 def test_best_write_and_gather():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.generation import FullBeam, Greedy
+from keras_attention.generation import FullBeam, GreedySearch
 from keras_attention.interop import marian
 from keras_attention.interop.marian import read_marian
 
@@ -123,7 +123,7 @@ def test_answers_are_those_of_transformers(both, beams):
     if beams == 1:
         options = strategy.get_config()
         names = "max_length", "forbidden", "forced_end"
-        strategy = Greedy(**{name: options[name] for name in names})
+        strategy = GreedySearch(**{name: options[name] for name in names})
     found = ours.model.generate(encode(ours.source_tokenizer, theirs.texts), strategy)
     start = theirs.model.config.decoder_start_token_id
     their = their_ids(theirs.folder, ours.target_tokenizer.vocabulary, start)
@@ -161,7 +161,7 @@ def test_all_beams_are_those_of_transformers(opus, early_stopping, options):
 def test_what_a_folder_says_becomes_a_strategy(opus, changed):
     folder = changed("generation_config.json", num_beams=1, max_new_tokens=7)
     strategy = read_marian(folder).strategy
-    assert strategy.get_config() == Greedy(max_length=7, forced_end=True).get_config()
+    assert strategy.get_config() == GreedySearch(max_length=7, forced_end=True).get_config()
     # Older folders have it all in config.json.
     (folder / "generation_config.json").unlink()
     config = json.loads((folder / "config.json").read_text())
@@ -169,7 +169,7 @@ def test_what_a_folder_says_becomes_a_strategy(opus, changed):
     (folder / "config.json").write_text(json.dumps(config))
     strategy = read_marian(folder).strategy
     assert repr(strategy) == repr(FullBeam(6, max_length=49, forbidden=[5], forced_end=True))
-    given = Greedy(max_length=3)
+    given = GreedySearch(max_length=3)
     assert read_marian(folder, given).strategy is given
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from keras_attention.cli import main
-from keras_attention.export import open_exported
-from keras_attention.generation import Greedy
+from keras_attention.export import load_exported
+from keras_attention.generation import GreedySearch
+from keras_attention.recipes.fit import fit
 from keras_attention.tasks import Translator
-from keras_attention.tasks.fit import fit
-from keras_attention.text import MarianPieces, load_tokenizer
+from keras_attention.text import MarianTokenizer, load_tokenizer
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -30,15 +30,17 @@ def expected(opus) -> list[str]:
 def test_text_to_text_is_that_of_transformers(translator, opus, expected):
     assert translator(opus.texts) == expected
     assert len(set(expected)) > 3
-    whole = Translator.from_marian(opus.folder, Greedy(max_length=3))
-    assert whole.max_source_length == 64 and repr(whole.strategy) == repr(Greedy(max_length=3))
+    whole = Translator.from_marian(opus.folder, GreedySearch(max_length=3))
+    assert whole.max_source_length == 64 and repr(whole.strategy) == repr(
+        GreedySearch(max_length=3)
+    )
 
 
 def test_a_tokenizer_comes_back_from_its_folder(translator, opus, tmp_path):
     tokenizer = translator.target_tokenizer
     tokenizer.save(tmp_path)
     again = load_tokenizer(tmp_path)
-    assert isinstance(again, MarianPieces) and again.vocabulary == tokenizer.vocabulary
+    assert isinstance(again, MarianTokenizer) and again.vocabulary == tokenizer.vocabulary
     ids, same = (each.encode(opus.texts).numpy() for each in (tokenizer, again))
     np.testing.assert_array_equal(ids, same)
     spm = (opus.folder / "target.spm").read_bytes()
@@ -52,7 +54,7 @@ def test_bytes_and_control_pieces_are_written_as_sentencepiece_writes_them(maria
     model = SentencePieceProcessor(model_proto=proto)
     pieces = [model.id_to_piece(id) for id in range(model.vocab_size())]
     specials = ["[PAD]", "[START]", "[END]", "[UNK]"]
-    tokenizer = MarianPieces(proto, specials + [p for p in pieces if p != "<unk>"])
+    tokenizer = MarianTokenizer(proto, specials + [p for p in pieces if p != "<unk>"])
     for text in ("ein Hund", "läuft 漢字 ein", "<s> ein </s>"):
         ids = tokenizer.encode([text])
         assert tokenizer.tokens(ids[0])[:-1] == model.encode(text, out_type=str)
@@ -60,12 +62,12 @@ def test_bytes_and_control_pieces_are_written_as_sentencepiece_writes_them(maria
     half = [[tokenizer.vocabulary.index(p) for p in ("▁", "<s>", "<0xE6>", "▁", "e")]]
     assert tokenizer.detokenize(half).numpy()[0].decode() == "\ufffd e"
     with pytest.raises(ValueError, match="Received: b'no model'"):
-        MarianPieces(b"no model", [*specials, "a"])
+        MarianTokenizer(b"no model", [*specials, "a"])
 
 
 @pytest.mark.slow
 def test_fit_goes_on_from_it(opus, tmp_path):
-    task = Translator.from_marian(opus.folder, Greedy(max_length=26), max_source_length=40)
+    task = Translator.from_marian(opus.folder, GreedySearch(max_length=26), max_source_length=40)
     pairs = opus.pairs[:60]
     before = task.model.get_weights()
     history = fit(
@@ -76,7 +78,7 @@ def test_fit_goes_on_from_it(opus, tmp_path):
     assert loss[-1] < loss[0] < 3.0  # it does not begin from nothing: ln 46 is 3.8
     assert any((a != b).any() for a, b in zip(before, task.model.get_weights(), strict=True))
     tuned = Translator.load(tmp_path / "tuned")
-    assert isinstance(tuned.source_tokenizer, MarianPieces)
+    assert isinstance(tuned.source_tokenizer, MarianTokenizer)
     assert len(tuned([source for source, _ in pairs[:4]])) == 4
 
 
@@ -106,8 +108,8 @@ def test_one_command_exports_it(exports, opus, expected):
         agreement = json.loads(proof.read_text())["agreement"]
         assert agreement["equal"] == agreement["answers"] == 10
     for folder in exports:
-        assert open_exported(folder)(opus.texts) == expected
-    assert np.shape(open_exported(phone).generate(opus.texts)) == (len(opus.texts), 1, 2)
+        assert load_exported(folder)(opus.texts) == expected
+    assert np.shape(load_exported(phone).generate(opus.texts)) == (len(opus.texts), 1, 2)
 
 
 def test_the_commands_take_its_folder(opus, translator, capsys):

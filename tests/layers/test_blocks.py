@@ -7,11 +7,11 @@ import torch
 from keras import ops
 
 from keras_attention.layers import (
-    ALiBiPositions,
+    AlibiBias,
     DecoderBlock,
     EncoderBlock,
-    RelativePositions,
-    RotaryPositions,
+    RelativePositionBias,
+    RotaryEmbedding,
 )
 
 B, T, S, D, E, F, H = 2, 4, 5, 8, 6, 12, 2
@@ -19,9 +19,9 @@ KEPT = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], bool)
 ENCODED_KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 SCHEMES = {
     "none": lambda: None,
-    "rotary": RotaryPositions,
-    "relative": lambda: RelativePositions(H),
-    "alibi": lambda: ALiBiPositions(H),
+    "rotary": RotaryEmbedding,
+    "relative": lambda: RelativePositionBias(H),
+    "alibi": lambda: AlibiBias(H),
 }
 every_norm = pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
 every_kind = pytest.mark.parametrize("kind", ["layer", "rms"])
@@ -37,7 +37,7 @@ def data(*shape, seed=0):
 
 def made(cls, *shapes, **options):
     """A built block, all of whose weights are far from zero and from one."""
-    block = cls(**{"num_heads": H, "ff_dim": F, **options})
+    block = cls(**{"num_heads": H, "intermediate_dim": F, **options})
     block.build(*shapes)
     rng = np.random.default_rng(1)
     block.set_weights([rng.normal(size=w.shape) * 0.5 for w in block.get_weights()])
@@ -250,7 +250,7 @@ def test_steps_of_beams_are_the_whole_pass(norm, scheme, cross):
 def test_read_gives_the_cache_of_the_steps(cross):
     x, looked_at = data(B, T, D), [data(B, S, E, seed=1)] if cross else []
     shapes = [each.shape for each in (x, *looked_at)]
-    block = made(DecoderBlock, *shapes, positions=RotaryPositions(), cross_attention=cross)
+    block = made(DecoderBlock, *shapes, positions=RotaryEmbedding(), cross_attention=cross)
     memory = block.memory(*looked_at or [None])
     causal = np.tri(T, dtype=bool)[None]
     want, _, _ = block.read(x, memory, causal)
@@ -281,7 +281,7 @@ def test_a_window_is_of_self_attention_alone():
 # What Keras asks of a layer
 
 ALL = {
-    "dropout": 0.1, "attention_dropout": 0.2, "ff_dropout": 0.3, "norm": "sandwich",
+    "dropout": 0.1, "attention_dropout": 0.2, "intermediate_dropout": 0.3, "norm": "sandwich",
     "norm_kind": "rms", "activation": "swiglu", "num_key_value_heads": 1, "use_bias": False,
     "qk_norm": True, "soft_cap": 5.0, "window": 3, "stochastic_depth": 0.4,
 }  # fmt: skip
@@ -306,7 +306,7 @@ def test_they_train_with_an_empty_source_and_reload(tmp_path):
     encoded, own = EncoderBlock(H, F, **{**ALL, "stochastic_depth": 0.1})(
         embed(source), return_attention_scores=True
     )
-    x, scores = DecoderBlock(H, F, positions=RelativePositions(H), stochastic_depth=0.1)(
+    x, scores = DecoderBlock(H, F, positions=RelativePositionBias(H), stochastic_depth=0.1)(
         embed(target), encoded, return_attention_scores=True
     )
     assert own.shape == (None, H, None, None) and scores.shape == (None, H, None, None)
@@ -366,7 +366,10 @@ def test_masks_that_keras_carries():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"ff_dim": 0}, "`hidden_dim` must be positive. Received: hidden_dim=0"),
+        (
+            {"intermediate_dim": 0},
+            "`intermediate_dim` must be positive. Received: intermediate_dim=0",
+        ),
         ({"norm": "both"}, "norm: expected one of .* Received: norm='both'"),
         ({"norm_kind": "batch"}, "norm_kind: expected one of .* Received: norm_kind='batch'"),
         ({"activation": "rulu"}, "activation: expected one of .* Received: activation='rulu'"),
@@ -377,13 +380,13 @@ def test_masks_that_keras_carries():
             "`num_key_value_heads` must divide .* num_heads=4, num_key_value_heads=3",
         ),
         ({"window": 0}, "`window` must be positive. Received: window=0"),
-        ({"positions": ALiBiPositions(4)}, "num_heads=2, positions for 4 heads"),
+        ({"positions": AlibiBias(4)}, "num_heads=2, positions for 4 heads"),
     ],
 )
 def test_bad_arguments_are_named(cls, options, message):
     shapes = [(B, T, D), (B, S, E)] if cls is DecoderBlock else [(B, T, D)]
     with pytest.raises(ValueError, match=message):
-        cls(**{"num_heads": H, "ff_dim": F, **options}).build(*shapes)
+        cls(**{"num_heads": H, "intermediate_dim": F, **options}).build(*shapes)
 
 
 def test_shapes_that_do_not_fit():

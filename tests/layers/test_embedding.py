@@ -136,18 +136,18 @@ def test_mixed_precision(policy, output):
     [
         ({"vocabulary_size": 4}, "more than the 4 special .* Received: vocabulary_size=4"),
         ({"max_length": 0}, "`max_length` must be positive. Received: max_length=0"),
-        ({"dim": 0}, "`dim` must be positive. Received: dim=0"),
+        ({"dim": 0}, "`embedding_dim` must be positive. Received: embedding_dim=0"),
         ({"positions": "rotary"}, "positions: expected one of .* Received: positions='rotary'"),
         ({"output": "shared"}, "output: expected 'tied', .* Received: output='shared'"),
         (
-            {"positions": "sinusoidal", "dim": 5},
-            "dim: expected an even number for sinusoids. Received: dim=5",
+            {"positions": "sinusoidal", "embedding_dim": 5},
+            "embedding_dim: expected an even number for sinusoids. Received: embedding_dim=5",
         ),
     ],
 )
 def test_bad_arguments_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        TokenEmbedding(**{"vocabulary_size": V, "dim": D, **options})
+        TokenEmbedding(**{"vocabulary_size": V, "embedding_dim": D, **options})
 
 
 def test_positions_past_the_learned_table_are_refused():

@@ -91,7 +91,7 @@ def test_keras_layer_checks(activation):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"hidden_dim": 0}, "`hidden_dim` must be positive. Received: hidden_dim=0"),
+        ({"hidden_dim": 0}, "`intermediate_dim` must be positive. Received: hidden_dim=0"),
         (
             {"hidden_dim": 4, "activation": "rulu"},
             "activation: expected one of .*'swiglu'.* Received: activation='rulu'",

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.layers import AttentionCell, BahdanauAttention, HardAttentionCell
+from keras_attention.layers import BahdanauAttention, HardAttentionCell, RecurrentDecoderCell
 from keras_attention.layers.hard_attention import choice
 from keras_attention.ops.noise import gumbel
 
@@ -31,7 +31,7 @@ def made():
 def test_the_context_is_the_value_of_the_highest_score_through_the_gate():
     cell, memory, state = made()
     output, _, scores = cell(data(B, 1, E), state, memory)
-    soft = AttentionCell.from_config(cell.get_config())
+    soft = RecurrentDecoderCell.from_config(cell.get_config())
     soft.build((B, 1, E), memory_width=D)
     soft.set_weights(cell.get_weights())
     _, _, same = soft(data(B, 1, E), state, memory)

@@ -9,21 +9,21 @@ import pytest
 from keras import ops
 
 from keras_attention.layers import (
-    ALiBiPositions,
+    AlibiBias,
     MultiHeadAttention,
     MultiHeadSelfAttention,
-    RelativePositions,
-    RotaryPositions,
+    RelativePositionBias,
+    RotaryEmbedding,
 )
 
 B, T, S, D, H, K = 2, 3, 5, 6, 4, 2
 KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 SCHEMES = {
     "none": lambda: None,
-    "rotary": RotaryPositions,
-    "rotary-linear": lambda: RotaryPositions(base=100.0, scaling="linear", factor=2.0),
-    "relative": lambda: RelativePositions(H),
-    "alibi": lambda: ALiBiPositions(H),
+    "rotary": RotaryEmbedding,
+    "rotary-linear": lambda: RotaryEmbedding(base=100.0, scaling="linear", factor=2.0),
+    "relative": lambda: RelativePositionBias(H),
+    "alibi": lambda: AlibiBias(H),
 }
 OPTIONS = {
     "plain": {},
@@ -82,10 +82,12 @@ def rotated(x, base, factor):
 
 def bias_of(positions, distance):
     """What is added to the energies, (H, T, S); `distance` is key - query, nowhere above 8."""
-    if isinstance(positions, RelativePositions):  # a bucket for each distance, ahead the upper half
+    if isinstance(
+        positions, RelativePositionBias
+    ):  # a bucket for each distance, ahead the upper half
         buckets = np.abs(distance) + positions.num_buckets // 2 * (distance > 0)
         return np.moveaxis(array(positions.table)[buckets], -1, 0)
-    if isinstance(positions, ALiBiPositions):
+    if isinstance(positions, AlibiBias):
         slopes = 2.0 ** (-8 * np.arange(1, H + 1) / H)
         return -slopes[:, None, None] * np.abs(distance)
     return np.zeros((H, *distance.shape))
@@ -112,7 +114,7 @@ def expected(layer, query, value, key=None, mask=None):
     k = in_heads(projected("key", value if key is None else key), layer.num_key_value_heads)
     k = normed("key_norm", k)
     v = in_heads(projected("value", value), layer.num_key_value_heads)
-    if isinstance(layer.positions, RotaryPositions):
+    if isinstance(layer.positions, RotaryEmbedding):
         q, k = (rotated(x, layer.positions.base, layer.positions.factor) for x in (q, k))
     k, v = (np.repeat(x, H // x.shape[1], axis=1) for x in (k, v))  # Ainslie et al. 2023
 
@@ -260,7 +262,7 @@ def test_call_is_attend_on_the_memory(options):
         MultiHeadAttention,
         query.shape,
         value.shape,
-        positions=ALiBiPositions(H),
+        positions=AlibiBias(H),
         **OPTIONS[options],
     )
     output, scores = layer(query, value, value_mask=KEPT, return_attention_scores=True)
@@ -399,7 +401,7 @@ def test_masks_that_keras_carries(explicit):
 def test_the_smallest_inputs(cls, length):
     x = data(B, length, D)
     inputs = [x] * (2 if cls is MultiHeadAttention else 1)
-    layer = cls(H, K, num_key_value_heads=2, positions=RotaryPositions())
+    layer = cls(H, K, num_key_value_heads=2, positions=RotaryEmbedding())
     assert array(layer(*inputs)).shape == (B, length, D)
     assert array(layer(*[x[:0] for x in inputs])).shape == (0, length, D)
 
@@ -422,7 +424,7 @@ def test_the_smallest_inputs(cls, length):
             "must divide `num_heads`. Received: num_heads=4, num_key_value_heads=3",
         ),
         (
-            {"positions": ALiBiPositions(2)},
+            {"positions": AlibiBias(2)},
             "`positions` must be for the heads .* num_heads=4, positions for 2 heads",
         ),
     ],

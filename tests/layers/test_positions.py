@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.layers import ALiBiPositions, Positions, RelativePositions, RotaryPositions
+from keras_attention.layers import (
+    AlibiBias,
+    PositionEncoding,
+    RelativePositionBias,
+    RotaryEmbedding,
+)
 from keras_attention.ops import masks
 from keras_attention.ops.positions import alibi_slopes, relative_buckets, rotary, sinusoidal
 
@@ -20,10 +25,10 @@ def array(x):
 
 def schemes():
     return [
-        Positions(),
-        RotaryPositions(base=500.0, scaling="ntk", factor=2.0),
-        RelativePositions(H, num_buckets=8, max_distance=20, bidirectional=False),
-        ALiBiPositions(H),
+        PositionEncoding(),
+        RotaryEmbedding(base=500.0, scaling="ntk", factor=2.0),
+        RelativePositionBias(H, num_buckets=8, max_distance=20, bidirectional=False),
+        AlibiBias(H),
     ]
 
 
@@ -33,13 +38,13 @@ def test_each_scheme_changes_one_of_the_two(scheme):
     scheme.build(())
     moves = not np.array_equal(array(scheme.rotate(x, ops.array(QUERIES))), array(x))
     bias = scheme.bias(ops.array(QUERIES), ops.array(KEYS))
-    assert moves == isinstance(scheme, RotaryPositions)
-    assert (bias is None) == (type(scheme) in (Positions, RotaryPositions))
+    assert moves == isinstance(scheme, RotaryEmbedding)
+    assert (bias is None) == (type(scheme) in (PositionEncoding, RotaryEmbedding))
 
 
 def test_rotary_hands_its_options_on():
     x = ops.array(np.random.default_rng(0).normal(size=(2, H, 2, 4)).astype("float32"))
-    ours = RotaryPositions(500.0, "linear", 4.0).rotate(x, ops.array(QUERIES))
+    ours = RotaryEmbedding(500.0, "linear", 4.0).rotate(x, ops.array(QUERIES))
     expected = rotary(x, ops.array(QUERIES), 500.0, "linear", 4.0)
     np.testing.assert_array_equal(array(ours), array(expected))
 
@@ -49,14 +54,14 @@ def test_alibi_is_a_slope_times_the_distance(rows):
     expected = np.zeros((rows, H, 2, 4))
     for b, h, t, s in np.ndindex(expected.shape):
         expected[b, h, t, s] = -alibi_slopes(H)[h] * abs(QUERIES[b, t] - KEYS[b, s])
-    ours = ALiBiPositions(H).bias(ops.array(QUERIES[:rows]), ops.array(KEYS[:rows]))
+    ours = AlibiBias(H).bias(ops.array(QUERIES[:rows]), ops.array(KEYS[:rows]))
     np.testing.assert_allclose(array(ours), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_relative_positions_look_up_the_bucket_of_the_distance(bidirectional, rows):
-    layer = RelativePositions(H, 8, 20, bidirectional)
+    layer = RelativePositionBias(H, 8, 20, bidirectional)
     layer.build()
     table = np.random.default_rng(0).normal(size=(8, H)).astype("float32")
     layer.table.assign(table)
@@ -72,7 +77,7 @@ def test_relative_positions_are_the_bias_of_t5():
 
     config = T5Config(d_model=8, d_kv=4, num_heads=H, relative_attention_max_distance=40)
     theirs = t5.T5Attention(config, has_relative_attention_bias=True)
-    layer = RelativePositions(H, max_distance=40)
+    layer = RelativePositionBias(H, max_distance=40)
     layer.build()
     layer.table.assign(theirs.relative_attention_bias.weight.detach().numpy())
     ours = layer.bias(ops.expand_dims(ops.arange(50), 0), ops.expand_dims(ops.arange(60), 0))
@@ -83,7 +88,7 @@ def test_relative_positions_are_the_bias_of_t5():
 def test_the_table_stays_in_float32_under_mixed_precision():
     class Uses(keras.layers.Layer):
         def build(self, shape):
-            self.positions = RelativePositions(H, dtype=self.dtype_policy)
+            self.positions = RelativePositionBias(H, dtype=self.dtype_policy)
             self.positions.build()
 
         def call(self, x):
@@ -131,7 +136,7 @@ class Biased(keras.layers.Layer):
 
 def test_the_table_is_saved_and_loaded(tmp_path):
     inputs = keras.Input((H, 2, 4), batch_size=2)
-    positions = RelativePositions(H)
+    positions = RelativePositionBias(H)
     model = keras.Model(inputs, Biased(positions)(inputs))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -142,14 +147,14 @@ def test_the_table_is_saved_and_loaded(tmp_path):
 @pytest.mark.parametrize(
     "make, received",
     [
-        (lambda: RotaryPositions(base=0), "base=0"),
-        (lambda: RotaryPositions(scaling="linear", factor=-1.0), "factor=-1.0"),
-        (lambda: RotaryPositions(scaling="yarn"), "scaling='yarn'"),
-        (lambda: RotaryPositions(factor=2.0), "scaling=None, factor=2.0"),
-        (lambda: RelativePositions(0), "num_heads=0"),
-        (lambda: RelativePositions(2, num_buckets=2), "num_buckets=2, max_distance=128"),
-        (lambda: RelativePositions(2, max_distance=8), "num_buckets=32, max_distance=8"),
-        (lambda: ALiBiPositions(-1), "num_heads=-1"),
+        (lambda: RotaryEmbedding(base=0), "base=0"),
+        (lambda: RotaryEmbedding(scaling="linear", factor=-1.0), "factor=-1.0"),
+        (lambda: RotaryEmbedding(scaling="yarn"), "scaling='yarn'"),
+        (lambda: RotaryEmbedding(factor=2.0), "scaling=None, factor=2.0"),
+        (lambda: RelativePositionBias(0), "num_heads=0"),
+        (lambda: RelativePositionBias(2, num_buckets=2), "num_buckets=2, max_distance=128"),
+        (lambda: RelativePositionBias(2, max_distance=8), "num_buckets=32, max_distance=8"),
+        (lambda: AlibiBias(-1), "num_heads=-1"),
     ],
 )
 def test_bad_arguments_are_named(make, received):
@@ -162,21 +167,21 @@ def test_tflite_runs_all_of_it_with_free_sizes(tmp_path):
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    relative = RelativePositions(H)
+    relative = RelativePositionBias(H)
     relative.build()
     names = "rotary linear relative alibi sines halves sliding packed counted last".split()
 
     def everything(x, places, segments):
         kept = masks.padding(segments)
         results = (
-            RotaryPositions().rotate(x, places),
-            RotaryPositions(scaling="linear", factor=2.0).rotate(x, places),
+            RotaryEmbedding().rotate(x, places),
+            RotaryEmbedding(scaling="linear", factor=2.0).rotate(x, places),
             relative.bias(places, places),
-            ALiBiPositions(H).bias(places, places),
+            AlibiBias(H).bias(places, places),
             sinusoidal(places, 6),
             sinusoidal(places, 6, "halves"),
             masks.sliding(places, places, 2),
-            masks.packed(segments, segments),
+            masks.segment_mask(segments, segments),
             masks.segment_positions(segments, kept),
             masks.last(kept),
         )

@@ -6,10 +6,10 @@ import pytest
 from keras import ops
 
 from keras_attention.layers import (
-    ALiBiPositions,
+    AlibiBias,
     EncoderBlock,
-    RelativePositions,
-    RotaryPositions,
+    RelativePositionBias,
+    RotaryEmbedding,
     TransformerEncoder,
 )
 from keras_attention.layers.transformer import stack
@@ -19,9 +19,9 @@ B, S, D, F, H = 2, 6, 8, 12, 2
 KEPT = np.array([[1, 1, 1, 1, 0, 0], [1] * 6], bool)
 SCHEMES = {
     "none": lambda: None,
-    "rotary": RotaryPositions,
-    "relative": lambda: RelativePositions(H),
-    "alibi": lambda: ALiBiPositions(H),
+    "rotary": RotaryEmbedding,
+    "relative": lambda: RelativePositionBias(H),
+    "alibi": lambda: AlibiBias(H),
 }
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
 
@@ -63,7 +63,7 @@ def test_it_is_block_after_block_and_a_norm_where_none_was(norm, kind):
 
 
 def test_blocks_have_weights_of_their_own_and_one_scheme_of_positions():
-    encoder = made(3, positions=RelativePositions(H))
+    encoder = made(3, positions=RelativePositionBias(H))
     tables = {id(block.self_attention.positions.table) for block in encoder.blocks}
     assert len(tables) == 1
     kernels = {id(block.feed_forward.inner.kernel) for block in encoder.blocks}
@@ -98,7 +98,7 @@ def test_packed_texts_are_the_texts_alone(scheme):
     encoder = made(positions=SCHEMES[scheme](), window=4)
     texts = [data(1, length, D, seed=length) for length in (4, 3, 5)]
     segments = np.array([[1] * 4 + [2] * 3 + [3] * 5])
-    packed = masks.packed(segments, segments)
+    packed = masks.segment_mask(segments, segments)
     got = array(encoder(np.concatenate(texts, 1), attention_mask=packed)["sequence"])
     want = [array(encoder(text)["sequence"]) for text in texts]
     np.testing.assert_allclose(got, np.concatenate(want, 1), rtol=1e-4, atol=1e-5)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.generation import Beam, Greedy
+from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.layers import EncoderBlock, Patches, TransformerEncoder
 from keras_attention.models import captioner
 from keras_attention.ops import masks
@@ -26,7 +26,7 @@ def images(count=2, seed=0):
 def made(attention, **options):
     """Patches as the grid, 2 x 3 cells: quick, and every cell is its own pixels."""
     grid = Patches(8, 12)
-    model = captioner(VOCABULARY, SIZE, attention, grid, dim=8, num_heads=2, **options)
+    model = captioner(VOCABULARY, SIZE, attention, grid, hidden_dim=8, num_heads=2, **options)
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.5, weight.shape))
@@ -37,7 +37,7 @@ def made(attention, **options):
 def test_steps_are_teacher_forcing(attention):
     """And where it looked is a distribution over the cells; without attention, nowhere."""
     model, source = made(attention), images()
-    found = model.generate(source, Greedy(max_length=5), attention=True)
+    found = model.generate(source, GreedySearch(max_length=5), attention=True)
     ids = found.ids[:, 0]
     target = np.concatenate([np.ones((2, 1), ids.dtype), ids[:, :-1]], axis=1)
     logits = np.array(ops.convert_to_numpy(model({"source": source, "target": target})))
@@ -64,8 +64,8 @@ def test_with_a_body_cells_learn_of_each_other():
 @every_kind
 def test_a_beam_finds_what_scores_at_least_as_much(attention):
     model, source = made(attention), images()
-    greedy = model.generate(source, Greedy(max_length=5))
-    beam = model.generate(source, Beam(4, length_penalty=0.0, max_length=5))
+    greedy = model.generate(source, GreedySearch(max_length=5))
+    beam = model.generate(source, BeamSearch(4, length_penalty=0.0, max_length=5))
     assert (beam.scores[:, 0] >= greedy.scores[:, 0] - 1e-5).all()
 
 
@@ -79,8 +79,8 @@ def test_the_file_says_the_same(attention, tmp_path):
         ops.convert_to_numpy(loaded(inputs)), ops.convert_to_numpy(model(inputs)), atol=1e-6
     )
     np.testing.assert_array_equal(
-        loaded.generate(source, Greedy(max_length=4)).ids,
-        model.generate(source, Greedy(max_length=4)).ids,
+        loaded.generate(source, GreedySearch(max_length=4)).ids,
+        model.generate(source, GreedySearch(max_length=4)).ids,
     )
 
 
@@ -93,10 +93,10 @@ def test_it_learns_which_image_is_which(attention):
     source[bright] += 150
     labels = np.where(bright[:, None], [[5, 6, 2]], [[7, 8, 2]])
     target = np.concatenate([np.ones((64, 1), int), labels[:, :-1]], axis=1)
-    model = captioner(VOCABULARY, SIZE, attention, Patches(8, 12), dim=16, dropout=0.0)
+    model = captioner(VOCABULARY, SIZE, attention, Patches(8, 12), hidden_dim=16, dropout=0.0)
     model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
     model.fit({"source": source, "target": target}, labels, batch_size=16, epochs=8, verbose=0)
-    ids = model.generate(source, Greedy(max_length=3)).ids[:, 0]
+    ids = model.generate(source, GreedySearch(max_length=3)).ids[:, 0]
     np.testing.assert_array_equal(ids, labels)
 
 

@@ -10,7 +10,7 @@ from keras_attention.models import EncoderOnly, classifier, seq2seq, tagger, tra
 
 IDS = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2], [2, 0, 0, 0, 0]])
 LEFT = np.array([[0, 5, 6, 7, 2], [8, 9, 10, 4, 2], [0, 0, 0, 0, 2]])
-SMALL = {"num_layers": 2, "dim": 8, "ff_dim": 16, "num_heads": 2, "dropout": 0.0}
+SMALL = {"num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2, "dropout": 0.0}
 RNN = {"embedding_dim": 8, "units": 8}
 
 
@@ -147,11 +147,13 @@ def test_a_trained_encoder_is_taken_as_it_is():
 
 
 def test_options_reach_the_layers():
-    model = classifier(11, 3, "small", num_layers=1, ff_dim=24, name="mine", activation="gelu")
+    model = classifier(
+        11, 3, "small", num_layers=1, intermediate_dim=24, name="mine", activation="gelu"
+    )
     (block,) = model.encoder.body.blocks
     assert model.name == "mine" and isinstance(model.encoder.body, TransformerEncoder)
-    assert (block.options["num_heads"], model.encoder.embedding.dim) == (4, 512)
-    assert block.options["ff_dim"] == 24 and block.options["activation"] == "gelu"
+    assert (block.options["num_heads"], model.encoder.embedding.embedding_dim) == (4, 512)
+    assert block.options["intermediate_dim"] == 24 and block.options["activation"] == "gelu"
     assert model.head.dropout.rate == 0.3 and model.head.pooling.kind == "mean"
     assert tagger(11, 3, num_layers=1, dropout=0.1).head.dropout.rate == 0.1
 
@@ -162,14 +164,17 @@ def test_options_reach_the_layers():
         ({"size": "huge"}, "size: .* Received: size='huge'"),
         ({"pooling": "max"}, "Received: pooling='max'"),
         ({"positions": "far"}, "Received: positions='far'"),
-        ({"vocabulary": 3}, "Received: vocabulary_size=3"),
-        ({"classes": 0}, "Received: classes=0"),
-        ({"encoder": "seq2seq", "vocabulary": 12}, "encoder: .*=12. Received: .* 11 ids"),
-        ({"encoder": "seq2seq", "dim": 8, "norm": "post"}, r"Received: \['dim', 'norm'\]"),
+        ({"vocabulary_size": 3}, "Received: vocabulary_size=3"),
+        ({"num_classes": 0}, "Received: num_classes=0"),
+        ({"encoder": "seq2seq", "vocabulary_size": 12}, "encoder: .*=12. Received: .* 11 ids"),
+        (
+            {"encoder": "seq2seq", "hidden_dim": 8, "norm": "post"},
+            r"Received: \['hidden_dim', 'norm'\]",
+        ),
     ],
 )
 def test_options_that_do_not_go(options, message):
     if options.get("encoder"):
         options = {**options, "encoder": seq2seq(11, 12, **RNN).encoder}
     with pytest.raises(ValueError, match=message):
-        classifier(**{"vocabulary": 11, "classes": 3, **options})
+        classifier(**{"vocabulary_size": 11, "num_classes": 3, **options})

@@ -177,13 +177,13 @@ def test_options_reach_the_layers():
         ({"decoder_layers": 0}, "Received: decoder_layers=0"),
         ({"input_feeding": True}, "input_feeding: .* order='bahdanau'"),
         ({"attention": "luong", "combine": "add"}, "Received: output width 8, embedding_dim=6"),
-        ({"source_vocabulary": 4}, "Received: vocabulary_size=4"),
-        ({"target_vocabulary": 0}, "Received: vocabulary_size=0"),
+        ({"source_vocabulary_size": 4}, "Received: vocabulary_size=4"),
+        ({"target_vocabulary_size": 0}, "Received: vocabulary_size=0"),
         ({"attention": LuongAttention("dot"), "units": 8, "bidirectional": True, "cell": 3},
          "Received: cell=3"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_go(options, message):
-    options = {"source_vocabulary": 11, "target_vocabulary": 12, "units": 8, **options}
+    options = {"source_vocabulary_size": 11, "target_vocabulary_size": 12, "units": 8, **options}
     with pytest.raises(ValueError, match=message):
         seq2seq(embedding_dim=6, **options)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.generation import Beam, Greedy
+from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.models import EncoderDecoder, transformer
 from keras_attention.training import MaskedCrossEntropy
 
@@ -15,7 +15,14 @@ SOURCE = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2]])
 TARGET = np.array([[1, 4, 5, 6], [1, 7, 8, 0]])
 LABELS = np.array([[4, 5, 6, 2], [7, 8, 2, 0]])
 INPUTS = {"source": SOURCE, "target": TARGET}
-SMALL = {"size": "tiny", "num_layers": 2, "dim": 16, "ff_dim": 12, "num_heads": 4, "dropout": 0.0}
+SMALL = {
+    "size": "tiny",
+    "num_layers": 2,
+    "hidden_dim": 16,
+    "intermediate_dim": 12,
+    "num_heads": 4,
+    "dropout": 0.0,
+}
 GEMMA = {"norm": "sandwich", "norm_kind": "rms", "activation": "geglu", "use_bias": False}
 
 
@@ -34,11 +41,16 @@ def make(source=11, target=12, **options):
 # Sizes
 
 
-def weights_of(layers, dim, ff_dim, norm):
+def weights_of(layers, hidden_dim, intermediate_dim, norm):
     """Weights of encoder and decoder without embeddings, from the paper's equations."""
-    attention = 4 * (dim * dim + dim)
-    feed_forward = dim * ff_dim + ff_dim + ff_dim * dim + dim
-    norms = 2 * dim
+    attention = 4 * (hidden_dim * hidden_dim + hidden_dim)
+    feed_forward = (
+        hidden_dim * intermediate_dim
+        + intermediate_dim
+        + intermediate_dim * hidden_dim
+        + hidden_dim
+    )
+    norms = 2 * hidden_dim
     encoder = layers * (attention + feed_forward + 2 * norms)
     decoder = layers * (2 * attention + feed_forward + 3 * norms)
     return encoder + decoder + (2 * norms if norm == "pre" else 0)
@@ -67,7 +79,7 @@ def test_the_weights_of_the_paper():
 
 @pytest.mark.parametrize("size, heads, dropout", [("tiny", 4, 0.3), ("base", 8, 0.1)])
 def test_heads_and_dropout_of_the_table(size, heads, dropout):
-    model = transformer(11, 12, size, num_layers=1, dim=16, ff_dim=8)
+    model = transformer(11, 12, size, num_layers=1, hidden_dim=16, intermediate_dim=8)
     encoder, decoder = model.encoder, model.decoder
     blocks = encoder.body.blocks[0], decoder.blocks[0]
     assert [b.self_attention.num_heads for b in blocks] == [heads] * 2
@@ -141,7 +153,7 @@ def test_reloaded_it_generates_the_same(tmp_path):
     model = make(12, 12, positions="relative", num_key_value_heads=2, **GEMMA)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    strategy = Beam(2, n_best=2, max_length=5)
+    strategy = BeamSearch(2, n_best=2, max_length=5)
     first, again = (each.generate(SOURCE, strategy, attention=True) for each in (model, loaded))
     for expected, got in zip(first, again, strict=True):
         np.testing.assert_array_equal(got, expected)
@@ -176,9 +188,9 @@ def copies(rows=16, length=4):
 @pytest.mark.parametrize(
     "strategy, options",
     [
-        (Greedy(max_length=6), {"share_embeddings": True}),
+        (GreedySearch(max_length=6), {"share_embeddings": True}),
         pytest.param(
-            Beam(3, max_length=6),
+            BeamSearch(3, max_length=6),
             {"positions": "rotary", "num_key_value_heads": 2, **GEMMA},
             marks=pytest.mark.slow,
         ),
@@ -186,7 +198,9 @@ def copies(rows=16, length=4):
 )
 def test_it_learns_to_copy_and_generates_what_it_learned(strategy, options):
     inputs, labels = copies()
-    model = transformer(12, 12, **{**SMALL, "num_layers": 1, "dim": 32, "ff_dim": 32, **options})
+    model = transformer(
+        12, 12, **{**SMALL, "num_layers": 1, "hidden_dim": 32, "intermediate_dim": 32, **options}
+    )
     model.compile(keras.optimizers.Adam(0.01), MaskedCrossEntropy())
     losses = model.fit(inputs, labels, epochs=60, verbose=0).history["loss"]
     assert losses[0] > 2 and losses[-1] < 0.1
@@ -216,14 +230,20 @@ def test_compiled_training_is_training(positions):
     [
         ({"size": "huge"}, r"size: expected one of \['base'.*Received: size='huge'"),
         ({"positions": "absolute"}, "positions: expected .* Received: positions='absolute'"),
-        ({"share_embeddings": True}, "Received: source_vocabulary=11, target_vocabulary=12"),
+        (
+            {"share_embeddings": True},
+            "Received: source_vocabulary_size=11, target_vocabulary_size=12",
+        ),
         ({"num_heads": 3}, "`num_heads` must divide .* Received: num_heads=3, width 16"),
         ({"num_heads": 0}, "Received: num_heads=0, width 16"),
         ({"num_key_value_heads": 3}, "Received: num_heads=4, num_key_value_heads=3"),
         ({"num_layers": 0}, "Received: num_layers=0"),
-        ({"ff_dim": 0}, "Received: hidden_dim=0"),
-        ({"dim": 15, "num_heads": 3}, "dim: expected an even number .* Received: dim=15"),
-        ({"dim": 12, "positions": "rotary"}, "x: expected an even width D"),
+        ({"intermediate_dim": 0}, "Received: intermediate_dim=0"),
+        (
+            {"hidden_dim": 15, "num_heads": 3},
+            "embedding_dim: expected an even .* Received: embedding_dim=15",
+        ),
+        ({"hidden_dim": 12, "positions": "rotary"}, "x: expected an even width D"),
         ({"norm": "none"}, "norm: expected .* Received: norm='none'"),
         ({"norm_kind": "batch"}, "norm_kind: expected .* Received: norm_kind='batch'"),
         ({"window": 0}, "Received: window=0"),

@@ -25,12 +25,12 @@ def nested_step(carry, inputs):
 
 
 def nested_loop(reverse):
-    h, twice, sums = np.zeros((B, D)), np.zeros((B, T, D)), np.zeros((B, T))
+    h, repeat_batch, sums = np.zeros((B, D)), np.zeros((B, T, D)), np.zeros((B, T))
     for t in reversed(range(T)) if reverse else range(T):
         sums[:, t] = h.sum(-1)
         h = np.where(KEPT[:, t, None], np.tanh(0.5 * h + X[:, t]), h)
-        twice[:, t] = 2 * h
-    return h, twice, sums
+        repeat_batch[:, t] = 2 * h
+    return h, repeat_batch, sums
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -39,10 +39,10 @@ def test_scan_of_nested_tensors_is_the_loop(reverse):
     inputs = {"x": ops.convert_to_tensor(X), "kept": ops.convert_to_tensor(KEPT)}
     blank = {"twice": ops.zeros((B, D)), "count": ops.zeros((B,))}
     last, outputs = scan(nested_step, carry, inputs, blank, reverse=reverse)
-    h, twice, sums = nested_loop(reverse)
+    h, repeat_batch, sums = nested_loop(reverse)
     assert int(last["count"]) == T
     np.testing.assert_allclose(array(last["h"][0]), h, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(array(outputs["twice"]), twice, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(array(outputs["twice"]), repeat_batch, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(array(outputs["count"]), sums, rtol=1e-5, atol=1e-6)
 
 

@@ -19,18 +19,18 @@ def test_causal_keeps_the_past():
 
 def test_combine_is_a_logical_and():
     a, b = np.array([[1], [0]]), np.array([[True, False]])
-    np.testing.assert_array_equal(array(masks.combine(a, None, b)), (a != 0) & b)
+    np.testing.assert_array_equal(array(masks.combine_masks(a, None, b)), (a != 0) & b)
 
 
 def test_combine_of_nothing_keeps_everything():
-    assert masks.combine(None, None) is None
+    assert masks.combine_masks(None, None) is None
 
 
 def test_axes_of_queries_and_keys():
     mask = np.array([[True, False, True]])
-    assert array(masks.of_queries(mask)).shape == (1, 3, 1)
-    assert array(masks.of_keys(mask)).shape == (1, 1, 3)
-    assert masks.of_queries(None) is None and masks.of_keys(None) is None
+    assert array(masks.expand_query_mask(mask)).shape == (1, 3, 1)
+    assert array(masks.expand_key_mask(mask)).shape == (1, 1, 3)
+    assert masks.expand_query_mask(None) is None and masks.expand_key_mask(None) is None
 
 
 def test_positions_count_what_is_kept():
@@ -54,7 +54,7 @@ def test_sliding_sees_less_than_width_to_both_sides():
 
 def test_sliding_and_causal_see_width_items():
     places = ops.expand_dims(ops.arange(5), 0)
-    seen = array(masks.combine(masks.sliding(places, places, 3), masks.causal(5, 5)))[0]
+    seen = array(masks.combine_masks(masks.sliding(places, places, 3), masks.causal(5, 5)))[0]
     np.testing.assert_array_equal(seen, np.tri(5, dtype=bool) & ~np.tri(5, k=-3, dtype=bool))
     alone = array(masks.sliding(places, places, 1))[0]
     np.testing.assert_array_equal(alone, np.eye(5, dtype=bool))
@@ -62,7 +62,7 @@ def test_sliding_and_causal_see_width_items():
 
 def test_packed_sees_its_own_segment():
     queries, keys = np.array([[1, 1, 2], [3, 0, 3]]), np.array([[1, 2, 2, 0], [3, 3, 4, 0]])
-    seen = array(masks.packed(ops.array(queries), ops.array(keys)))
+    seen = array(masks.segment_mask(ops.array(queries), ops.array(keys)))
     for b, t, s in np.ndindex(2, 3, 4):
         assert seen[b, t, s] == (queries[b, t] == keys[b, s])
 

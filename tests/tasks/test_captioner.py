@@ -2,24 +2,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.generation import Beam, Greedy
+from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.layers import Patches
 from keras_attention.models import captioner
 from keras_attention.tasks import Captioner
-from keras_attention.text import WordPiece
+from keras_attention.text import WordPieceTokenizer
 
-WORDS = WordPiece.train(["a red circle", "two blue squares"], 60)
+WORDS = WordPieceTokenizer.train(["a red circle", "two blue squares"], 60)
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 256, (20, 30, 3)).astype("uint8") for _ in range(3)]
 
 
 @pytest.fixture(scope="module")
 def task():
-    model = captioner(WORDS.vocabulary_size, (16, 24), grid=Patches(8, 12), dim=8)
+    model = captioner(WORDS.vocabulary_size, (16, 24), grid=Patches(8, 12), hidden_dim=8)
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.6, weight.shape))
-    return Captioner(model, WORDS, Greedy(max_length=5))
+    return Captioner(model, WORDS, GreedySearch(max_length=5))
 
 
 def test_a_path_its_bytes_and_the_pixels_say_the_same(task, tmp_path):
@@ -36,7 +36,7 @@ def test_a_path_its_bytes_and_the_pixels_say_the_same(task, tmp_path):
 
 
 def test_answers_have_scores_and_are_best_first(task):
-    beam = Captioner(task.model, WORDS, Beam(3, n_best=3, max_length=5))
+    beam = Captioner(task.model, WORDS, BeamSearch(3, n_best=3, max_length=5))
     for answers in beam.generate(IMAGES):
         scores = [answer.score for answer in answers]
         assert len(answers) == 3 and scores == sorted(scores, reverse=True)
@@ -49,7 +49,7 @@ def test_where_it_looked_is_a_grid_for_every_token(task):
     assert looked.image.shape == (16, 24, 3)
     assert looked.weights.shape == (len(looked.target), 2, 3)
     np.testing.assert_allclose(looked.weights.sum((1, 2)), 1, atol=1e-5)
-    ids = task.model.generate(looked.image[None], Greedy(max_length=5)).ids[0, 0]
+    ids = task.model.generate(looked.image[None], GreedySearch(max_length=5)).ids[0, 0]
     assert WORDS.tokens(ids[: len(looked.target)]) == looked.target
 
 
@@ -57,8 +57,8 @@ def test_a_saved_task_says_the_same(task, tmp_path):
     task.save(tmp_path / "task")
     loaded = Captioner.load(tmp_path / "task")
     assert loaded(IMAGES) == task(IMAGES) and loaded.image_size == (16, 24)
-    beam = Captioner.load(tmp_path / "task", Beam(2, max_length=4))
-    assert repr(beam.strategy) == repr(Beam(2, max_length=4))
+    beam = Captioner.load(tmp_path / "task", BeamSearch(2, max_length=4))
+    assert repr(beam.strategy) == repr(BeamSearch(2, max_length=4))
 
 
 def test_what_is_no_image_is_named(task, tmp_path):
@@ -67,4 +67,4 @@ def test_what_is_no_image_is_named(task, tmp_path):
     with pytest.raises(ValueError, match="image: expected a JPEG or PNG. Received: '.*broken.jpg'"):
         task([IMAGES[0], path])
     with pytest.raises(ValueError, match="target_tokenizer: expected the model's"):
-        Captioner(task.model, WordPiece.train(["other words"], 40))
+        Captioner(task.model, WordPieceTokenizer.train(["other words"], 40))

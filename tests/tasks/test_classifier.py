@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_attention.models import classifier, seq2seq
 from keras_attention.tasks import TextClassifier, TextTagger
-from keras_attention.text import Characters
+from keras_attention.text import CharacterTokenizer
 
 TEXTS = ["abc", "", "cab bac cab", "b", "x"]
 LABELS = ["left", "right", "länger"]
@@ -111,7 +111,7 @@ def test_the_weights_of_now(make, labels):
 
 
 def test_an_rnn_reads_too():
-    letters = Characters.train(["abc "])
+    letters = CharacterTokenizer.train(["abc "])
     encoder = seq2seq(letters.vocabulary_size, 9, 8, 8).encoder
     model = classifier(letters.vocabulary_size, 2, encoder=encoder)
     task = TextClassifier(model, letters, ["a", "b"])
@@ -125,7 +125,10 @@ def test_an_rnn_reads_too():
         ({"labels": ["a", "b", "a"]}, r"different strings. Received: labels=\['a', 'b', 'a'\]"),
         ({"labels": ["a", "b"]}, r"logits \(None, 2\) for 2 labels. Received: \(None, 3\)"),
         ({"model": "tags"}, r"logits \(None, 3\) .*Received: \(None, None, 3\)"),
-        ({"source_tokenizer": Characters.train(["a"])}, "model's 8 tokens. Received: 5 tokens"),
+        (
+            {"source_tokenizer": CharacterTokenizer.train(["a"])},
+            "model's 8 tokens. Received: 5 tokens",
+        ),
     ],
 )
 def test_parts_that_do_not_go(labels, tags, change, message):

@@ -6,23 +6,23 @@ import warnings
 import numpy as np
 import pytest
 
-from keras_attention.generation import Beam, Greedy
+from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.models import seq2seq
 from keras_attention.ops.ids import END
 from keras_attention.tasks import Translator
 from keras_attention.tasks.translator import cut
-from keras_attention.text import Characters
+from keras_attention.text import CharacterTokenizer
 
 TEXTS = ["abc", "", "cab bac cab", "b", "x"]
 
 
 def make(strategy=None, seed=0, **options):
-    source, target = Characters.train(["abc "]), Characters.train(["ABCä"])
+    source, target = CharacterTokenizer.train(["abc "]), CharacterTokenizer.train(["ABCä"])
     model = seq2seq(source.vocabulary_size, target.vocabulary_size, 8, 8, **options)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.8, weight.shape))
-    return Translator(model, source, target, strategy or Greedy(max_length=6), 12)
+    return Translator(model, source, target, strategy or GreedySearch(max_length=6), 12)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,12 @@ def test_long_texts_are_cut_with_a_warning_that_counts(translator):
 
 
 def test_the_n_best():
-    got = make(Beam(3, n_best=2, max_length=5)).generate(TEXTS)
+    got = make(BeamSearch(3, n_best=2, max_length=5)).generate(TEXTS)
     assert [len(answers) for answers in got] == [2] * len(TEXTS)
     assert all(first.score >= second.score for first, second in got)
 
 
-@pytest.mark.parametrize("strategy", [Greedy(max_length=6), Beam(3, max_length=6)])
+@pytest.mark.parametrize("strategy", [GreedySearch(max_length=6), BeamSearch(3, max_length=6)])
 @pytest.mark.parametrize("text", ["cab", ""])
 def test_attention_names_rows_and_columns(strategy, text):
     translator = make(strategy)
@@ -99,7 +99,7 @@ def test_save_and_load(translator, tmp_path):
     assert loaded.generate(TEXTS) == translator.generate(TEXTS)
     assert repr(loaded.strategy) == repr(translator.strategy)
     assert loaded.max_source_length == 12
-    other = Translator.load(str(tmp_path / "task"), Beam(2, n_best=2, max_length=4))
+    other = Translator.load(str(tmp_path / "task"), BeamSearch(2, n_best=2, max_length=4))
     assert [len(answers) for answers in other.generate(["a"])] == [2]
 
 
@@ -146,7 +146,7 @@ def test_folders_that_hold_no_translator(translator, tmp_path):
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_tokenizer_must_be_the_models(side):
     model = seq2seq(8, 8, 8, 8)
-    fits, other = Characters.train(["abcd"]), Characters.train(["ab"])
+    fits, other = CharacterTokenizer.train(["abcd"]), CharacterTokenizer.train(["ab"])
     tokenizers = (other, fits) if side == "source" else (fits, other)
     with pytest.raises(ValueError, match=f"{side}_tokenizer: .* 8 tokens. Received: 6 tokens"):
         Translator(model, *tokenizers)

@@ -4,7 +4,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from keras_attention.text import SentencePiece, WordPiece
+from keras_attention.text import SentencePieceTokenizer, WordPieceTokenizer
 
 LINES = ["ein hund läuft durch das gras .", "zwei hunde laufen", "das gras ist grün", "ein gras"]
 TEXTS = ["ein hund ist grün .", "zwei gräser", "", "das (gras) läuft"]
@@ -12,11 +12,11 @@ TEXTS = ["ein hund ist grün .", "zwei gräser", "", "das (gras) läuft"]
 
 @pytest.fixture(scope="module")
 def pieces():
-    return SentencePiece.train(LINES, vocabulary_size=40, model_type="bpe")
+    return SentencePieceTokenizer.train(LINES, vocabulary_size=40, model_type="bpe")
 
 
 def test_wordpiece_splits_as_keras_hub_does():
-    ours = WordPiece.train(LINES, vocabulary_size=60)
+    ours = WordPieceTokenizer.train(LINES, vocabulary_size=60)
     theirs = keras_hub.tokenizers.WordPieceTokenizer(
         ours.vocabulary, lowercase=False, oov_token="[UNK]"
     )

@@ -5,14 +5,16 @@ import io
 import pytest
 from sentencepiece import SentencePieceTrainer
 
-from keras_attention.text import SPECIALS, Characters, SentencePiece
+from keras_attention.text import SPECIALS, CharacterTokenizer, SentencePieceTokenizer
 
 LINES = ["der hund läuft im park", "die hunde laufen", "ein park , ein hund"] * 5
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
 def test_repeatable(model_type):
-    first, second = (SentencePiece.train(LINES, 24, model_type=model_type) for _ in range(2))
+    first, second = (
+        SentencePieceTokenizer.train(LINES, 24, model_type=model_type) for _ in range(2)
+    )
     assert first.vocabulary == second.vocabulary
     assert first.vocabulary_size == 24
     assert first._proto == second._proto
@@ -20,18 +22,18 @@ def test_repeatable(model_type):
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
 def test_size_is_a_limit(model_type):
-    tokenizer = SentencePiece.train(LINES, 5000, model_type=model_type)
+    tokenizer = SentencePieceTokenizer.train(LINES, 5000, model_type=model_type)
     assert 24 < tokenizer.vocabulary_size < 200
 
 
 def test_pieces_join_to_the_text():
-    tokenizer = SentencePiece.train(LINES, 60, model_type="bpe")
+    tokenizer = SentencePieceTokenizer.train(LINES, 60, model_type="bpe")
     ids = tokenizer.tokenize(["der hund läuft"])[0]
     assert "".join(tokenizer.tokens(ids)) == "▁der▁hund▁läuft"
 
 
 def test_characters():
-    tokenizer = Characters.train(["ab ba", "aa"])
+    tokenizer = CharacterTokenizer.train(["ab ba", "aa"])
     assert tokenizer.vocabulary == [*SPECIALS, "a", "b", "▁"]
     ids = tokenizer.tokenize([" a  b ", "xyz b"])
     assert ids.to_list() == [[6, 4, 6, 6, 5, 6], [3, 6, 5]]
@@ -39,16 +41,16 @@ def test_characters():
 
 
 def test_rare_characters_are_left_out():
-    tokenizer = Characters.train(["aaa bbb c", "a"], vocabulary_size=6)
+    tokenizer = CharacterTokenizer.train(["aaa bbb c", "a"], vocabulary_size=6)
     assert tokenizer.vocabulary == [*SPECIALS, "a", "b"]
 
 
 def test_wrong_protos():
     with pytest.raises(ValueError, match="Received: b'no model'"):
-        SentencePiece(b"no model")
+        SentencePieceTokenizer(b"no model")
     model = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(LINES), model_writer=model, vocab_size=20, minloglevel=2
     )
     with pytest.raises(ValueError, match=r"Received: \(-1, 1, 2, 0\)"):
-        SentencePiece(model.getvalue())
+        SentencePieceTokenizer(model.getvalue())

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from keras_attention.text import (
     SPECIALS,
-    Characters,
-    SentencePiece,
-    WordPiece,
+    CharacterTokenizer,
+    SentencePieceTokenizer,
+    WordPieceTokenizer,
     load_tokenizer,
 )
 
@@ -26,8 +26,10 @@ LINES = [
 def train(kind, source=LINES, **options):
     size = {} if kind == "characters" else {"vocabulary_size": 120}
     if kind in ("unigram", "bpe"):
-        return SentencePiece.train(source, model_type=kind, **size, **options)
-    return {"wordpiece": WordPiece, "characters": Characters}[kind].train(source, **size, **options)
+        return SentencePieceTokenizer.train(source, model_type=kind, **size, **options)
+    return {"wordpiece": WordPieceTokenizer, "characters": CharacterTokenizer}[kind].train(
+        source, **size, **options
+    )
 
 
 KINDS = ["wordpiece", "unigram", "bpe", "characters"]
@@ -117,7 +119,7 @@ def test_not_utf8(tokenizer):
 
 def test_white_space(tokenizer):
     assert texts(tokenizer.detokenize(tokenizer.tokenize(["ein\thund\nauch"]))) == ["ein hund auch"]
-    kept = "  ein  hund " if isinstance(tokenizer, Characters) else "ein hund"
+    kept = "  ein  hund " if isinstance(tokenizer, CharacterTokenizer) else "ein hund"
     assert texts(tokenizer.detokenize(tokenizer.tokenize(["  ein  hund "]))) == [kept]
 
 
@@ -218,11 +220,11 @@ def test_nothing_to_learn(kind, tmp_path):
 
 
 def test_vocabulary_too_small():
-    for kind in (WordPiece, SentencePiece):
+    for kind in (WordPieceTokenizer, SentencePieceTokenizer):
         with pytest.raises(ValueError, match="Received: .*6"):
             kind.train(LINES, vocabulary_size=6)
     with pytest.raises(ValueError, match="Received: 'word'"):
-        SentencePiece.train(LINES, 100, model_type="word")
+        SentencePieceTokenizer.train(LINES, 100, model_type="word")
 
 
 def test_load_errors(tmp_path):

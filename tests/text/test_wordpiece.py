@@ -2,13 +2,13 @@
 
 import pytest
 
-from keras_attention.text import SPECIALS, WordPiece
+from keras_attention.text import SPECIALS, WordPieceTokenizer
 
 PIECES = [*SPECIALS, "sing", "##ing", "s", "##s", "!", "中"]
 
 
 def test_longest_piece_first():
-    tokenizer = WordPiece(PIECES)
+    tokenizer = WordPieceTokenizer(PIECES)
     ids = tokenizer.tokenize(["singing sings! s", "song", "中中", ""])
     assert ids.to_list() == [[4, 5, 4, 7, 8, 6], [3], [9, 9], []]
     assert tokenizer.tokens(ids[0]) == ["sing", "##ing", "sing", "##s", "!", "s"]
@@ -17,18 +17,18 @@ def test_longest_piece_first():
 
 
 def test_learned_pieces():
-    tokenizer = WordPiece.train(["singen springen gehen"] * 20, vocabulary_size=60)
+    tokenizer = WordPieceTokenizer.train(["singen springen gehen"] * 20, vocabulary_size=60)
     assert tokenizer.vocabulary[4:12] == ["e", "g", "h", "i", "n", "p", "r", "s"]
     assert {"singen", "springen", "gehen"} <= set(tokenizer.vocabulary)
 
 
 def test_size_is_a_limit():
     lines = [f"{a}{b}{c}" for a in "abcd" for b in "efgh" for c in "ijkl"] * 2
-    sizes = [WordPiece.train(lines, size).vocabulary_size for size in (28, 40, 80)]
+    sizes = [WordPieceTokenizer.train(lines, size).vocabulary_size for size in (28, 40, 80)]
     assert sizes[0] == 28 and 28 < sizes[1] <= 40 < sizes[2] <= 80
-    assert WordPiece.train(lines, 28).vocabulary[4:16] == list("abcdefghijkl")
+    assert WordPieceTokenizer.train(lines, 28).vocabulary[4:16] == list("abcdefghijkl")
     with pytest.raises(ValueError, match="inside them: 28. Received: 27"):
-        WordPiece.train(lines, 27)
+        WordPieceTokenizer.train(lines, 27)
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_size_is_a_limit():
 )
 def test_wrong_vocabularies(vocabulary, received):
     with pytest.raises(ValueError, match=received):
-        WordPiece(vocabulary)
+        WordPieceTokenizer(vocabulary)

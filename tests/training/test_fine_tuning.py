@@ -5,19 +5,19 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.layers import Attention
+from keras_attention.layers import BaseAttention
 from keras_attention.layers.linear import Linear
 from keras_attention.models import (
+    causal_lm,
     classifier,
-    language_model,
-    masked_language_model,
+    masked_lm,
     transformer,
 )
 from keras_attention.training import LinearWarmup, discriminative_rates, enable_lora
 
 IDS = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2]])
 LABELS = np.array([0, 2])
-SMALL = {"num_layers": 2, "dim": 8, "ff_dim": 16, "num_heads": 2, "dropout": 0.0}
+SMALL = {"num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2, "dropout": 0.0}
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -36,7 +36,7 @@ def values(layer):
 
 
 def test_a_frozen_encoder_stays_and_its_head_learns():
-    model = classifier(11, 3, encoder=masked_language_model(11, **SMALL).encoder)
+    model = classifier(11, 3, encoder=masked_lm(11, **SMALL).encoder)
     model.encoder.trainable = False
     encoder, head = values(model.encoder), values(model.head)
     fitted(model, keras.optimizers.SGD(0.1))
@@ -149,7 +149,7 @@ def with_lora(rank=2, alpha=None):
 
 
 def projections(model):
-    attentions = [layer for layer in model._flatten_layers() if isinstance(layer, Attention)]
+    attentions = [layer for layer in model._flatten_layers() if isinstance(layer, BaseAttention)]
     return [
         dense
         for attention in attentions
@@ -241,9 +241,9 @@ def test_lora_wants_attention_and_only_once():
 
 
 QUANTIZED = {
-    "classifier": lambda: classifier(50, 3, **{**SMALL, "dim": 32}),
-    "masked language model": lambda: masked_language_model(50, **{**SMALL, "dim": 32}),
-    "language model": lambda: language_model(50, **{**SMALL, "dim": 32}),
+    "classifier": lambda: classifier(50, 3, **{**SMALL, "hidden_dim": 32}),
+    "masked language model": lambda: masked_lm(50, **{**SMALL, "hidden_dim": 32}),
+    "language model": lambda: causal_lm(50, **{**SMALL, "hidden_dim": 32}),
 }
 
 

@@ -110,7 +110,7 @@ def test_fit_moves_from_epoch_to_epoch():
     [
         (IDS, {"rate": 0}, "Received: rate=0"),
         (IDS, {"rate": 1.5}, "Received: rate=1.5"),
-        (IDS, {"vocabulary": 9}, r"from 0 to 8. Received: shape=\(3, 6\), ids from 0 to 9"),
+        (IDS, {"vocabulary_size": 9}, r"from 0 to 8. Received: shape=\(3, 6\), ids from 0 to 9"),
         (IDS[0], {}, r"Received: shape=\(6,\)"),
         (IDS, {"batch_size": 0}, "batch_size=0"),
         (IDS[:0], {}, r"ids.shape=\(0, 6\)"),
@@ -118,4 +118,4 @@ def test_fit_moves_from_epoch_to_epoch():
 )
 def test_what_cannot_be_masked(ids, options, message):
     with pytest.raises(ValueError, match=message):
-        MaskedTexts(ids, **{"vocabulary": 10, **options})
+        MaskedTexts(ids, **{"vocabulary_size": 10, **options})

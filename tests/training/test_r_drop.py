@@ -80,8 +80,8 @@ def test_it_draws_the_passes_together():
         model = keras.Model(source, keras.layers.Dense(8)(hidden))
         model.compile(keras.optimizers.Adam(0.05), RDrop(alpha, 0.3))
         model.fit(ids, ids, batch_size=8, epochs=60, verbose=0)
-        twice = [ops.convert_to_numpy(model(ids, training=True)) for _ in range(2)]
-        logits = np.concatenate(twice)
+        repeat_batch = [ops.convert_to_numpy(model(ids, training=True)) for _ in range(2)]
+        logits = np.concatenate(repeat_batch)
         found[alpha] = (
             reference(np.tile(ids, (2, 1)), logits, 1) - reference(np.tile(ids, (2, 1)), logits, 0)
         ).mean()

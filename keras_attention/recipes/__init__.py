@@ -1,0 +1,1 @@
+"""Recipes that train a task from data to a saved folder."""

@@ -1,0 +1,343 @@
+"""What every attention layer promises, and Bahdanau's in particular."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras.src.testing import TestCase
+
+from keras_attention.layers import (
+    BahdanauAttention,
+    BaseAttention,
+    ContentAttention,
+    DotAttention,
+    LuongAttention,
+    MonotonicAttention,
+)
+
+B, T, S, D = 2, 3, 5, 4
+KINDS = {
+    "bahdanau": (BahdanauAttention, {"units": 6}),
+    "bahdanau-normalize": (BahdanauAttention, {"units": 6, "normalize": True}),
+    "dot": (DotAttention, {"scaled": False}),
+    "scaled-dot": (DotAttention, {}),
+    "content": (ContentAttention, {"sharpness": 3.0}),
+    "luong-dot": (LuongAttention, {"score": "dot", "scale": True}),
+    "luong-general": (LuongAttention, {"score": "general"}),
+    "luong-concat": (LuongAttention, {"score": "concat", "units": 6}),
+    "luong-location": (LuongAttention, {"score": "location", "max_length": 4}),
+    "luong-local-m": (LuongAttention, {"window": "local-m", "window_width": 1}),
+    "luong-local-p": (LuongAttention, {"window": "local-p", "window_width": 2}),
+    "monotonic": (MonotonicAttention, {"units": 6, "sigmoid_noise": 1.0, "seed": 1}),
+    "monotonic-recursive": (MonotonicAttention, {"units": D, "score": "luong",
+                                                 "mode": "recursive", "normalize": True}),
+    "monotonic-hard": (MonotonicAttention, {"units": 6, "mode": "hard"}),
+}  # fmt: skip
+every_kind = pytest.mark.parametrize("kind", KINDS)
+KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+
+
+def make(kind, **kwargs):
+    cls, config = KINDS[kind]
+    return cls(**config, **kwargs)
+
+
+def data(seed=0, queries=T, length=S, width=D):
+    rng = np.random.default_rng(seed)
+    query, value = rng.normal(size=(B, queries, D)), rng.normal(size=(B, length, width))
+    return query.astype("float32"), value.astype("float32")
+
+
+def array(x):
+    return ops.convert_to_numpy(x)
+
+
+@every_kind
+def test_keras_layer_checks(kind):
+    cls, config = KINDS[kind]
+    TestCase().run_layer_test(
+        cls,
+        init_kwargs=config,
+        input_shape={"query_shape": (B, T, D), "value_shape": (B, S, D)},
+        expected_output_shape=(B, T, D),
+        expected_output_dtype="float32",
+        supports_masking=True,
+        run_training_check=False,  # it calls layers with one argument; see test_it_trains
+    )
+
+
+@every_kind
+def test_keys_differ_from_values(kind):
+    layer = make(kind)
+    query, key = data()
+    value = data(1, width=7)[1]
+    output, weights = layer(query, value, key, return_attention_scores=True)
+    same, same_weights = layer(query, key, return_attention_scores=True)
+    np.testing.assert_allclose(array(weights), array(same_weights), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(array(output), array(weights) @ value, rtol=1e-4, atol=1e-5)
+    assert layer.compute_output_shape(query.shape, value.shape, key.shape) == (B, T, 7)
+
+
+@every_kind
+def test_call_is_attend_on_the_memory(kind):
+    layer = make(kind)
+    query, value = data()
+    output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
+    memory, previous = layer.memory(value, mask=KEPT), None
+    for t in range(T):
+        previous = layer.initial_alignment(memory, 1) if previous is None else previous
+        context, previous = layer.attend(
+            query[:, t : t + 1], memory, position=np.array(t, "int32"), previous=previous
+        )
+        np.testing.assert_allclose(array(context), array(output)[:, t : t + 1], atol=1e-5)
+        np.testing.assert_allclose(array(previous), array(weights)[:, t : t + 1], atol=1e-6)
+
+
+@every_kind
+def test_queries_of_attend_do_not_depend_on_each_other(kind):
+    layer = make(kind)
+    query, value = data()
+    layer.build(query.shape, value.shape)
+    memory = layer.memory(value, mask=KEPT)
+    previous = layer.initial_alignment(memory, T)
+    context, weights = layer.attend(query, memory, position=1, previous=previous)
+    for t in range(T):
+        alone = layer.attend(query[:, t : t + 1], memory, position=1, previous=previous[:, :1])
+        np.testing.assert_allclose(array(alone[0]), array(context)[:, t : t + 1], atol=1e-5)
+        np.testing.assert_allclose(array(alone[1]), array(weights)[:, t : t + 1], atol=1e-6)
+
+
+@every_kind
+@pytest.mark.parametrize("left", [False, True])
+def test_padding_changes_nothing(kind, left):
+    layer = make(kind)
+    query, value = data()
+    expected, expected_weights = layer(query, value, return_attention_scores=True)
+    junk = np.full((B, 3, D), 50.0, "float32")
+    parts = [value, junk], [np.ones((B, S), bool), np.zeros((B, 3), bool)]
+    padded, mask = (np.concatenate(p[::-1] if left else p, axis=1) for p in parts)
+    output, weights = layer(query, padded, value_mask=mask, return_attention_scores=True)
+    np.testing.assert_allclose(array(output), array(expected), rtol=1e-5, atol=1e-5)
+    weights = array(weights)
+    np.testing.assert_allclose(weights[:, :, mask[0]], array(expected_weights), atol=1e-6)
+    assert (weights[:, :, ~mask[0]] == 0).all()
+
+
+@every_kind
+def test_a_row_with_nothing_to_attend_to_gives_zeros(kind):
+    layer = make(kind)
+    query, value = data()
+    mask = np.array([[False] * S, [True] * S])
+    output, weights = layer(query, value, value_mask=mask, return_attention_scores=True)
+    assert (array(output)[0] == 0).all() and (array(weights)[0] == 0).all()
+    assert np.isfinite(array(output)).all()
+    np.testing.assert_allclose(array(output)[1], array(layer(query, value))[1], atol=1e-6)
+
+
+@every_kind
+def test_masked_queries_give_zeros_and_leave_the_others_alone(kind):
+    layer = make(kind)
+    query, value = data()
+    mask = np.array([[True, True, False], [True, False, False]])
+    output = array(layer(query, value, query_mask=mask))
+    assert (output[~mask] == 0).all()
+    np.testing.assert_allclose(output[mask], array(layer(query, value))[mask], atol=1e-6)
+
+
+@every_kind
+def test_attention_mask_and_causal_mask(kind):
+    layer = make(kind)
+    query, value = data()
+    causal = np.tri(T, S, dtype=bool)
+    output, weights = layer(query, value, use_causal_mask=True, return_attention_scores=True)
+    assert (array(weights)[:, ~causal] == 0).all()
+    for mask in (causal, np.broadcast_to(causal, (B, T, S)), causal[None].astype("int32")):
+        same = layer(query, value, attention_mask=mask)
+        np.testing.assert_allclose(array(same), array(output), atol=1e-6)
+
+
+@every_kind
+def test_masks_of_values_and_keys_are_joined(kind):
+    layer = make(kind)
+    query, value = data()
+    other = np.array([[1, 1, 0, 1, 1], [1, 0, 1, 1, 1]], bool)
+    both = layer(query, value, value_mask=KEPT, key_mask=other)
+    np.testing.assert_allclose(
+        array(both), array(layer(query, value, value_mask=KEPT & other)), atol=1e-6
+    )
+
+
+@every_kind
+def test_masks_that_keras_carries(kind):
+    """Masking's mask reaches the layer, and the query's goes on behind it."""
+    layer = make(kind)
+    query, value = data()
+    query[:, 2], value[0, 3:] = 0, 0
+    masking = keras.layers.Masking()
+    output = layer(masking(query), masking(value))
+    query_mask = np.array([[True, True, False]] * B)
+    expected = layer(query, value, query_mask=query_mask, value_mask=KEPT)
+    np.testing.assert_allclose(array(output), array(expected), atol=1e-6)
+    np.testing.assert_array_equal(array(output._keras_mask), query_mask)
+
+
+@every_kind
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(kind, policy):
+    full, half = make(kind), make(kind, dtype=policy)
+    query, value = data()
+    expected = array(full(query, value, value_mask=KEPT))
+    half.build(query.shape, value.shape)
+    half.set_weights(full.get_weights())
+    output, weights = half(query, value, value_mask=KEPT, return_attention_scores=True)
+    assert keras.backend.standardize_dtype(output.dtype) == half.compute_dtype
+    assert keras.backend.standardize_dtype(weights.dtype) == half.compute_dtype
+    np.testing.assert_allclose(array(ops.cast(output, "float32")), expected, atol=0.04)
+    memory = half.memory(value, mask=KEPT)
+    alone, _ = half.attend(query[:, :1], memory)  # outside of the call's autocast scope
+    assert keras.backend.standardize_dtype(alone.dtype) == half.compute_dtype
+    np.testing.assert_allclose(
+        array(ops.cast(alone, "float32")), array(ops.cast(output, "float32"))[:, :1], atol=0.02
+    )
+
+
+@every_kind
+def test_it_trains_with_empty_rows_and_reloads(kind, tmp_path):
+    """Gradients are finite though one source is nothing but padding; the file gives the same."""
+    query, source = keras.Input((None, D), name="query"), keras.Input((None,), name="source")
+    value = keras.layers.Embedding(9, D, mask_zero=True)(source)
+    output, weights = make(kind)(keras.layers.Dense(D)(query), value, return_attention_scores=True)
+    assert output.shape == (None, None, D) and weights.shape == (None, None, None)
+    model = keras.Model([query, source], keras.layers.Dense(1)(output))
+    model.compile("sgd", "mse")
+    inputs = [data()[0], np.array([[0] * S, [3, 4, 5, 0, 0]])]
+    history = model.fit(inputs, np.ones((B, T, 1)), epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0), atol=1e-6
+    )
+
+
+@every_kind
+@pytest.mark.parametrize("queries, length", [(1, 1), (0, S)])
+def test_the_smallest_inputs(kind, queries, length):
+    layer = make(kind)
+    query, value = data(queries=queries, length=length)
+    output, weights = layer(query, value, return_attention_scores=True)
+    assert array(output).shape == (B, queries, D)
+    assert array(weights).shape == (B, queries, length)
+    assert array(layer(query[:0], value[:0])).shape == (0, queries, D)
+
+
+@pytest.mark.tensorflow_only
+@every_kind
+def test_attend_is_tflite_builtins(kind, tmp_path):
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    layer = make(kind)
+    query, value = data()
+    layer.build(query.shape, value.shape)
+
+    def attend(query, value, source, position):
+        memory = layer.memory(value, mask=tf.not_equal(source, 0))
+        previous = layer.initial_alignment(memory, ops.shape(query)[1])
+        context, weights = layer.attend(query, memory, position=position, previous=previous)
+        return {"context": context, "weights": weights}
+
+    archive = keras.export.ExportArchive()
+    archive.track(layer)
+    free = tf.TensorSpec((None, None, D))
+    integers = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((), tf.int32)
+    archive.add_endpoint("attend", attend, input_signature=[free, free, *integers])
+    archive.write_out(tmp_path, verbose=False)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    run = Interpreter(model_content=converter.convert()).get_signature_runner("attend")
+    source = KEPT.astype("int32")
+    got = run(query=query, value=value, source=source, position=np.array(1, "int32"))
+    expected = attend(query, value, source, 1)
+    for name in expected:
+        np.testing.assert_allclose(got[name], expected[name], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(query=(B, D)), r"`query` must be .* Received: query.shape=\(2, 4\)"),
+        (dict(query=(3, T, D)), r"`query` must be .* Received: query.shape=\(3, 3, 4\)"),
+        (dict(value=(B, S)), r"`value` must be .* Received: value.shape=\(2, 5\)"),
+        (dict(key=(B, S + 1, D)), r"`key` must be .* Received: key.shape=\(2, 6, 4\)"),
+        (dict(key=(1, S, D)), r"`key` must be .* Received: key.shape=\(1, 5, 4\)"),
+        (dict(query_mask=(B, S)), r"`query_mask` must .* Received: query_mask.shape=\(2, 5\)"),
+        (dict(value_mask=(B, T)), r"`value_mask` must .* Received: value_mask.shape=\(2, 3\)"),
+        (dict(key_mask=(B, T)), r"`key_mask` must .* Received: key_mask.shape=\(2, 3\)"),
+        (
+            dict(attention_mask=(B, S, T)),
+            r"`attention_mask` must .* Received: attention_mask.shape=\(2, 5, 3\)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_shapes_that_cannot_attend(arguments, message, symbolic):
+    shapes = {"query": (B, T, D), "value": (B, S, D), **arguments}
+    make_input = keras.KerasTensor if symbolic else np.ones
+    inputs = {name: make_input(shape, dtype="float32") for name, shape in shapes.items()}
+    layer = BahdanauAttention(6)
+    layer.build((B, T, D), (B, S, D))
+    with pytest.raises(ValueError, match=message):
+        layer(**inputs)
+
+
+def test_memory_and_attend_check_their_arguments():
+    layer = BahdanauAttention(6)
+    query, value = data()
+    with pytest.raises(ValueError, match="call it, or .*build.* Received: bahdanau_attention"):
+        layer.memory(value)
+    layer.build(query.shape, value.shape)
+    with pytest.raises(ValueError, match=r"`mask` must .* Received: mask.shape=\(2, 3\)"):
+        layer.memory(value, mask=KEPT[:, :3])
+    with pytest.raises(ValueError, match=r"`mask` must .* Received: mask.shape=\(2, 3, 4\)"):
+        layer.attend(query, layer.memory(value), mask=np.ones((B, T, S - 1), bool))
+
+
+def test_units_must_be_positive():
+    with pytest.raises(ValueError, match="`units` must be positive. Received: units=0"):
+        BahdanauAttention(0)
+
+
+def test_the_base_has_no_score():
+    layer = BaseAttention()
+    query, value = data()
+    with pytest.raises(NotImplementedError):
+        layer(query, value)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_bahdanau_is_the_mechanism_of_tfa(normalize):
+    """e_ij = v . tanh(W s + U h), or g v / ||v|| . tanh(W s + U h + b), on tfa's weights."""
+    rng = np.random.default_rng(3)
+    w, u, v = rng.normal(size=(D, 6)), rng.normal(size=(7, 6)), rng.normal(size=6)
+    g, b = 0.7, rng.normal(size=6) * normalize
+    query, value = data(width=7)
+    energies = np.zeros((B, T, S))
+    for i, t, s in np.ndindex(B, T, S):
+        score = v / np.linalg.norm(v) * g if normalize else v
+        energies[i, t, s] = score @ np.tanh(query[i, t] @ w + value[i, s] @ u + b)
+    kept = np.exp(energies) * KEPT[:, None]
+    expected = kept / kept.sum(-1, keepdims=True)
+
+    layer = BahdanauAttention(6, normalize=normalize)
+    layer.build(query.shape, value.shape)
+    given = {"query/kernel": w, "key/kernel": u, "v": v, "g": np.array(g), "b": b}
+    for weight in layer.weights:
+        weight.assign(given[weight.path.removeprefix(f"{layer.name}/")])
+    np.testing.assert_allclose(
+        array(layer.energies(query, layer.memory(value))), energies, rtol=1e-4, atol=1e-5
+    )
+    output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
+    np.testing.assert_allclose(array(weights), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(array(output), expected @ value, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,237 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from keras.src.testing import TestCase
+
+from keras_attention.layers import (
+    EncoderBlock,
+    ImageEncoder,
+    Patches,
+    ResidualCNN,
+    TransformerEncoder,
+)
+from keras_attention.layers.image_encoder import positions_2d
+
+HEIGHT, WIDTH, PATCH, DIM = 16, 24, 8, 12
+ROWS, COLUMNS = 2, 3
+
+
+def array(x):
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+def images(count=2):
+    shape = (count, HEIGHT, WIDTH, 3)
+    return np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
+
+
+def make(policy="float32", with_body=False, **options):
+    block = EncoderBlock(num_heads=2, intermediate_dim=16, dtype=policy)
+    return ImageEncoder(
+        Patches(PATCH, DIM, dtype=policy),
+        (HEIGHT, WIDTH),
+        body=TransformerEncoder(block, num_layers=1, dtype=policy) if with_body else None,
+        dtype=policy,
+        **options,
+    )
+
+
+def patches(x, kernel, bias):
+    """`x_p E` (Dosovitskiy et al. 2021, equation 1): cut, flatten, multiply."""
+    x = x.reshape(len(x), ROWS, PATCH, COLUMNS, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(len(x), ROWS * COLUMNS, PATCH * PATCH * 3)
+    return x @ kernel.reshape(-1, DIM).astype("float64") + bias
+
+
+def sinusoids(position, width):
+    """Vaswani et al. 2017, section 3.5."""
+    angles = [position / 10000 ** (2 * (i // 2) / width) for i in range(width)]
+    return [np.cos(angle) if i % 2 else np.sin(angle) for i, angle in enumerate(angles)]
+
+
+def places(rows, columns, width):
+    """Carion et al. 2020, appendix A.4: half of the features for each axis."""
+    half = width // 2
+    return np.array(
+        [
+            sinusoids(row, half) + sinusoids(column, half)
+            for row in range(rows)
+            for column in range(columns)
+        ]
+    )
+
+
+def test_patches_are_a_matrix_product():
+    layer = Patches(PATCH, DIM)
+    x = np.random.default_rng(0).normal(size=(2, HEIGHT, WIDTH, 3)).astype("float32")
+    layer.build(x.shape)
+    layer.projection.bias.assign(np.arange(DIM))
+    expected = patches(x.astype("float64"), array(layer.projection.kernel), np.arange(DIM))
+    got = array(layer(x))
+    assert got.shape == (2, ROWS, COLUMNS, DIM)
+    np.testing.assert_allclose(got.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_positions_are_the_equation():
+    np.testing.assert_allclose(array(positions_2d(3, 5, 8)), places(3, 5, 8), atol=1e-6)
+
+
+@pytest.mark.parametrize("with_body", [False, True])
+@pytest.mark.parametrize("positions", ["sinusoidal", "learned", None])
+def test_it_is_the_grid_the_positions_and_the_body(positions, with_body):
+    encoder = make(positions=positions, with_body=with_body)
+    encoded = encoder(images())
+    kernel, bias = (array(w) for w in encoder.grid.projection.get_weights())
+    expected = patches(images() / 127.5 - 1, kernel, bias)
+    if positions == "sinusoidal":
+        expected = expected + places(ROWS, COLUMNS, DIM)
+    if positions == "learned":
+        assert encoder.table.shape == (ROWS * COLUMNS, DIM)
+        assert np.abs(array(encoder.table)).max() > 1e-3
+        expected = expected + array(encoder.table)
+    if with_body:
+        expected = array(encoder.body(expected.astype("float32"))["sequence"])
+    np.testing.assert_allclose(array(encoded["sequence"]), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(array(encoded["state"]), expected.mean(1), rtol=1e-4, atol=1e-5)
+
+
+def test_cells_are_row_by_row():
+    encoder = make(positions=None)
+    assert encoder.grid_shape == (ROWS, COLUMNS)
+    encoder.build((None, HEIGHT, WIDTH, 3))
+    encoder.grid.projection.kernel.assign(np.ones((PATCH, PATCH, 3, DIM)))
+    for row in range(ROWS):
+        for column in range(COLUMNS):
+            image = np.zeros((1, HEIGHT, WIDTH, 3), "uint8")
+            image[0, row * PATCH : (row + 1) * PATCH, column * PATCH : (column + 1) * PATCH] = 255
+            lit = array(encoder(image)["sequence"])[0, :, 0]
+            assert lit.argmax() == row * COLUMNS + column
+            assert (lit > 0).sum() == 1
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_bytes_and_floats_are_the_same(policy):
+    encoder = make(policy)
+    expected = array(encoder(images())["sequence"])
+    for dtype in ("float32", "float64", "int32"):
+        np.testing.assert_array_equal(array(encoder(images().astype(dtype))["sequence"]), expected)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_is_the_layers_own(policy):
+    """Its parts follow its policy, not the one that is set when it is made or loaded."""
+    options = {"positions": "learned", "with_body": True}
+    full, half = make(**options), make(policy, **options)
+    expected = full(images())
+    half = ImageEncoder.from_config(half.get_config())
+    half.build((None, HEIGHT, WIDTH, 3))
+    half.set_weights(full.get_weights())
+    for name, got in half(images()).items():
+        assert keras.backend.standardize_dtype(got.dtype) == half.compute_dtype
+        np.testing.assert_allclose(array(got), array(expected[name]), atol=0.06)
+
+
+def test_every_cell_is_kept():
+    mask = make().compute_mask(ops.convert_to_tensor(images()))
+    np.testing.assert_array_equal(ops.convert_to_numpy(mask), np.ones((2, ROWS * COLUMNS), bool))
+
+
+def test_dropout_is_there_in_training_alone():
+    encoder = make(dropout=0.5)
+    quiet = array(encoder(images())["sequence"])
+    np.testing.assert_array_equal(array(encoder(images())["sequence"]), quiet)
+    loud = array(encoder(images(), training=True)["sequence"])
+    kept = loud != 0
+    assert 0.3 < kept.mean() < 0.7
+    np.testing.assert_allclose(loud[kept], 2 * quiet[kept], rtol=1e-5)
+
+
+def test_a_saved_model_is_the_same(tmp_path):
+    body = TransformerEncoder(EncoderBlock(num_heads=2, intermediate_dim=16), num_layers=1)
+    encoder = ImageEncoder(ResidualCNN((8,)), (HEIGHT, WIDTH), "learned", body, dropout=0.1)
+    source = encoder.source_input()
+    assert source.shape == (None, HEIGHT, WIDTH, 3)
+    model = keras.Model(source, encoder(source))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for count in (1, 3):
+        got, expected = loaded(images(count)), model(images(count))
+        for name in ("sequence", "state"):
+            np.testing.assert_allclose(array(got[name]), array(expected[name]), atol=1e-6)
+    config = encoder.get_config()
+    assert ImageEncoder.from_config(config).get_config() == config
+
+
+def test_keras_layer_checks():
+    TestCase().run_layer_test(
+        Patches,
+        init_kwargs={"patch_size": PATCH, "hidden_dim": DIM},
+        input_shape=(2, HEIGHT, WIDTH, 3),
+        expected_output_shape=(2, ROWS, COLUMNS, DIM),
+        expected_num_trainable_weights=2,
+    )
+    TestCase().run_layer_test(
+        ImageEncoder,
+        init_kwargs={
+            "grid": Patches(PATCH, DIM),
+            "image_size": (HEIGHT, WIDTH),
+            "positions": "learned",
+            "dropout": 0.1,
+        },
+        input_shape=(2, HEIGHT, WIDTH, 3),
+        expected_output_shape={"sequence": (2, ROWS * COLUMNS, DIM), "state": (2, DIM)},
+        expected_output_dtype={"sequence": "float32", "state": "float32"},
+        expected_num_trainable_weights=3,
+        run_training_check=False,  # it sums one output; models/ trains it
+        run_mixed_precision_check=False,  # it leaves the grid's policy be; see the test above
+    )
+
+
+@pytest.mark.parametrize(
+    "make_one, message",
+    [
+        (lambda: Patches(0, 4), "`patch_size` must be positive. Received: patch_size=0"),
+        (lambda: Patches(4, 0), "`hidden_dim` must be positive. Received: hidden_dim=0"),
+        (
+            lambda: Patches(7, 4)(np.zeros((1, 14, 16, 3))),
+            r"patch_size: expected a divisor .* patch_size=7, images.shape=\(1, 14, 16, 3\)",
+        ),
+        (lambda: make(positions="2d"), "positions: expected one of .* positions='2d'"),
+        (
+            lambda: ImageEncoder(Patches(8, 4), (0, 8)),
+            "`image_size` must be positive. Received: image_size=0",
+        ),
+        (
+            lambda: ImageEncoder(Patches(8, 6), 8)(np.zeros((1, 8, 8, 3))),
+            "positions: sinusoids of rows and columns .* 6 channels",
+        ),
+        (lambda: make()(np.zeros((1, 32, 24, 3))), r"found shape=\(1, 32, 24, 3\)"),
+    ],
+)
+def test_bad_arguments_are_named(make_one, message):
+    with pytest.raises(ValueError, match=message):
+        make_one()
+
+
+def test_good_images_pass_the_check():
+    for good in (images(), images(0), images().astype("float32"), images().tolist()):
+        make().check(good)
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        (images()[0], r"expected .*\('batch', 16, 24, 3\). Received: shape=\(16, 24, 3\)"),
+        (images()[..., :1], r"Received: shape=\(2, 16, 24, 1\)"),
+        (images()[:, :, :16], r"Received: shape=\(2, 16, 16, 3\)"),
+        (images().astype(str), "expected numbers. Received: dtype=<U3"),
+        (images() > 9, "expected numbers. Received: dtype=bool"),
+        (images() * 2.0, "expected pixels from 0 to 255. Received: pixels from 0.0 to 510.0"),
+        (images() - 1.0, "Received: pixels from -1.0 to 254.0"),
+        (images() * np.nan, "Received: pixels from nan to nan"),
+    ],
+)
+def test_bad_images_are_named(bad, message):
+    with pytest.raises(ValueError, match="source: .*" + message):
+        make().check(bad)

@@ -1,0 +1,143 @@
+"""Pairs from files, and batches: each pair once, few shapes, repeatable orders, labels."""
+
+import gzip
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+
+from keras_attention.text import CharacterTokenizer, batches, bucket_lengths, read_parallel
+
+TOKENIZER = CharacterTokenizer.train(["abcdefghij"])  # id of "a" is 4, of "b" 5, ...
+
+
+def some_pairs(count=50, longest=30, seed=0):
+    rng = np.random.default_rng(seed)
+    word = lambda: "".join(rng.choice(list("abcdefghij"), rng.integers(0, longest)))  # noqa: E731
+    return [(word(), word()) for _ in range(count)]
+
+
+def decoded(dataset):
+    """All pairs of an epoch, in order."""
+    pairs = []
+    for inputs, labels in dataset:
+        sides = TOKENIZER.detokenize(inputs["source"]), TOKENIZER.detokenize(labels)
+        pairs += zip(*(side.numpy().tolist() for side in sides), strict=True)
+    return [(source.decode(), target.decode()) for source, target in pairs]
+
+
+def make(pairs, **options):
+    return batches(pairs, TOKENIZER, TOKENIZER, **{"batch_size": 8, "max_length": 40, **options})
+
+
+def test_two_files(tmp_path):
+    (tmp_path / "a.de").write_text("eins\n\ndrei\n", encoding="utf-8")
+    (tmp_path / "a.en.gz").write_bytes(gzip.compress(b"one\r\ntwo\r\nthree"))
+    pairs = read_parallel(tmp_path / "a.de", str(tmp_path / "a.en.gz"))
+    assert pairs == [("eins", "one"), ("", "two"), ("drei", "three")]
+
+
+def test_tabs(tmp_path):
+    path = tmp_path / "a.tsv.gz"
+    path.write_bytes(gzip.compress(b"go\tgeh\tCC-BY\nhi\t\n"))
+    assert read_parallel(path) == [("go", "geh"), ("hi", "")]
+    path = tmp_path / "b.tsv"
+    path.write_text("go\tgeh\nno tab\n")
+    with pytest.raises(ValueError, match=r"b\.tsv', line 2. Received: 'no tab'"):
+        read_parallel(path)
+
+
+def test_unequal_files(tmp_path):
+    (tmp_path / "long").write_text("1\n2\n3\n")
+    (tmp_path / "short").write_text("1\n2\n")
+    where = "Line 3 of '.*long' has no partner. Received: "
+    with pytest.raises(ValueError, match=where + "3 lines in '.*long', 2 lines in '.*short'"):
+        read_parallel(tmp_path / "long", tmp_path / "short")
+    with pytest.raises(ValueError, match=where + "2 lines in '.*short', 3 lines in '.*long'"):
+        read_parallel(tmp_path / "short", tmp_path / "long")
+
+
+def test_undecodable(tmp_path):
+    (tmp_path / "a").write_bytes(b"a\nb\n")
+    (tmp_path / "b").write_bytes(b"a\n\xff\n")
+    with pytest.raises(ValueError, match="b', line 2"):
+        read_parallel(tmp_path / "a", tmp_path / "b")
+
+
+def test_values():
+    ((inputs, labels),) = make([("ab", "c"), ("", "de")], shuffle=False)
+    assert {key: value.dtype for key, value in inputs.items()} == dict.fromkeys(
+        ("source", "target"), "int32"
+    )
+    assert inputs["source"].numpy().tolist() == [[4, 5, 2, 0, 0, 0, 0, 0], [2] + [0] * 7]
+    assert inputs["target"].numpy().tolist() == [[1, 6] + [0] * 6, [1, 7, 8] + [0] * 5]
+    assert labels.numpy().tolist() == [[6, 2] + [0] * 6, [7, 8, 2] + [0] * 5]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_pair_once_per_epoch(shuffle):
+    pairs = some_pairs()
+    dataset = make(pairs, shuffle=shuffle)
+    first, second = decoded(dataset), decoded(dataset)
+    assert Counter(first) == Counter(second) == Counter(pairs)
+    assert (first != second) == shuffle
+
+
+def test_shapes():
+    dataset = make(some_pairs(200), batch_size=16)
+    epochs = [Counter(tuple(labels.shape) for _, labels in dataset) for _ in range(2)]
+    assert epochs[0] == epochs[1]
+    assert sum(epochs[0].values()) == len(dataset)
+    assert {length for _, length in epochs[0]} == {8, 12, 16, 20, 28, 36}
+    assert max(size for size, _ in epochs[0]) == 16
+    for inputs, labels in dataset:
+        assert inputs["source"].shape == inputs["target"].shape == labels.shape
+        rows = np.concatenate([inputs["source"], labels])
+        assert (rows.shape[1] - (rows != 0).any(axis=0).sum()) < 8  # the smallest length that fits
+
+
+def test_orders_are_repeatable():
+    pairs = some_pairs()
+    orders = [[decoded(dataset) for _ in range(2)] for dataset in (make(pairs), make(pairs))]
+    assert orders[0] == orders[1]
+    assert decoded(make(pairs, seed=1)) != orders[0][0]
+
+
+def test_truncation_is_counted_once():
+    pairs = [("a" * 20, "b"), ("a" * 19, "b" * 20), ("a", "b")]
+    with pytest.warns(UserWarning) as warnings:
+        dataset = make(pairs, max_length=20, shuffle=False)
+        got = decoded(dataset)
+    assert [str(warning.message)[:6] for warning in warnings] == ["1 of 3"] * 2
+    assert sorted(got) == sorted([("a" * 19, "b"), ("a" * 19, "b" * 19), ("a", "b")])
+
+
+def test_batch_tokens():
+    pairs = [("a" * 5, "b")] * 10 + [("a" * 19, "b")] * 10
+    sizes = Counter(tuple(labels.shape) for _, labels in make(pairs, batch_tokens=48))
+    assert sizes == {(6, 8): 1, (4, 8): 1, (2, 20): 5}
+    assert {labels.shape[0] for _, labels in make(pairs, batch_tokens=1)} == {1}
+
+
+def test_bucket_lengths():
+    assert bucket_lengths(1) == [1]
+    assert bucket_lengths(8) == [8]
+    assert bucket_lengths(128) == [8, 12, 16, 20, 28, 36, 48, 60, 76, 96, 120, 128]
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"at least one pair. Received: \[\]"):
+        make([])
+    for wrong in ({"batch_size": 0}, {"max_length": 0}, {"batch_tokens": -1}):
+        with pytest.raises(ValueError, match="at least 1. Received"):
+            make([("a", "b")], **wrong)
+
+
+def test_model_fit_takes_them():
+    source, target = (keras.Input((None,), dtype="int32", name=n) for n in ("source", "target"))
+    embedded = keras.layers.Embedding(14, 4)(target) + keras.layers.Embedding(14, 4)(source)
+    model = keras.Model({"source": source, "target": target}, keras.layers.Dense(14)(embedded))
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(make(some_pairs(20)), epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
