@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.decoders import HardAttentionDecoder, RNNDecoder
 from keras_attention.decoders.hard_attention import labels_of, log_likelihood, reinforce
 from keras_attention.layers import (
@@ -14,10 +15,6 @@ from keras_attention.layers import (
 
 B, S, V = 3, 4, 9
 TARGET = np.array([[1, 5, 6, 7], [1, 8, 0, 0], [1, 4, 4, 0]])
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.generation import BeamSearch, FullBeam, GreedySearch
 
 V, S = 6, 3  # tokens that can be written: END and 3, 4, 5
 TOKENS = range(2, V)
 KEPT = np.array([[1, 1, 1], [1, 1, 0]], bool)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 class Table:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.generation import GreedySearch, Sampling
 from keras_attention.generation.greedy_search import keep_top_k, keep_top_p
 from keras_attention.models import seq2seq
@@ -12,10 +13,6 @@ from keras_attention.ops.noise import gumbel
 
 SOURCE = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2], [2, 0, 0, 0, 0]])
 V = 12
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def make(**options):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.generation import BeamSearch, FullBeam, GreedySearch, Sampling
 from keras_attention.generation.strategy import (
     MIN_LOG_PROB,
@@ -18,10 +19,6 @@ from keras_attention.generation.strategy import (
 KEPT = np.array([[1, 1, 1], [1, 1, 0]], bool)
 V = 7
 RNG = np.random.default_rng(0)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def make_step(table):

@@ -6,15 +6,12 @@ import pytest
 import torch
 from keras import ops
 
+from helpers import array
 from keras_attention.interop import load_keras, load_torch
 from keras_attention.layers import MultiHeadAttention, MultiHeadSelfAttention
 
 B, T, S, D, H, K = 2, 3, 5, 8, 4, 2
 KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

@@ -8,8 +8,8 @@ import types
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array
 from keras_attention.generation import FullBeam, GreedySearch
 from keras_attention.interop import marian
 from keras_attention.interop.marian import read_marian
@@ -59,10 +59,6 @@ def their_ids(folder, vocabulary, start):
 def encode(tokenizer, texts):
     """A batch of ids as NumPy, with END and padding."""
     return tokenizer.encode(texts).numpy()
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def test_ids_are_those_of_transformers(both):

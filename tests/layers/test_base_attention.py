@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
+from helpers import array
 from keras_attention.layers import (
     BahdanauAttention,
     BaseAttention,
@@ -46,10 +47,6 @@ def data(seed=0, queries=T, length=S, width=D):
     rng = np.random.default_rng(seed)
     query, value = rng.normal(size=(B, queries, D)), rng.normal(size=(B, length, width))
     return query.astype("float32"), value.astype("float32")
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 @every_kind

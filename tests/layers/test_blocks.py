@@ -6,6 +6,7 @@ import pytest
 import torch
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import (
     AlibiBias,
     DecoderBlock,
@@ -25,10 +26,6 @@ SCHEMES = {
 }
 every_norm = pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
 every_kind = pytest.mark.parametrize("kind", ["layer", "rms"])
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import (
     BahdanauAttention,
     LuongAttention,
@@ -18,10 +19,6 @@ B, S, D, U, T, E = 2, 5, 4, 3, 3, 6
 CELLS = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell}
 KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 every_cell = pytest.mark.parametrize("cell", CELLS)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

@@ -3,15 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import TokenEmbedding
 from keras_attention.layers.embedding import check_output
 
 V, D, ROOM = 11, 6, 8
 IDS = np.array([[5, 6, 2, 0], [7, 8, 9, 2]])
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def made(**options):

@@ -3,16 +3,12 @@ import math
 import keras
 import numpy as np
 import pytest
-from keras import ops
 from keras.src.testing import TestCase
 
+from helpers import array
 from keras_attention.layers import FeedForward
 
 B, T, D, F = 2, 3, 4, 6
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def sigmoid(x):

@@ -3,16 +3,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import BahdanauAttention, HardAttentionCell, RecurrentDecoderCell
 from keras_attention.layers.hard_attention import choice
 from keras_attention.ops.noise import gumbel
 
 B, T, S, D, U, E = 2, 3, 5, 4, 3, 6
 KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import (
     AlibiBias,
     MultiHeadAttention,
@@ -38,10 +39,6 @@ OPTIONS = {
     "all": {"num_key_value_heads": 2, "value_dim": 3, "soft_cap": 1.5, "qk_norm": True},
 }
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

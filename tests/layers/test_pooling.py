@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array
 from keras_attention.layers import ClassifierHead, Pooling, TaggerHead
 
 RNG = np.random.default_rng(0)
@@ -18,10 +18,6 @@ def made(layer, seed=0):
     for weight in layer.weights:
         weight.assign(rng.normal(size=weight.shape))
     return layer
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def published(pooling, row):

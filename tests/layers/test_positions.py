@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import (
     AlibiBias,
     PositionEncoding,
@@ -17,10 +18,6 @@ from keras_attention.ops.positions import alibi_slopes, relative_buckets, rotary
 H = 3
 QUERIES = np.array([[4, 5], [-1, 200]])
 KEYS = np.array([[0, 1, 4, 9], [-1, 0, 100, 200]])
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def schemes():

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
+from helpers import array
 from keras_attention.layers import RecurrentEncoder
 
 B, S, D, U = 2, 5, 4, 3
@@ -13,10 +14,6 @@ CELLS = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell}
 RNNS = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 every_cell = pytest.mark.parametrize("cell", CELLS)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

@@ -4,14 +4,11 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
+from helpers import array
 from keras_attention.layers import RecurrentEncoder, TextEncoder, TokenEmbedding
 
 IDS = np.array([[5, 6, 2, 0, 0], [7, 8, 9, 4, 2]])
 KEPT = IDS != 0
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def make(policy="float32", reverse=False, **options):

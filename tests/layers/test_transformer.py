@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import (
     AlibiBias,
     EncoderBlock,
@@ -24,10 +25,6 @@ SCHEMES = {
     "alibi": lambda: AlibiBias(H),
 }
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

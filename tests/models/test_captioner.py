@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.layers import EncoderBlock, Patches, TransformerEncoder
 from keras_attention.models import captioner
@@ -13,10 +14,6 @@ from keras_attention.training import MaskedCrossEntropy
 KINDS = ["soft", "hard", "luong", "transformer", None]
 SIZE, VOCABULARY = (16, 24), 13
 every_kind = pytest.mark.parametrize("attention", KINDS)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def images(count=2, seed=0):

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import CausalLM, causal_lm
 from keras_attention.training import MaskedCrossEntropy
@@ -35,10 +35,6 @@ def make(seed=0, **options):
 @pytest.fixture(scope="module")
 def model():
     return make()
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def full_log_probs(model, ids):

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array
 from keras_attention.layers import TransformerEncoder
 from keras_attention.models import EncoderOnly, classifier, seq2seq, tagger, transformer
 
@@ -19,10 +19,6 @@ def filled(model, seed=0):
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.5, weight.shape))
     return model
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def head_of(model):

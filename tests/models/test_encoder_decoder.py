@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import EncoderDecoder, seq2seq
 from keras_attention.training import MaskedCrossEntropy
@@ -26,10 +26,6 @@ def make(seed=0, **options):
     for weight in model.trainable_weights:
         weight.assign(rng.normal(size=weight.shape) * 0.7)
     return model
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def test_it_is_a_functional_model_of_two_inputs():

@@ -5,16 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import BahdanauAttention, DotAttention, LuongAttention
 from keras_attention.models import seq2seq
 
 SOURCE = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2]])
 TARGET = np.array([[1, 4, 5, 6], [1, 7, 8, 0]])
 INPUTS = {"source": SOURCE, "target": TARGET}
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def make(**options):

@@ -5,8 +5,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array
 from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.models import EncoderDecoder, transformer
 from keras_attention.training import MaskedCrossEntropy
@@ -24,10 +24,6 @@ SMALL = {
     "dropout": 0.0,
 }
 GEMMA = {"norm": "sandwich", "norm_kind": "rms", "activation": "geglu", "use_bias": False}
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def make(source=11, target=12, **options):

@@ -2,14 +2,11 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.heads import context, extend, merge_heads, scaled_dot, split_heads
 
 B, H, T, S, D = 2, 4, 3, 5, 6
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def data(*shape, seed=0):

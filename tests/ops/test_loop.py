@@ -5,16 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.ops.loop import scan, while_loop
 
 B, T, D = 2, 5, 3
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(B, T, D)).astype("float32")
 KEPT = np.array([[1, 1, 0, 1, 1], [0, 1, 1, 1, 0]], bool)
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def nested_step(carry, inputs):

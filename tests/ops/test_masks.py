@@ -1,11 +1,8 @@
 import numpy as np
 from keras import ops
 
+from helpers import array
 from keras_attention.ops import masks
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def test_padding_keeps_what_is_not_zero():

@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.ops.noise import as_int32, gumbel, uniform
 
 M = 0xFFFFFFFF
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def seeds(*numbers):

@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.ops import positions
 
 PLACES = np.array([[0, 1, 2, 3, 50], [7, 3, 0, 120, 511]])
-
-
-def array(x):
-    return ops.convert_to_numpy(x)
 
 
 def rotated(x, places, base=10000.0):
