@@ -1,4 +1,4 @@
-"""Folders and files that are replaced whole: a reader sees the old one or the new one."""
+"""Files and folders that are replaced atomically: a reader sees the old or the new version."""
 
 import contextlib
 import ctypes
@@ -13,17 +13,17 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replace_folder(folder: str | Path) -> Iterator[Path]:
-    """Gives an empty folder to fill; it takes the name `folder` when the block ends well.
+    """Yields an empty temporary folder and renames it to `folder` on success.
 
-    When that fails, or the block does, `folder` is as it was. On Linux there is no moment without
-    it; elsewhere a process that is killed between two renames leaves the old one beside it, under
-    a name that begins with a dot.
+    If the block raises, `folder` is unchanged. On Linux the exchange is atomic: `folder` exists at
+    every moment. On other systems a process killed between two renames leaves the old version
+    beside `folder`, under a name that begins with a dot.
 
     Args:
-        folder: the name; what stands there is replaced.
+        folder: Path to create or replace.
 
     Yields:
-        The folder to fill, beside the other.
+        The temporary folder to fill, in the same parent folder.
     """
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -34,20 +34,24 @@ def replace_folder(folder: str | Path) -> Iterator[Path]:
         if not folder.exists():
             os.rename(new, folder)
         elif folder.is_symlink() or not _exchange(new, folder):
-            _rename_twice(new, folder)
+            _replace_by_two_renames(new, folder)
     finally:
-        shutil.rmtree(new, ignore_errors=True)  # where they were exchanged, what was `folder`
+        # After an exchange, `new` is the path of the old version.
+        shutil.rmtree(new, ignore_errors=True)
 
 
-def _exchange(a, b):
-    """Gives two folders each other's name at one stroke, where the system can."""
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of renameat2(2)
+def _exchange(first: Path, second: Path) -> bool:
+    """Swaps the names of two folders atomically; returns False where the system cannot."""
+    AT_FDCWD, RENAME_EXCHANGE = -100, 2  # arguments of renameat2(2)
     rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    return rename is not None and not rename(here, os.fsencode(a), here, os.fsencode(b), exchange)
+    if rename is None:
+        return False
+    status = rename(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE)
+    return status == 0
 
 
-def _rename_twice(new, folder):
-    """Puts the old one aside, then the new one in its place."""
+def _replace_by_two_renames(new: Path, folder: Path) -> None:
+    """Moves the old folder away, then the new one into its place."""
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
     os.rename(folder, old / folder.name)
     try:
@@ -59,50 +63,52 @@ def _rename_twice(new, folder):
     shutil.rmtree(old)
 
 
-def check_replaceable(folder: str | Path, mark: str) -> None:
-    """Holds for a new or empty folder, and for one that holds the file `mark`.
+def check_replaceable(folder: str | Path, marker: str) -> None:
+    """Checks that replacing a folder loses nothing that this library did not write.
 
     Args:
-        folder: what is to be replaced.
-        mark: name of a file that tells that the folder was written by this library.
+        folder: Folder that is about to be replaced.
+        marker: Name of a file that identifies a folder written by this library.
 
     Raises:
-        ValueError: if it holds something else, which would be lost.
+        ValueError: If the folder is neither missing, empty, nor contains `marker`.
     """
     folder = Path(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / mark).is_file():
+    if not (folder / marker).is_file():
         raise ValueError(
-            f"Expected a new or empty folder, or one with {mark}. "
-            f"Received: {str(folder)!r}, which holds something else"
+            f"The folder must be new, empty, or contain {marker}, so that nothing else is "
+            f"overwritten. Received: folder={str(folder)!r}"
         )
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Writes indented JSON in UTF-8."""
+    """Writes a dictionary as indented JSON in UTF-8."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict:
-    """Reads a dictionary from JSON.
+    """Reads a dictionary from a JSON file.
 
     Raises:
-        ValueError: if the file is missing or holds something else.
+        ValueError: If the file is missing, is not JSON, or its content is not a dictionary.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}")
-        return content
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"Expected a JSON file of this library at {str(path)!r} ({error}). Received: nothing "
-            "that could be read"
+            f"Expected a JSON file written by this library. Received: {str(path)!r} ({error})"
         ) from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            "Expected a JSON file that contains a dictionary. "
+            f"Received: {str(path)!r}, which contains a {type(content).__name__}"
+        )
+    return content
 
 
-def _umask():
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

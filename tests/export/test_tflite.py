@@ -65,7 +65,7 @@ def test_disagreement_leaves_what_stood_there(
 
 def test_an_export_is_not_replaced_by_a_saved_task(exported, translator):
     folder, _ = exported
-    with pytest.raises(ValueError, match="Expected a new or empty folder"):
+    with pytest.raises(ValueError, match="The folder must be new, empty"):
         translator.save(folder)
     assert (folder / "model.tflite").is_file()
 

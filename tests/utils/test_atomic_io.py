@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from keras_attention import folders
+from keras_attention.utils import atomic_io
 from keras_attention.utils.atomic_io import check_replaceable, read_json, replace_folder, write_json
 
 
@@ -12,7 +12,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_new_folder_and_its_parents(tmp_path):
+def test_creates_a_new_folder_and_its_parents(tmp_path):
     with replace_folder(tmp_path / "a" / "b") as new:
         assert not (tmp_path / "a" / "b").exists()
         (new / "file").write_text("1")
@@ -20,14 +20,14 @@ def test_a_new_folder_and_its_parents(tmp_path):
     assert names(tmp_path / "a") == ["b"]
 
 
-@pytest.mark.parametrize("at_one_stroke", [True, False])
-def test_the_old_folder_is_replaced_whole(tmp_path, monkeypatch, at_one_stroke):
-    if at_one_stroke and sys.platform != "linux":
-        pytest.skip("only Linux exchanges two folders")
-    if at_one_stroke:
-        monkeypatch.setattr(os, "rename", None)  # what has a moment without a folder
+@pytest.mark.parametrize("atomic", [True, False])
+def test_replaces_the_old_folder(tmp_path, monkeypatch, atomic):
+    if atomic and sys.platform != "linux":
+        pytest.skip("only Linux exchanges two folders atomically")
+    if atomic:
+        monkeypatch.setattr(os, "rename", None)  # a rename would leave a moment without the folder
     else:
-        monkeypatch.setattr(folders, "_exchange", lambda *_: False)
+        monkeypatch.setattr(atomic_io, "_exchange", lambda *_: False)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "old").write_text("0")
     with replace_folder(tmp_path / "b") as new:
@@ -39,7 +39,7 @@ def test_the_old_folder_is_replaced_whole(tmp_path, monkeypatch, at_one_stroke):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("old", [True, False])
-def test_a_block_that_fails_changes_nothing(tmp_path, old, error):
+def test_a_failing_block_changes_nothing(tmp_path, old, error):
     if old:
         (tmp_path / "b").mkdir()
         (tmp_path / "b" / "old").write_text("0")
@@ -51,11 +51,11 @@ def test_a_block_that_fails_changes_nothing(tmp_path, old, error):
         assert names(tmp_path / "b") == ["old"]
 
 
-def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
+def test_restores_the_old_folder_when_the_rename_fails(tmp_path, monkeypatch):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "old").write_text("0")
     rename = os.rename
-    monkeypatch.setattr(folders, "_exchange", lambda *_: False)
+    monkeypatch.setattr(atomic_io, "_exchange", lambda *_: False)
 
     def fails(source, destination):
         if os.path.exists(os.path.join(source, "new")):
@@ -68,7 +68,7 @@ def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
     assert names(tmp_path) == ["b"] and names(tmp_path / "b") == ["old"]
 
 
-def test_a_link_is_replaced_not_what_it_leads_to(tmp_path):
+def test_replaces_a_symbolic_link_and_not_its_target(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "old").write_text("0")
     (tmp_path / "link").symlink_to(tmp_path / "b")
@@ -78,26 +78,26 @@ def test_a_link_is_replaced_not_what_it_leads_to(tmp_path):
     assert names(tmp_path / "b") == ["old"]
 
 
-def test_others_may_read_it_as_any_folder(tmp_path):
+def test_the_new_folder_has_the_usual_permissions(tmp_path):
     with replace_folder(tmp_path / "b"):
         pass
     (tmp_path / "c").mkdir()
     assert (tmp_path / "b").stat().st_mode == (tmp_path / "c").stat().st_mode
 
 
-def test_what_may_be_replaced(tmp_path):
-    check_replaceable(tmp_path / "none", "mark")
-    check_replaceable(tmp_path, "mark")
+def test_check_replaceable(tmp_path):
+    check_replaceable(tmp_path / "none", "marker")
+    check_replaceable(tmp_path, "marker")
     (tmp_path / "letters").write_text("dear")
-    with pytest.raises(ValueError, match="one with mark. Received: .* holds something else"):
-        check_replaceable(tmp_path, "mark")
+    with pytest.raises(ValueError, match="new, empty, or contain marker.* Received: folder="):
+        check_replaceable(tmp_path, "marker")
     with pytest.raises(ValueError, match="Received: .*letters"):
-        check_replaceable(tmp_path / "letters", "mark")
-    (tmp_path / "mark").write_text("")
-    check_replaceable(tmp_path, "mark")
+        check_replaceable(tmp_path / "letters", "marker")
+    (tmp_path / "marker").write_text("")
+    check_replaceable(tmp_path, "marker")
 
 
-def test_json(tmp_path):
+def test_write_and_read_json(tmp_path):
     write_json(tmp_path / "a.json", {"ä": [1, None]})
     assert read_json(tmp_path / "a.json") == {"ä": [1, None]}
     assert "ä" in (tmp_path / "a.json").read_text(encoding="utf-8")
