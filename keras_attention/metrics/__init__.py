@@ -1,4 +1,4 @@
-"""Scores of generated text against references."""
+"""Metrics that compare generated text with references."""
 
 from keras_attention.metrics.captions import caption_scores, tokenize
 from keras_attention.metrics.corpus import Score, bleu, chrf, corpus_scores

@@ -1,4 +1,4 @@
-"""Scores of captions against several references each: BLEU-1 to 4, ROUGE-L and CIDEr-D."""
+"""Caption metrics with several references per image: BLEU-1 to 4, ROUGE-L and CIDEr-D."""
 
 import math
 import re
@@ -9,8 +9,8 @@ from sacrebleu.metrics import BLEU
 
 from keras_attention.metrics.corpus import References, Score, reference_lists, score_of
 
-ORDERS = (1, 2, 3, 4)  # lengths of n-grams
-BETA = 1.2  # of ROUGE-L, as in COCO's evaluation: recall weighs more than precision
+ORDERS = (1, 2, 3, 4)  # n of the n-grams
+BETA = 1.2  # of ROUGE-L, as in COCO's evaluation: recall counts more than precision
 SIGMA = 6.0  # of CIDEr-D, in words
 WORDS = "words:lower-unpunctuated"
 
@@ -18,28 +18,28 @@ Grams = Counter[tuple[str, ...]]
 
 
 def caption_scores(hypotheses: Sequence[str], references: References) -> dict[str, Score]:
-    """The scores that captioning papers report, over the words that `tokenize` finds.
+    """Computes the metrics that captioning papers report, on the words of `tokenize`.
 
-    BLEU (Papineni et al., 2002) is sacrebleu's, of a whole corpus and without smoothing: n-grams
-    up to n, clipped by the reference that has most of each, and the length of the closest
-    reference. ROUGE-L (Lin, 2004) is the mean over hypotheses of the F-score of longest common
-    subsequences, precision and recall each of the reference that gives most. CIDEr-D (Vedantam et
-    al., 2015) is the mean over hypotheses of equations 1 to 5. The last two are as in COCO's
-    evaluation, which took the constants 1.2 and 6 and counts n-grams in equation 1 without
-    dividing them by their number.
+    - BLEU (Papineni et al., 2002) is computed by sacrebleu, over the corpus and without smoothing.
+    - ROUGE-L (Lin, 2004) is the mean over hypotheses of the F-score of the longest common
+      subsequence, with the best precision and the best recall over the references.
+    - CIDEr-D (Vedantam et al., 2015) is the mean over hypotheses of equations 1 to 5.
+
+    ROUGE-L and CIDEr-D follow COCO's evaluation code, which uses the constants 1.2 and 6 and raw
+    n-gram counts in equation 1.
 
     Args:
         hypotheses: Generated captions.
-        references: For each hypothesis a caption, or a list of several.
+        references: For each hypothesis, a reference caption or a list of them.
 
     Returns:
-        `Score`s by name: `bleu1` to `bleu4` and `rouge_l` from 0 to 100, `cider_d` from 0 to 10.
-        CIDEr-D weighs words by how few images have them in their references: of one image alone,
-        or of images whose references say the same, it is 0.
+        Dictionary of `Score`s: `bleu1` to `bleu4` and `rouge_l` from 0 to 100, `cider_d` from 0 to
+        10. CIDEr-D weights n-grams by their rarity over images, so it is 0 for a single image or
+        for images with identical references.
 
     Raises:
-        ValueError: if there is nothing to score, the two differ in length, or a hypothesis has no
-            reference.
+        ValueError: If there are no hypotheses, the two lists differ in length, or a hypothesis has
+            no reference.
 
     References:
         - Papineni et al., 2002, https://aclanthology.org/P02-1040
@@ -54,28 +54,30 @@ def caption_scores(hypotheses: Sequence[str], references: References) -> dict[st
     {'bleu1': 90.9, 'bleu2': 89.9, 'bleu3': 88.5, 'bleu4': 86.3, 'rouge_l': 90.0, 'cider_d': 7.0}
     """
     rows = reference_lists(hypotheses, references)
-    said = [tokenize(text) for text in hypotheses]
-    wanted = [[tokenize(text) for text in row] for row in rows]
-    scores = {f"bleu{n}": _bleu(said, wanted, n) for n in ORDERS}
-    counts = {len(row) for row in wanted}
+    hypotheses_words = [tokenize(text) for text in hypotheses]
+    references_words = [[tokenize(text) for text in row] for row in rows]
+    scores = {f"bleu{n}": _bleu(hypotheses_words, references_words, n) for n in ORDERS}
+    counts = {len(row) for row in references_words}
     nrefs = f"nrefs:{'var' if len(counts) > 1 else counts.pop()}"
-    rouge = [_rouge_l(words, row) for words, row in zip(said, wanted, strict=True)]
+    rouge = [
+        _rouge_l(words, row) for words, row in zip(hypotheses_words, references_words, strict=True)
+    ]
     scores["rouge_l"] = Score(100 * _mean(rouge), f"{nrefs}|{WORDS}|beta:{BETA}")
-    cider = _cider_d(said, wanted)
+    cider = _cider_d(hypotheses_words, references_words)
     scores["cider_d"] = Score(_mean(cider), f"{nrefs}|{WORDS}|sigma:{SIGMA}|n:4|df:references")
     return scores
 
 
 def tokenize(text: str) -> list[str]:
-    """The words of a caption as captioning papers count them: small letters, no punctuation.
+    """Splits a caption into lower-case words without punctuation.
 
-    A word is letters, digits and whatever apostrophes and hyphens stand between them.
+    A word consists of letters and digits, with apostrophes and hyphens allowed inside it.
 
     Args:
-        text: a caption.
+        text: A caption.
 
     Returns:
-        Its words.
+        List of words.
 
     Example:
 
@@ -89,18 +91,20 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _bleu(said: list[list[str]], wanted: list[list[list[str]]], order: int) -> Score:
-    # force: tokenized text is scored on purpose, without sacrebleu's warning.
+def _bleu(
+    hypotheses_words: list[list[str]], references_words: list[list[list[str]]], order: int
+) -> Score:
+    # `force` silences the warning about tokenized text, which is scored on purpose.
     metric = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order, force=True)
-    texts = [" ".join(words) for words in said]
+    texts = [" ".join(words) for words in hypotheses_words]
     score, signature = score_of(
-        metric, texts, [[" ".join(words) for words in row] for row in wanted]
+        metric, texts, [[" ".join(words) for words in row] for row in references_words]
     )
     return Score(score, f"{signature}|order:{order}|{WORDS}")
 
 
 def _rouge_l(words: list[str], references: list[list[str]]) -> float:
-    """Lin (2004), equations 2 to 4, with the best precision and the best recall."""
+    """Returns ROUGE-L (Lin, 2004, equations 2 to 4), with the best precision and recall."""
     common = [(_longest_common(words, reference), reference) for reference in references]
     if not any(length for length, _ in common):
         return 0.0
@@ -110,8 +114,8 @@ def _rouge_l(words: list[str], references: list[list[str]]) -> float:
 
 
 def _longest_common(first: list[str], second: list[str]) -> int:
-    """The length of the longest common subsequence."""
-    row = [0] * (len(second) + 1)  # of the words of `first` so far with each beginning of `second`
+    """Returns the length of the longest common subsequence."""
+    row = [0] * (len(second) + 1)  # row[i]: of the words of `first` so far with `second[:i]`
     for word in first:
         above = row
         row = [0]
@@ -120,40 +124,44 @@ def _longest_common(first: list[str], second: list[str]) -> int:
     return row[-1]
 
 
-def _cider_d(said: list[list[str]], wanted: list[list[list[str]]]) -> list[float]:
-    """CIDEr-D of each hypothesis (Vedantam et al., 2015)."""
-    totals = [0.0] * len(said)
-    unseen = math.log(len(wanted))  # an n-gram that no reference has is as rare as one image's
+def _cider_d(
+    hypotheses_words: list[list[str]], references_words: list[list[list[str]]]
+) -> list[float]:
+    """Returns CIDEr-D of each hypothesis (Vedantam et al., 2015)."""
+    totals = [0.0] * len(hypotheses_words)
+    unseen = math.log(
+        len(references_words)
+    )  # an n-gram in no reference counts as one in a single image
     for n in ORDERS:
-        grams = [[_grams(words, n) for words in row] for row in wanted]
-        # Equation 1: rare is what few images have in some reference.
+        grams = [[_grams(words, n) for words in row] for row in references_words]
+        # Equation 1: the document frequency counts images, not references.
         images = Counter(gram for row in grams for gram in set().union(*row))
         rarity = defaultdict(lambda: unseen)
-        rarity |= {gram: math.log(len(wanted) / count) for gram, count in images.items()}
-        for i, words in enumerate(said):
-            mine = _grams(words, n)
+        rarity |= {gram: math.log(len(references_words) / count) for gram, count in images.items()}
+        for i, words in enumerate(hypotheses_words):
+            hypothesis = _grams(words, n)
             similar = [
-                _similarity(mine, other, rarity)
+                _similarity(hypothesis, other, rarity)
                 * math.exp(-((len(words) - len(reference)) ** 2) / (2 * SIGMA**2))
-                for other, reference in zip(grams[i], wanted[i], strict=True)
+                for other, reference in zip(grams[i], references_words[i], strict=True)
             ]
-            # Equations 4 and 5: the mean over references and, evenly weighed, over n.
+            # Equations 4 and 5: mean over references and uniform mean over n.
             totals[i] += 10 * _mean(similar) / len(ORDERS)
     return totals
 
 
-def _similarity(mine: Grams, other: Grams, rarity: dict[tuple[str, ...], float]) -> float:
-    """The cosine in equation 4, where no n-gram counts oftener than the reference has it."""
+def _similarity(hypothesis: Grams, reference: Grams, rarity: dict[tuple[str, ...], float]) -> float:
+    """Returns the cosine of equation 4, with counts clipped to those of the reference."""
     shared = math.fsum(
-        min(count, other[gram]) * other[gram] * rarity[gram] ** 2
-        for gram, count in mine.items()
-        if gram in other
+        min(count, reference[gram]) * reference[gram] * rarity[gram] ** 2
+        for gram, count in hypothesis.items()
+        if gram in reference
     )
-    if not shared:  # then a norm may be 0
+    if not shared:  # a norm may be 0
         return 0.0
     norms = [
         math.sqrt(math.fsum((count * rarity[gram]) ** 2 for gram, count in grams.items()))
-        for grams in (mine, other)
+        for grams in (hypothesis, reference)
     ]
     return shared / (norms[0] * norms[1])
 

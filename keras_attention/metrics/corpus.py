@@ -1,4 +1,4 @@
-"""BLEU and chrF of a whole corpus, by sacrebleu, with the signature that makes them comparable."""
+"""Corpus BLEU and chrF, computed by sacrebleu, with the signature that makes them comparable."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,14 @@ References = Sequence[str] | Sequence[Sequence[str]]
 
 
 class Score(NamedTuple):
-    """A score and the signature of how it was counted, without which it compares to no other."""
+    """A score and the sacrebleu signature that says how it was computed.
+
+    Only scores with the same signature can be compared.
+
+    Attributes:
+        score: The value of the metric.
+        signature: Tokenizer, casing, smoothing and version.
+    """
 
     score: float
     signature: str
@@ -21,20 +28,20 @@ def bleu(
     tokenize: str = "13a",
     lowercase: bool = False,
 ) -> Score:
-    """Corpus BLEU (Papineni et al., 2002), as sacrebleu counts it (Post, 2018).
+    """Computes corpus BLEU (Papineni et al., 2002) with sacrebleu (Post, 2018).
 
     Args:
         hypotheses: Generated sentences.
-        references: For each hypothesis a sentence, or a list of several.
-        tokenize: sacrebleu's tokenizer: "13a" for raw text, "none" for text that is already
-            tokenized, "intl", "zh", "char" and others.
-        lowercase: Whether case is ignored.
+        references: For each hypothesis, a reference sentence or a list of them.
+        tokenize: Tokenizer of sacrebleu: `"13a"` for raw text, `"none"` for text that is already
+            tokenized, `"intl"`, `"zh"`, `"char"` and others.
+        lowercase: Whether to ignore case.
 
     Returns:
         A `Score`.
 
     Raises:
-        ValueError: if there is nothing to score, the two differ in length, or `tokenize` is
+        ValueError: If there are no hypotheses, the two lists differ in length, or `tokenize` is
             unknown.
 
     Example:
@@ -44,26 +51,29 @@ def bleu(
     """
     if tokenize not in BLEU.TOKENIZERS:
         raise ValueError(
-            f"`tokenize` should be one of {sorted(BLEU.TOKENIZERS)}. Received: {tokenize!r}"
+            f"`tokenize` must be one of {sorted(BLEU.TOKENIZERS)}. Received: tokenize={tokenize!r}"
         )
-    # force: tokenized text is scored on purpose, without sacrebleu's warning.
+    # `force` silences the warning about tokenized text, which is scored on purpose.
     metric = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
     return score_of(metric, hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: References, lowercase: bool = False) -> Score:
-    """Corpus chrF2 (Popović, 2015): F-score of character n-grams up to 6, recall weighing double.
+    """Computes corpus chrF2 (Popović, 2015).
+
+    This is the F-score of character n-grams up to length 6, in which recall counts twice as much as
+    precision.
 
     Args:
         hypotheses: Generated sentences.
-        references: For each hypothesis a sentence, or a list of several.
-        lowercase: Whether case is ignored.
+        references: For each hypothesis, a reference sentence or a list of them.
+        lowercase: Whether to ignore case.
 
     Returns:
         A `Score`.
 
     Raises:
-        ValueError: if there is nothing to score, or the two differ in length.
+        ValueError: If there are no hypotheses, or the two lists differ in length.
 
     Example:
 
@@ -79,19 +89,19 @@ def corpus_scores(
     tokenize: str = "13a",
     lowercase: bool = False,
 ) -> dict[str, Score]:
-    """Both scores of a corpus.
+    """Computes corpus BLEU and chrF2.
 
     Args:
         hypotheses: Generated sentences.
-        references: For each hypothesis a sentence, or a list of several.
-        tokenize: As in `bleu`.
-        lowercase: Whether case is ignored.
+        references: For each hypothesis, a reference sentence or a list of them.
+        tokenize: Tokenizer of BLEU, as in `bleu`.
+        lowercase: Whether to ignore case.
 
     Returns:
         `{"bleu": Score, "chrf": Score}`.
 
     Raises:
-        ValueError: as `bleu`.
+        ValueError: For the same reasons as `bleu`.
     """
     return {
         "bleu": bleu(hypotheses, references, tokenize, lowercase),
@@ -100,23 +110,31 @@ def corpus_scores(
 
 
 def score_of(metric: BLEU | CHRF, hypotheses: Sequence[str], references: References) -> Score:
-    """What a metric of sacrebleu gives a corpus."""
+    """Returns the score of a corpus by a metric of sacrebleu."""
     rows = reference_lists(hypotheses, references)
-    # sacrebleu wants one list per reference, `None` where a sentence has fewer.
-    most = max(map(len, rows))
-    streams = [[row[i] if i < len(row) else None for row in rows] for i in range(most)]
+    # sacrebleu takes one list per reference index, with None where a sentence has fewer.
+    max_references = max(map(len, rows))
+    streams = [[row[i] if i < len(row) else None for row in rows] for i in range(max_references)]
     result = metric.corpus_score(list(hypotheses), streams)
     return Score(result.score, metric.get_signature().format())
 
 
 def reference_lists(hypotheses: Sequence[str], references: References) -> list[list[str]]:
-    """The references as one list for each hypothesis, if there is something to score."""
+    """Returns the references as one list per hypothesis.
+
+    Raises:
+        ValueError: If there are no hypotheses, the two lists differ in length, or a hypothesis has
+            no reference.
+    """
     if not len(hypotheses) or len(hypotheses) != len(references):
         raise ValueError(
-            "`hypotheses` and `references` should be of one length, at least 1. "
+            "`hypotheses` and `references` must have the same length, at least 1. "
             f"Received: {len(hypotheses)} hypotheses, {len(references)} references"
         )
     rows = [[row] if isinstance(row, str) else list(row) for row in references]
     if not all(rows):
-        raise ValueError(f"Each hypothesis should have a reference. Received: {rows.index([])}: []")
+        raise ValueError(
+            "Each hypothesis must have at least one reference. "
+            f"Received: references[{rows.index([])}]=[]"
+        )
     return rows
