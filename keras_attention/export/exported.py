@@ -9,13 +9,13 @@ import tensorflow_text  # noqa: F401, registers the tokenizers' operations
 
 from keras_attention.export.image_to_text import Images, ImagesToTokens, image_bytes
 from keras_attention.export.prompt_to_text import PromptToTokens
-from keras_attention.export.saved_model import EXTRA
+from keras_attention.export.saved_model.versions import versions
+from keras_attention.export.saved_model.writer import EXTRA
 from keras_attention.export.text_to_label import Label, TextToLabel, TokensToLabel
 from keras_attention.export.text_to_tags import Tag, TextToTags, TokensToTags
 from keras_attention.export.text_to_text import GeneratedText, TextToText, TokensToTokens
 from keras_attention.export.texts import Texts, Tokens
-from keras_attention.export.tflite import FILE, FORMAT, LiteRT
-from keras_attention.export.versions import versions
+from keras_attention.export.tflite.writer import FILE, FORMAT, LiteRT
 from keras_attention.utils.atomic_io import read_json
 
 

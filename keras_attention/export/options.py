@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from keras_attention.export.proof import check_same
+from keras_attention.export.verification.compare import check_same
 
 WITH_OPTIONS, IDS_WITH_OPTIONS = "with_options", "ids_with_options"
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.export.proof import Output
 from keras_attention.export.text_to_label import by_probability, check_labels, in_order
 from keras_attention.export.texts import Texts, Tokens, token_names
+from keras_attention.export.verification.compare import Output
 from keras_attention.ops.ids import PAD
 from keras_attention.text import Tokenizer, encode_words, split_words
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.export.proof import Output
 from keras_attention.export.texts import Texts, Tokens, token_names
+from keras_attention.export.verification.compare import Output
 from keras_attention.text import Tokenizer
 
 

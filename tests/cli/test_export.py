@@ -5,7 +5,7 @@ import pytest
 from keras_attention.cli import main
 from keras_attention.cli.export import report
 from keras_attention.export import load_exported
-from keras_attention.export.tflite import LiteRT
+from keras_attention.export.tflite.writer import LiteRT
 
 pytestmark = pytest.mark.tensorflow_only
 PROOF = {

@@ -136,7 +136,7 @@ def test_wrong_strategies(model, tmp_path, refused):
 
 
 def test_an_export_that_answers_with_labels(tmp_path, capsys):
-    from keras_attention.export.saved_model import write_saved_model
+    from keras_attention.export.saved_model.writer import write_saved_model
     from keras_attention.models import classifier
     from keras_attention.tasks import TextClassifier
     from keras_attention.text import CharacterTokenizer

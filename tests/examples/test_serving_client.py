@@ -20,8 +20,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from keras_attention.export.c_api import Session
-from keras_attention.export.saved_model import write_saved_model
+from keras_attention.export.saved_model.c_api import Session
+from keras_attention.export.saved_model.writer import write_saved_model
 from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner, seq2seq

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from keras_attention.export import ExportError, app_loop, load_exported
-from keras_attention.export.tflite import LiteRT
+from keras_attention.export import ExportError, load_exported
+from keras_attention.export.tflite import step_signatures as app_loop
+from keras_attention.export.tflite.writer import LiteRT
 from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.models import transformer
 

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_text
 
-from keras_attention.export import run_saved_model
-from keras_attention.export.c_api import Session
-from keras_attention.export.c_api.session import Tensor
+from keras_attention.export.saved_model import c_api_script as run_saved_model
+from keras_attention.export.saved_model.c_api import Session
+from keras_attention.export.saved_model.c_api.session import Tensor
 
 STRINGS = [
     "",
@@ -115,7 +115,7 @@ def test_it_says_what_pythons_tensorflow_says(exported_translator, translator):
 
 @pytest.fixture(scope="module")
 def exported_translator(translator, tmp_path_factory):
-    from keras_attention.export.saved_model import write_saved_model
+    from keras_attention.export.saved_model.writer import write_saved_model
 
     folder = tmp_path_factory.mktemp("translator")
     write_saved_model(translator, folder)

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.export import load_exported, run_saved_model
+from keras_attention.export import load_exported
 from keras_attention.export.image_to_text import image_bytes
-from keras_attention.export.prove_saved_model import plain
+from keras_attention.export.saved_model import c_api_script as run_saved_model
+from keras_attention.export.saved_model.verify import plain
 from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.images import captioned_batches
 from keras_attention.layers import ResidualCNN

@@ -1,7 +1,8 @@
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import load_exported, saved_model
+from keras_attention.export import load_exported
+from keras_attention.export.saved_model import writer as saved_model
 
 
 def test_saved_model_equals_the_task(translator, tmp_path):

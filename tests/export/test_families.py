@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export.saved_model import write_saved_model
-from keras_attention.export.tflite import LiteRT, convert
+from keras_attention.export.saved_model.writer import write_saved_model
+from keras_attention.export.tflite.writer import LiteRT, convert
 from keras_attention.generation import (
     BeamSearch,
     GenerationOutput,

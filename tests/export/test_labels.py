@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError, load_exported, saved_model, tflite
-from keras_attention.export.tflite import LiteRT
+from keras_attention.export import ExportError, load_exported
+from keras_attention.export.saved_model import writer as saved_model
+from keras_attention.export.tflite import writer as tflite
+from keras_attention.export.tflite.writer import LiteRT
 from keras_attention.models import seq2seq
 from keras_attention.tasks import TextClassifier
 

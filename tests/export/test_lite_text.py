@@ -6,8 +6,9 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
 from tensorflow_text.core.pybinds.tflite_registrar import SELECT_TFTEXT_OPS
 
-from keras_attention.export import ExportError, lite_text, load_exported
-from keras_attention.export.proof import Output
+from keras_attention.export import ExportError, load_exported
+from keras_attention.export.tflite import text_signature as lite_text
+from keras_attention.export.verification.compare import Output
 from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner, classifier, seq2seq

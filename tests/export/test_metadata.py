@@ -9,8 +9,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 from flatbuffers import encode, number_types, table
 
 from keras_attention import __version__
-from keras_attention.export.metadata import with_metadata
-from keras_attention.export.tflite import convert
+from keras_attention.export.tflite.metadata import with_metadata
+from keras_attention.export.tflite.writer import convert
 
 
 @pytest.fixture(scope="module")

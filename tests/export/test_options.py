@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from keras_attention.export import ExportError
-from keras_attention.export.c_api import Session
 from keras_attention.export.options import check_options
-from keras_attention.export.tflite import LiteRT
+from keras_attention.export.saved_model.c_api import Session
+from keras_attention.export.tflite.writer import LiteRT
 from keras_attention.generation import BeamSearch, Sampling
 from keras_attention.models import transformer
 

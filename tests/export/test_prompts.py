@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from keras_attention.export import load_exported
-from keras_attention.export.saved_model import write_saved_model
-from keras_attention.export.tflite import LiteRT, convert
+from keras_attention.export.saved_model.writer import write_saved_model
+from keras_attention.export.tflite.writer import LiteRT, convert
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import causal_lm
 from keras_attention.tasks import TextGenerator

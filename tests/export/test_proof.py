@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_attention.export.proof import ExportError, Output, batches_of, compare
+from keras_attention.export.verification.compare import ExportError, Output, batches_of, compare
 
 
 def output(tokens, score=-2.0, attention=0.5, text="ab"):

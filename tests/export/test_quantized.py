@@ -9,9 +9,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from keras_attention.export import ExportError, load_exported, score, tflite
-from keras_attention.export.int4 import int4, look_up
-from keras_attention.export.tflite import LiteRT
+from keras_attention.export import ExportError, load_exported
+from keras_attention.export.tflite import writer as tflite
+from keras_attention.export.tflite.int4 import int4, look_up
+from keras_attention.export.tflite.writer import LiteRT
+from keras_attention.export.verification import quality as score
 from keras_attention.generation import GreedySearch
 from keras_attention.models import seq2seq, transformer
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError, load_exported, prove_saved_model, saved_model
-from keras_attention.export.c_api import Session
+from keras_attention.export import ExportError, load_exported
+from keras_attention.export.saved_model import verify as prove_saved_model
+from keras_attention.export.saved_model import writer as saved_model
+from keras_attention.export.saved_model.c_api import Session
 from keras_attention.generation import GreedySearch
 from keras_attention.text import SentencePieceTokenizer, WordPieceTokenizer
 

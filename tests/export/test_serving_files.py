@@ -12,8 +12,8 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from keras_attention.export.c_api import Session
-from keras_attention.export.serving_files import _curl, model_name, prediction_log
+from keras_attention.export.saved_model.c_api import Session
+from keras_attention.export.saved_model.serving_files import _curl, model_name, prediction_log
 
 TEXT = ["serving_default", "details", "with_options"]
 IDS = ["ids", "ids_details", "ids_with_options"]

@@ -3,7 +3,8 @@ import json
 import keras
 import pytest
 
-from keras_attention.export import ExportError, load_exported, tflite
+from keras_attention.export import ExportError, load_exported
+from keras_attention.export.tflite import writer as tflite
 from keras_attention.generation import GreedySearch
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from keras_attention.export import ExportError, load_exported
-from keras_attention.export.saved_model import write_saved_model
-from keras_attention.export.versions import new_version
+from keras_attention.export.saved_model.versions import new_version
+from keras_attention.export.saved_model.writer import write_saved_model
 
 
 def names(folder):
@@ -50,7 +50,7 @@ import importlib.util, os, signal, sys
 spec = importlib.util.spec_from_file_location("small", {conftest!r})
 small = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(small)
-from keras_attention.export import saved_model
+from keras_attention.export.saved_model import writer as saved_model
 
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -8,9 +8,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from keras_attention.export import tflite
-from keras_attention.export.flatbuffer import builtin_of
-from keras_attention.export.xnnpack import compute_shapes, copies
+from keras_attention.export.tflite import writer as tflite
+from keras_attention.export.tflite.flatbuffer import builtin_of
+from keras_attention.export.tflite.xnnpack import compute_shapes, copies
 from keras_attention.generation import BeamSearch
 
 LIMIT = 12

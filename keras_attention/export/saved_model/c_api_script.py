@@ -1,6 +1,6 @@
 """Runs a SavedModel as a stranger does: TensorFlow's C API, without TensorFlow's Python or Keras.
 
-It is a script of its own, `python -P run_saved_model.py VERSION CALLS.json ANSWERS.json`, so that
+It is a script of its own, `python -P c_api_script.py VERSION CALLS.json ANSWERS.json`, so that
 nothing of this library is imported but `c_api`, which stands beside it. Python is only what holds
 the files open: what loads the SavedModel, and runs it, is what TF Serving is made of.
 """

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.export.proof import ExportError
+from keras_attention.export.verification.compare import ExportError
 from keras_attention.generation import GreedySearch
 from keras_attention.generation.strategy import log_probabilities
 from keras_attention.ops.ids import END, PAD, START

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_attention.export.proof import Output
-from keras_attention.export.prove_saved_model import plain
+from keras_attention.export.saved_model.verify import plain
+from keras_attention.export.verification.compare import Output
 
 TRIALS = "trials.json"
 MOST = 8

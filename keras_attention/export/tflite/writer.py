@@ -10,15 +10,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.export import app_loop, lite_text, proof, quantize, score
-from keras_attention.export.int4 import int4
-from keras_attention.export.metadata import with_metadata
-from keras_attention.export.numerics import SCORE_TOLERANCE, WEIGHTS
 from keras_attention.export.options import WITH_OPTIONS, add_ids, check_options
-from keras_attention.export.saved_model import check_backend
+from keras_attention.export.saved_model.writer import check_backend
 from keras_attention.export.texts import FORMAT
-from keras_attention.export.trials import write_trials
-from keras_attention.export.xnnpack import compute_shapes
+from keras_attention.export.tflite import quantization as quantize
+from keras_attention.export.tflite import step_signatures as app_loop
+from keras_attention.export.tflite import text_signature as lite_text
+from keras_attention.export.tflite.int4 import int4
+from keras_attention.export.tflite.metadata import with_metadata
+from keras_attention.export.tflite.xnnpack import compute_shapes
+from keras_attention.export.verification import compare as proof
+from keras_attention.export.verification import quality as score
+from keras_attention.export.verification.numerics import SCORE_TOLERANCE, WEIGHTS
+from keras_attention.export.verification.samples import write_trials
 from keras_attention.ops import masks
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 

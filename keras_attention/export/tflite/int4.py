@@ -2,7 +2,7 @@
 
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_attention.export.flatbuffer import (
+from keras_attention.export.tflite.flatbuffer import (
     FLOAT32,
     INT32,
     add_tensor,

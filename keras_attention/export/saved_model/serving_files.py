@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.export.c_api.wire import field
 from keras_attention.export.options import IDS_WITH_OPTIONS, WITH_OPTIONS
-from keras_attention.export.prove_saved_model import Received, plain, signatures
+from keras_attention.export.saved_model.c_api.wire import field
+from keras_attention.export.saved_model.verify import Received, plain, signatures
 
 LONGEST = 2000  # characters of an example in `serving.md`
 BATCHING = """\

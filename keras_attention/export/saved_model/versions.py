@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_attention.export.proof import ExportError
+from keras_attention.export.verification.compare import ExportError
 
 WRITING = ".writing-"  # no number: TF Serving does not look at it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

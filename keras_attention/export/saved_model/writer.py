@@ -6,11 +6,14 @@ from typing import Any
 
 import keras
 
-from keras_attention.export import options, proof, prove_saved_model, serving_files
-from keras_attention.export.prove_saved_model import IDS
+from keras_attention.export import options
+from keras_attention.export.saved_model import serving_files
+from keras_attention.export.saved_model import verify as prove_saved_model
+from keras_attention.export.saved_model.verify import IDS
+from keras_attention.export.saved_model.versions import new_version
 from keras_attention.export.texts import FORMAT
-from keras_attention.export.trials import write_trials
-from keras_attention.export.versions import new_version
+from keras_attention.export.verification import compare as proof
+from keras_attention.export.verification.samples import write_trials
 from keras_attention.utils.atomic_io import write_json
 
 EXTRA = "assets.extra"  # files beside the model, which TF Serving leaves alone but for its warm-up

@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from keras_attention.export.flatbuffer import (
+from keras_attention.export.tflite.flatbuffer import (
     FLOAT32,
     add_tensor,
     builtin_of,

@@ -1,7 +1,7 @@
 """TensorFlow's C API: loads a SavedModel as TF Serving does, without Python's TensorFlow.
 
 The library is the one in TensorFlow's wheel, called through `ctypes`. These files need NumPy and
-nothing else, and import one another by relative names: `run_saved_model.py` has them as `c_api`,
+nothing else, and import one another by relative names: `c_api_script.py` has them as `c_api`,
 where nothing of this library may be imported.
 """
 

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_text.core.pybinds.tflite_registrar import SELECT_TFTEXT_OPS
 
-from keras_attention.export.proof import Output, check_same
 from keras_attention.export.text_to_label import by_probability
+from keras_attention.export.verification.compare import Output, check_same
 
 TEXT = "text"
 KINDS = ("text", "caption", "label")

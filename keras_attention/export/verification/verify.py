@@ -3,13 +3,13 @@
 import base64
 from pathlib import Path
 
-from keras_attention.export import prove_saved_model
 from keras_attention.export.exported import export_in, kind_in
-from keras_attention.export.numerics import WEIGHTS
-from keras_attention.export.proof import ExportError, Output, compare, run_ids
-from keras_attention.export.saved_model import EXTRA
-from keras_attention.export.tflite import FILE, LiteRT
-from keras_attention.export.trials import TRIALS
+from keras_attention.export.saved_model import verify as prove_saved_model
+from keras_attention.export.saved_model.writer import EXTRA
+from keras_attention.export.tflite.writer import FILE, LiteRT
+from keras_attention.export.verification.compare import ExportError, Output, compare, run_ids
+from keras_attention.export.verification.numerics import WEIGHTS
+from keras_attention.export.verification.samples import TRIALS
 from keras_attention.utils.atomic_io import read_json
 
 

@@ -1,0 +1,1 @@
+"""SavedModel export: writer, verification with TensorFlow's C API, and files for TF Serving."""

@@ -1,0 +1,1 @@
+"""TFLite export: writer, additional signatures, reduced precision and the LiteRT runner."""

@@ -1,0 +1,1 @@
+"""Verification of exports: samples, comparison with the model, quality and report."""
