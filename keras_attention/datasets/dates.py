@@ -1,11 +1,11 @@
-"""People's ways of writing a date, paired with ISO 8601: a small set that needs no download.
+"""Dates in nine locales paired with ISO 8601: a small generated data set.
 
-Each text means one date, by these conventions (see `docs/dates.md`):
+Each text has exactly one meaning, by these conventions (see `docs/dates.md`):
 
-* slashes are American: `3/7/2021` is month, day, year; with the year first, `2021/3/7`, they
-  are year, month, day;
-* dots are day, month, year: `7.3.2021`;
-* dashes are ISO's with the year first, `2021-03-07`, and day, month, year with it last;
+* slashes are American, `3/7/2021` is month/day/year; with the year first, `2021/3/7`, the order is
+  year/month/day;
+* dots are day.month.year: `7.3.2021`;
+* dashes are ISO with the year first, `2021-03-07`, and day-month-year with the year last;
 * years are 1950 to 2049, so that `98` can only be 1998 and `21` only 2021.
 """
 
@@ -26,7 +26,7 @@ MONTHS = {
     "ru": "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
     "ja": "1月 2月 3月 4月 5月 6月 7月 8月 9月 10月 11月 12月",
 }
-# Monday first, as datetime.date.weekday counts.
+# Monday first, as in datetime.date.weekday.
 WEEKDAYS = {
     "en": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
     "de": "Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonntag",
@@ -37,8 +37,8 @@ WEEKDAYS = {
     "ja": "月 火 水 木 金 土 日",
 }
 
-# Fields: d, dd day; nth its ordinal; m, mm month; month its name, mon the first three letters;
-# yy, yyyy year; weekday its name, wkd the first three letters.
+# Fields: d, dd: day; nth: ordinal day; m, mm: month; month: its name; mon: its first three letters;
+# yy, yyyy: year; weekday: its name; wkd: its first three letters.
 FORMS = {
     "en-US": (
         "{m}/{d}/{yyyy}",
@@ -127,18 +127,18 @@ LOCALES = tuple(FORMS)
 
 
 def iso(year: int, month: int, day: int) -> str:
-    """The ISO 8601 name of a date.
+    """Formats a date as ISO 8601.
 
     Args:
-        year: 1950 to 2049, so that its last two digits name it.
-        month: 1 to 12.
-        day: 1 to the last day of that month.
+        year: Year from 1950 to 2049, so that its last two digits identify it.
+        month: Month from 1 to 12.
+        day: Day of the month.
 
     Returns:
         `"YYYY-MM-DD"`.
 
     Raises:
-        ValueError: if there is no such day, or the year is out of range.
+        ValueError: If the date does not exist or the year is out of range.
 
     Example:
 
@@ -146,25 +146,25 @@ def iso(year: int, month: int, day: int) -> str:
     '2021-03-07'
     >>> iso(2021, 2, 31)
     Traceback (most recent call last):
-    ValueError: Expected a day of the calendar. Received: year=2021, month=2, day=31
+    ValueError: The date does not exist. Received: year=2021, month=2, day=31
     """
     return _date(year, month, day).isoformat()
 
 
 def write(year: int, month: int, day: int, locale: str) -> list[str]:
-    """Every way in which a locale writes one date.
+    """Writes a date in every form of a locale.
 
     Args:
-        year: 1950 to 2049.
-        month: 1 to 12.
-        day: 1 to the last day of that month.
-        locale: one of `LOCALES`; `"iso"` has the forms of machines.
+        year: Year from 1950 to 2049.
+        month: Month from 1 to 12.
+        day: Day of the month.
+        locale: One of `LOCALES`; `"iso"` has numeric forms only.
 
     Returns:
-        One text per form in `FORMS[locale]`, in that order, in the locale's own case.
+        List of one text per form in `FORMS[locale]`, in that order.
 
     Raises:
-        ValueError: if there is no such day, the year is out of range or the locale is unknown.
+        ValueError: If the date does not exist, the year is out of range, or the locale is unknown.
 
     Example:
 
@@ -172,27 +172,27 @@ def write(year: int, month: int, day: int, locale: str) -> list[str]:
     'le mardi 3 mars 1998'
     """
     if locale not in FORMS:
-        raise ValueError(f"Expected a locale of {LOCALES}. Received: locale={locale!r}")
+        raise ValueError(f"`locale` must be one of {LOCALES}. Received: locale={locale!r}")
     fields = _fields(_date(year, month, day), locale.split("-")[0])
     return [form.format_map(fields) for form in FORMS[locale]]
 
 
 def dates(count: int, seed: int = 0, locales: Sequence[str] = LOCALES) -> list[tuple[str, str]]:
-    """Pairs of a date as somebody wrote it and the same date in ISO 8601.
+    """Generates pairs of a date in some written form and the same date in ISO 8601.
 
-    Dates, locales and forms are drawn evenly. One text in three is in small letters and one in
-    twelve in capitals.
+    Dates, locales and forms are drawn uniformly. One text in three is lower case and one in twelve
+    is upper case.
 
     Args:
-        count: number of pairs; a pair may come twice.
-        seed: the same seed gives the same pairs.
-        locales: which of `LOCALES` to draw from.
+        count: Number of pairs; pairs may repeat.
+        seed: Random seed; the same seed gives the same pairs.
+        locales: Locales to draw from, a subset of `LOCALES`.
 
     Returns:
-        A list of `(text, iso)`.
+        List of `(text, iso)` pairs.
 
     Raises:
-        ValueError: if `count` is negative, a locale is unknown or there is none.
+        ValueError: If `count` is negative, or `locales` is empty or contains an unknown locale.
 
     Example:
 
@@ -200,9 +200,11 @@ def dates(count: int, seed: int = 0, locales: Sequence[str] = LOCALES) -> list[t
     [('9 February 74', '1974-02-09'), ('2030/8/26', '2030-08-26')]
     """
     if count < 0:
-        raise ValueError(f"Expected count of at least 0. Received: count={count}")
+        raise ValueError(f"`count` must be at least 0. Received: count={count}")
     if not locales:
-        raise ValueError(f"Expected at least one locale of {LOCALES}. Received: locales={locales}")
+        raise ValueError(
+            f"`locales` must contain at least one of {LOCALES}. Received: locales={locales}"
+        )
     draw = random.Random(seed)
     first = datetime.date(FIRST_YEAR, 1, 1).toordinal()
     last = datetime.date(LAST_YEAR, 12, 31).toordinal()
@@ -218,18 +220,18 @@ def dates(count: int, seed: int = 0, locales: Sequence[str] = LOCALES) -> list[t
 def split(
     pairs: Sequence[tuple[str, str]], held_out: float = 0.1, seed: int = 0
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Cuts pairs in two so that no date of the second part is in the first, however written.
+    """Splits pairs so that no date of the second part occurs in the first in any form.
 
     Args:
-        pairs: `(text, iso)` pairs, as `dates` gives.
-        held_out: the share of the distinct dates that the second part gets, between 0 and 1.
-        seed: the same seed holds out the same dates.
+        pairs: `(text, iso)` pairs, as returned by `dates`.
+        held_out: Fraction of the distinct dates in the second part, between 0 and 1.
+        seed: Random seed; the same seed holds out the same dates.
 
     Returns:
-        `(train, test)`, each in the order of `pairs`.
+        Tuple `(train, test)`, each in the order of `pairs`.
 
     Raises:
-        ValueError: if `held_out` is not between 0 and 1.
+        ValueError: If `held_out` is not between 0 and 1.
 
     Example:
 
@@ -238,7 +240,7 @@ def split(
     set()
     """
     if not 0 < held_out < 1:
-        raise ValueError(f"Expected held_out between 0 and 1. Received: held_out={held_out}")
+        raise ValueError(f"`held_out` must be between 0 and 1. Received: held_out={held_out}")
     days = sorted({date for _, date in pairs})
     random.Random(seed).shuffle(days)
     unseen = set(days[: round(len(days) * held_out)])
@@ -250,11 +252,11 @@ def split(
 def _date(year: int, month: int, day: int) -> datetime.date:
     received = f"Received: year={year}, month={month}, day={day}"
     if not FIRST_YEAR <= year <= LAST_YEAR:
-        raise ValueError(f"Expected a year from {FIRST_YEAR} to {LAST_YEAR}. {received}")
+        raise ValueError(f"`year` must be between {FIRST_YEAR} and {LAST_YEAR}. {received}")
     try:
         return datetime.date(year, month, day)
     except ValueError as error:
-        raise ValueError(f"Expected a day of the calendar. {received}") from error
+        raise ValueError(f"The date does not exist. {received}") from error
 
 
 def _fields(date: datetime.date, language: str) -> dict[str, str]:

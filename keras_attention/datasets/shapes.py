@@ -1,15 +1,15 @@
-"""Colored shapes on a canvas with captions that say what is there: a set that needs no download.
+"""Images of colored shapes with captions: a small generated data set.
 
-A scene has one to three objects in one group or two. The objects of a group share color and
-shape; two groups differ in color, shape or both. A scene has one caption:
+A scene contains one or two groups, of one to three objects in all. The objects of a group share
+color and shape; two groups differ in color, shape or both. Each scene has one caption:
 
     caption  = group | group relation group
     group    = ("a" | "two" | "three") color shape
     relation = "above" | "below" | "left of" | "right of"
 
-* the larger group comes first; of one object and one object, the upper or the left one;
-* a relation holds for every object of both groups, with a gap between them, and is the only one
-  of the four that does: the groups overlap in the other direction.
+* the larger group is named first; of two single objects, the upper or left one;
+* the relation holds for all objects of both groups, with a gap between the groups, and is the only
+  one of the four that holds: the groups overlap in the other direction.
 """
 
 import random
@@ -31,19 +31,19 @@ PLURALS = {
 }
 COUNTS = ("a", "two", "three")
 RELATIONS = ("above", "left of", "below", "right of")
-LAYOUTS = ((1,), (2,), (3,), (1, 1), (2, 1))  # objects of each group
+LAYOUTS = ((1,), (2,), (3,), (1, 1), (2, 1))  # number of objects per group
 KINDS = [(color, shape) for color in COLORS for shape in PLURALS]
-SMALLEST = 32  # pixels; on a smaller canvas a circle is hardly round
+MIN_IMAGE_SIZE = 32  # pixels; circles are not round on a smaller canvas
 
 
 class Word(NamedTuple):
-    """A noun of a caption and where its objects are.
+    """A noun of a caption and the pixels of its objects.
 
     Attributes:
-        index: the noun's place in `caption.split()`.
-        mask: (S, S) bool, True on the pixels of every object that the noun names.
-        boxes: (objects, 4), the box around each of them: its first row and column, and the row and
-            column behind its last.
+        index: Index of the noun in `caption.split()`.
+        mask: Boolean array (S, S), True on the pixels of the objects that the noun names.
+        boxes: Bounding box of each object, (objects, 4): first row and column, and the row and
+            column after the last.
     """
 
     index: int
@@ -52,12 +52,12 @@ class Word(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """An image, its caption and where the objects of each noun are.
+    """An image, its caption and the location of the objects of each noun.
 
     Attributes:
-        image: (S, S, 3) uint8.
-        caption: words between single spaces, in small letters.
-        words: one `Word` for each noun, in the order of the caption.
+        image: uint8 array (S, S, 3).
+        caption: Lower-case words separated by single spaces.
+        words: One `Word` per noun, in the order of the caption.
     """
 
     image: np.ndarray
@@ -66,7 +66,7 @@ class Scene(NamedTuple):
 
 
 class _Object(NamedTuple):
-    """Something that fills columns x - half to x + half and rows y - half to y + half."""
+    """An object that fills columns x - half to x + half and rows y - half to y + half."""
 
     x: int
     y: int
@@ -74,22 +74,22 @@ class _Object(NamedTuple):
 
 
 def shapes(count: int, seed: int = 0, image_size: int = 64) -> list[Scene]:
-    """Scenes of colored shapes, each with its caption.
+    """Generates scenes of colored shapes with captions.
 
-    The five layouts (one, two or three alike; one and one; two and one) are drawn evenly, and so
-    are colors and shapes. Sizes, places and the grey of the canvas vary, the color of each object
-    a little. Objects never touch.
+    The five layouts (one, two or three equal objects; one and one; two and one), colors and shapes
+    are drawn uniformly. Sizes, positions and the gray level of the canvas vary, as does the color
+    of each object slightly. Objects never touch.
 
     Args:
-        count: number of scenes.
-        seed: the same seed gives the same scenes, and a larger count begins with them.
-        image_size: S, the side of an image in pixels, at least 32.
+        count: Number of scenes.
+        seed: Random seed. The first scenes do not depend on `count`.
+        image_size: S, height and width of the images in pixels, at least 32.
 
     Returns:
-        A list of `Scene`.
+        List of `Scene`s.
 
     Raises:
-        ValueError: if `count` is negative or `image_size` below 32.
+        ValueError: If `count` is negative or `image_size` is below 32.
 
     Example:
 
@@ -100,10 +100,10 @@ def shapes(count: int, seed: int = 0, image_size: int = 64) -> list[Scene]:
     [(2, (64, 64)), (6, (64, 64))]
     """
     if count < 0:
-        raise ValueError(f"count: expected at least 0. Received: count={count}")
-    if image_size < SMALLEST:
+        raise ValueError(f"`count` must be at least 0. Received: count={count}")
+    if image_size < MIN_IMAGE_SIZE:
         raise ValueError(
-            f"image_size: expected at least {SMALLEST}. Received: image_size={image_size}"
+            f"`image_size` must be at least {MIN_IMAGE_SIZE}. Received: image_size={image_size}"
         )
     draw = random.Random(seed)
     return [_scene(draw, image_size) for _ in range(count)]
@@ -112,7 +112,7 @@ def shapes(count: int, seed: int = 0, image_size: int = 64) -> list[Scene]:
 def _scene(draw: random.Random, size: int) -> Scene:
     counts = draw.choice(LAYOUTS)
     kinds = draw.sample(KINDS, len(counts))
-    groups, relation = _place(draw, size, counts)
+    groups, relation = _place_groups(draw, size, counts)
 
     image = np.full((size, size, 3), draw.randint(10, 100), "uint8")
     phrases, masks, boxes = [], [], []
@@ -128,17 +128,17 @@ def _scene(draw: random.Random, size: int) -> Scene:
         boxes.append(np.array([_box(item) for item in group]))
 
     caption = f" {relation} ".join(phrases)
-    # A noun ends its phrase, and a phrase has three words.
+    # Each phrase has three words, the noun last.
     indices = (2, len(caption.split()) - 1)[: len(masks)]
     words = [Word(*each) for each in zip(indices, masks, boxes, strict=True)]
     return Scene(image, caption, words)
 
 
-def _place(
+def _place_groups(
     draw: random.Random, size: int, counts: tuple[int, ...]
 ) -> tuple[list[list[_Object]], str | None]:
-    """Places groups anew until nothing touches and, of two groups, one relation is plain."""
-    # One and one: which of them is named first follows from the place.
+    """Draws positions until no objects touch and two groups have an unambiguous relation."""
+    # Of two single objects, the upper or left one is named first.
     allowed = RELATIONS[:2] if counts == (1, 1) else RELATIONS
     while True:
         groups = [[_object(draw, size) for _ in range(count)] for count in counts]
@@ -153,7 +153,7 @@ def _place(
 
 def _object(draw: random.Random, size: int) -> _Object:
     half = draw.randint(size // 9, size // 6)
-    last = size - 2 - half  # one pixel of canvas stays around it
+    last = size - 2 - half  # leaves a border of one pixel
     return _Object(draw.randint(half + 1, last), draw.randint(half + 1, last), half)
 
 
@@ -166,10 +166,10 @@ def _apart(items: list[_Object], gap: int) -> bool:
 
 
 def _relation(first: list[_Object], second: list[_Object], gap: int) -> str | None:
-    """The one relation of the first group to the second, `None` where none is plain."""
+    """Returns the only relation of the first group to the second, or None if it is ambiguous."""
     (left, right), (top, bottom) = _extent(first)
     (other_left, other_right), (other_top, other_bottom) = _extent(second)
-    # How many pixels the groups are apart in each direction; below 0 they overlap.
+    # Gap in pixels in each direction; negative if the groups overlap.
     apart = {
         "above": other_top - bottom,
         "left of": other_left - right,
@@ -184,7 +184,7 @@ def _relation(first: list[_Object], second: list[_Object], gap: int) -> str | No
 
 
 def _extent(group: list[_Object]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """First and last column, first and last row."""
+    """Returns the first and last column and the first and last row."""
     columns = [item.x + side * item.half for item in group for side in (-1, 1)]
     rows = [item.y + side * item.half for item in group for side in (-1, 1)]
     return (min(columns), max(columns)), (min(rows), max(rows))

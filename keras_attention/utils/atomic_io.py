@@ -17,7 +17,7 @@ def replace_folder(folder: str | Path) -> Iterator[Path]:
 
     If the block raises, `folder` is unchanged. On Linux the exchange is atomic: `folder` exists at
     every moment. On other systems a process killed between two renames leaves the old version
-    beside `folder`, under a name that begins with a dot.
+    in the same parent folder, under a name that begins with a dot.
 
     Args:
         folder: Path to create or replace.

@@ -38,7 +38,7 @@ from keras_attention.datasets.dates import (
         ("7-3-2021", "iso", (2021, 3, 7)),
     ],
 )
-def test_write_knows_the_ways_of_each_locale(text, locale, day):
+def test_write_contains_the_forms_of_each_locale(text, locale, day):
     assert text in write(*day, locale)
     assert iso(*day) == datetime.date(*day).isoformat()
 
@@ -46,7 +46,7 @@ def test_write_knows_the_ways_of_each_locale(text, locale, day):
 @pytest.mark.parametrize(
     "day", [(2021, 2, 31), (2100, 2, 29), (2023, 2, 29), (2020, 13, 1), (2020, 1, 0)]
 )
-def test_impossible_dates_are_refused(day):
+def test_dates_that_do_not_exist_raise(day):
     for refused in (lambda: iso(*day), lambda: write(*day, "de")):
         with pytest.raises(
             ValueError, match=rf"Received: year={day[0]}, month={day[1]}, day={day[2]}"
@@ -55,12 +55,12 @@ def test_impossible_dates_are_refused(day):
 
 
 @pytest.mark.parametrize("year", [1949, 2050])
-def test_years_that_two_digits_cannot_name_are_refused(year):
-    with pytest.raises(ValueError, match=f"from 1950 to 2049. Received: year={year}"):
+def test_years_outside_1950_to_2049_raise(year):
+    with pytest.raises(ValueError, match=f"between 1950 and 2049. Received: year={year}"):
         iso(year, 1, 1)
 
 
-def test_leap_day_is_a_date():
+def test_leap_day():
     assert iso(2024, 2, 29) == "2024-02-29"
 
 
@@ -88,17 +88,17 @@ def assert_one_meaning(pairs):
             assert len(written) <= 35
 
 
-def test_no_text_means_two_dates():
+def test_texts_are_unambiguous():
     # Years whose digits could be read as a day or a month of each other.
     assert_one_meaning(texts_of_years((1950, 1998, 2001, 2002, 2010, 2012, 2021)))
 
 
 @pytest.mark.slow
-def test_no_text_means_two_dates_in_any_year():
+def test_texts_are_unambiguous_over_all_years():
     assert_one_meaning(texts_of_years(range(1950, 2050)))
 
 
-def test_dates_are_the_seeds():
+def test_dates_depend_on_the_seed_only():
     assert dates(50, seed=3) == dates(50, seed=3)
     assert dates(50, seed=3) != dates(50, seed=4)
     assert dates(50, seed=3)[:20] == dates(20, seed=3)
@@ -124,7 +124,7 @@ def test_dates_of_one_locale():
     assert all(text[:4] == date[:4] for text, date in dates(30, locales=("ja",)))
 
 
-def test_dates_of_bad_arguments():
+def test_dates_rejects_invalid_arguments():
     assert dates(0) == []
     with pytest.raises(ValueError, match="Received: count=-1"):
         dates(-1)
@@ -146,12 +146,12 @@ def test_split_holds_out_whole_dates():
 
 
 @pytest.mark.parametrize("held_out", [0, 1, -0.5])
-def test_split_refuses_an_empty_side(held_out):
+def test_split_rejects_an_empty_side(held_out):
     with pytest.raises(ValueError, match=f"Received: held_out={held_out}"):
         split(dates(10), held_out=held_out)
 
 
-def test_the_package_gives_the_module():
+def test_package_exports_the_module():
     from keras_attention import datasets
 
     assert datasets.dates is module

@@ -1,4 +1,4 @@
-"""A made folder in Flickr8k's layout, broken in every way that a copy breaks; the real one."""
+"""Tests of the Flickr8k reader on a generated folder, damaged copies of it, and the real data."""
 
 import re
 
@@ -18,7 +18,7 @@ c_3.jpg#0\tIn no list .
 
 @pytest.fixture
 def folder(tmp_path):
-    """Photographs a, b (train: b, a; dev: a) and the captions of a third that no list names."""
+    """Photographs a, b (train: b, a; dev: a) and captions of a third one in no split."""
     (tmp_path / "Flicker8k_Dataset").mkdir()
     for name in ("a_1.jpg", "b_2.jpg"):
         (tmp_path / "Flicker8k_Dataset" / name).write_bytes(b"not opened")
@@ -28,7 +28,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_split_is_read_in_its_order(folder):
+def test_split_keeps_the_order_of_its_file(folder):
     photographs = folder / "Flicker8k_Dataset"
     assert flickr8k(str(folder)) == [
         (photographs / "b_2.jpg", ["A dog runs .", "Two dogs\tplay", "A dog 's ball # 1 ."]),
@@ -39,7 +39,7 @@ def test_a_split_is_read_in_its_order(folder):
     assert only.captions == ["A girl , é ."]
 
 
-def test_lines_that_windows_wrote(folder):
+def test_windows_line_endings(folder):
     before = flickr8k(folder)
     for name in ("Flickr8k.token.txt", "Flickr_8k.trainImages.txt"):
         text = (folder / name).read_text(encoding="utf-8")
@@ -48,13 +48,13 @@ def test_lines_that_windows_wrote(folder):
 
 
 @pytest.mark.parametrize("name", ["Flickr8k.token.txt", "Flickr_8k.trainImages.txt"])
-def test_a_missing_file_is_named(folder, name):
+def test_missing_file_is_reported(folder, name):
     (folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"Received: .*{re.escape(str(folder / name))}$"):
         flickr8k(folder)
 
 
-def test_a_missing_folder_is_named(folder, tmp_path):
+def test_missing_folder_is_reported(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="Received: .*nowhere"):
         flickr8k(tmp_path / "nowhere")
     (folder / "Flicker8k_Dataset").rename(folder / "Flickr8k_Dataset")
@@ -62,17 +62,19 @@ def test_a_missing_folder_is_named(folder, tmp_path):
         flickr8k(folder)
 
 
-def test_a_photograph_without_a_caption_is_named(folder):
+def test_photograph_without_caption_is_reported(folder):
     (folder / "Flickr_8k.devImages.txt").write_text("a_1.jpg\nd_4.jpg\n")
     (folder / "Flicker8k_Dataset" / "d_4.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match="Received: none for d_4.jpg in .*token.txt$"):
+    with pytest.raises(ValueError, match="token.txt. Received: no caption of d_4.jpg$"):
         flickr8k(folder, split="dev")
     assert len(flickr8k(folder, split="train")) == 2
 
 
-def test_a_caption_without_a_photograph_is_named(folder):
+def test_caption_without_photograph_is_reported(folder):
     (folder / "Flicker8k_Dataset" / "b_2.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match="Received: captions of b_2.jpg.*trainImages.txt"):
+    with pytest.raises(
+        FileNotFoundError, match="trainImages.txt must be in .*Received: captions of b_2.jpg"
+    ):
         flickr8k(folder, split="train")
     assert len(flickr8k(folder, split="dev")) == 1
 
@@ -89,27 +91,28 @@ def test_a_caption_without_a_photograph_is_named(folder):
         "a_1.jpg#0\tThe number of another caption .",
     ],
 )
-def test_a_malformed_caption_is_named_with_its_line(folder, line):
+def test_malformed_caption_is_reported_with_its_line(folder, line):
     path = folder / "Flickr8k.token.txt"
     path.write_text(CAPTIONS + line + "\n" + "d_4.jpg#0\tA dog .\n", encoding="utf-8")
-    expected = f"{path}, line 6: expected `name.jpg#k<TAB>caption`"
-    with pytest.raises(ValueError, match=f"^{re.escape(expected)}.*{re.escape(repr(line))}$"):
+    expected = f"Each line of {path} must be `name.jpg#k<TAB>caption`"
+    received = f"Received: line 6 is {line!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}.*{re.escape(received)}$"):
         flickr8k(folder)
 
 
 @pytest.mark.parametrize(
     ("line", "received"), [("", "an empty line"), ("b_2.jpg", "b_2.jpg, as in line 1")]
 )
-def test_a_malformed_list_is_named_with_its_line(folder, line, received):
+def test_malformed_split_file_is_reported_with_its_line(folder, line, received):
     path = folder / "Flickr_8k.trainImages.txt"
     path.write_text(f"b_2.jpg\na_1.jpg\n{line}\n")
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}, line 3: .*: {received}$"):
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))}.* line 3 is {received}$"):
         flickr8k(folder)
 
 
-def test_bytes_that_are_no_text_are_named(folder):
+def test_invalid_utf8_is_reported(folder):
     (folder / "Flickr8k.token.txt").write_bytes("a_1.jpg#0\tcafé".encode("latin-1"))
-    with pytest.raises(ValueError, match="token.txt: expected UTF-8"):
+    with pytest.raises(ValueError, match="must be UTF-8. Received: .*token.txt"):
         flickr8k(folder)
 
 
@@ -118,7 +121,7 @@ def test_unknown_split(folder):
         flickr8k(folder, split="val")
 
 
-def test_the_real_set(shared_data):
+def test_real_data(shared_data):
     train, dev = (flickr8k(shared_data / "flickr8k", split) for split in ("train", "dev"))
     assert (len(train), len(dev)) == (6000, 1000)
     assert {len(row.captions) for row in train + dev} == {5}
@@ -127,7 +130,7 @@ def test_the_real_set(shared_data):
     assert train[0].captions[0] == "A black dog is running after a white dog in the snow ."
 
 
-def test_the_package_gives_the_module():
+def test_package_exports_the_module():
     from keras_attention import datasets
 
     assert datasets.flickr8k is module

@@ -1,4 +1,4 @@
-"""Scenes checked from their pixels: what the caption says is what the image and the masks show."""
+"""Tests of the scenes: captions and masks are checked against the pixels."""
 
 import re
 from collections import Counter
@@ -20,16 +20,16 @@ def scenes():
 
 
 def objects_in(mask):
-    """The pixels of each connected part, as arrays of (row, column)."""
+    """Returns the pixels of each connected component as arrays of (row, column)."""
     left, parts = {(int(row), int(column)) for row, column in np.argwhere(mask)}, []
     while left:
         reached, part = [left.pop()], []
         while reached:
             row, column = reached.pop()
             part.append((row, column))
-            around = {(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
-            left -= around
-            reached += around
+            neighbors = {(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+            left -= neighbors
+            reached += neighbors
         parts.append(np.array(part))
     return parts
 
@@ -50,7 +50,7 @@ def color_of(levels):
 
 
 def true_relations(first, second):
-    """Which relations hold of every pixel of two masks, and with how many pixels between."""
+    """Returns the relations that hold for all pixels of two masks, with the gap in pixels."""
     (top, left), (bottom, right) = np.argwhere(first).min(axis=0), np.argwhere(first).max(axis=0)
     there = np.argwhere(second)
     apart = {
@@ -62,7 +62,7 @@ def true_relations(first, second):
     return {name: pixels for name, pixels in apart.items() if pixels > 0}
 
 
-def test_captions_say_what_the_pixels_show(scenes):
+def test_captions_match_the_pixels(scenes):
     for image, caption, words in scenes[:300]:
         groups = [
             CAPTION.fullmatch(caption).group(1, 2, 3),
@@ -81,7 +81,7 @@ def test_captions_say_what_the_pixels_show(scenes):
                 assert len(levels) == 1 and color_of(levels[0].astype(int)) == color
 
 
-def test_the_relation_is_the_only_true_one(scenes):
+def test_exactly_one_relation_holds(scenes):
     pairs = [scene for scene in scenes if len(scene.words) == 2]
     for _, caption, (first, second) in pairs:
         ((relation, pixels),) = true_relations(first.mask, second.mask).items()
@@ -89,14 +89,14 @@ def test_the_relation_is_the_only_true_one(scenes):
         assert pixels > 64 // 16
 
 
-def test_which_group_comes_first(scenes):
+def test_order_of_the_groups(scenes):
     for _, caption, words in scenes:
         if len(words) == 2:
             sizes = [len(objects_in(word.mask)) for word in words]
             assert sizes == [2, 1] or CAPTION.fullmatch(caption)[4] in ("above", "left of")
 
 
-def test_groups_that_could_be_one_are_not_made(scenes):
+def test_groups_differ_in_color_or_shape(scenes):
     for scene in scenes:
         kinds = [
             " ".join(group.split()[1:]) for group in re.split("|".join(RELATIONS), scene.caption)
@@ -104,7 +104,7 @@ def test_groups_that_could_be_one_are_not_made(scenes):
         assert len(set(kinds)) == len(kinds)
 
 
-def test_masks_are_all_that_is_drawn(scenes):
+def test_masks_cover_all_drawn_pixels(scenes):
     for image, _, words in scenes[:300]:
         masks = np.stack([word.mask for word in words])
         assert image.dtype == np.uint8 and image.shape == (64, 64, 3) and masks.dtype == bool
@@ -115,14 +115,14 @@ def test_masks_are_all_that_is_drawn(scenes):
         assert not masks[:, [0, -1]].any() and not masks[:, :, [0, -1]].any()
 
 
-def test_boxes_are_as_wide_as_what_is_in_them(scenes):
+def test_boxes_are_tight(scenes):
     for scene in scenes[:300]:
         for word in scene.words:
-            found = [(*p.min(axis=0), *(p.max(axis=0) + 1)) for p in objects_in(word.mask)]
-            np.testing.assert_array_equal(sorted(found), sorted(map(tuple, word.boxes)))
+            boxes = [(*p.min(axis=0), *(p.max(axis=0) + 1)) for p in objects_in(word.mask)]
+            np.testing.assert_array_equal(sorted(boxes), sorted(map(tuple, word.boxes)))
 
 
-def test_objects_are_wide_enough_to_be_looked_at(scenes):
+def test_objects_have_a_minimum_size(scenes):
     for scene in scenes[:300]:
         for word in scene.words:
             for pixels in objects_in(word.mask):
@@ -130,7 +130,7 @@ def test_objects_are_wide_enough_to_be_looked_at(scenes):
                 assert height == width and 15 <= width <= 21
 
 
-def test_every_word_is_drawn_evenly(scenes):
+def test_words_are_uniformly_distributed(scenes):
     n = len(scenes)
     layouts = Counter(tuple(len(objects_in(word.mask)) for word in scene.words) for scene in scenes)
     assert set(layouts) == set(module.LAYOUTS)
@@ -167,20 +167,20 @@ def same(first, second):
     )
 
 
-def test_scenes_are_the_seeds():
+def test_scenes_depend_on_the_seed_only():
     assert same(shapes(30, seed=3), shapes(30, seed=3))
     assert not same(shapes(30, seed=3), shapes(30, seed=4))
     assert same(shapes(30, seed=3)[:10], shapes(10, seed=3))
 
 
-def test_images_of_two_seeds_are_not_shared(scenes):
+def test_seeds_share_no_images(scenes):
     images = {scene.image.tobytes() for scene in scenes}
     assert len(images) == len(scenes)
     assert not images & {scene.image.tobytes() for scene in shapes(1500, seed=8)}
 
 
 @pytest.mark.parametrize("size", [32, 100])
-def test_other_sizes(size):
+def test_image_sizes(size):
     for image, caption, words in shapes(60, image_size=size):
         assert image.shape == (size, size, 3)
         assert all(word.mask.shape == (size, size) for word in words)
@@ -191,15 +191,15 @@ def test_other_sizes(size):
             assert f" {relation} " in caption
 
 
-def test_bad_arguments():
+def test_invalid_arguments():
     assert shapes(0) == []
-    with pytest.raises(ValueError, match="count: expected at least 0. Received: count=-1"):
+    with pytest.raises(ValueError, match="`count` must be at least 0. Received: count=-1"):
         shapes(-1)
-    with pytest.raises(ValueError, match="image_size: expected .*Received: image_size=31"):
+    with pytest.raises(ValueError, match="`image_size` must be .*Received: image_size=31"):
         shapes(1, image_size=31)
 
 
-def test_the_package_gives_the_module():
+def test_package_exports_the_module():
     from keras_attention import datasets
 
     assert datasets.shapes is module

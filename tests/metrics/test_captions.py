@@ -30,7 +30,7 @@ REFERENCES = [
     ],
     ["children play with a red ball in the park"],
 ]
-# pycocoevalcap 1.2 (COCO's evaluation code) on the same words; BLEU and ROUGE-L times 100.
+# pycocoevalcap 1.2 (COCO's evaluation code) on the captions words; BLEU and ROUGE-L times 100.
 COCO = {
     "bleu1": 71.0444302822602,
     "bleu2": 63.54407021328659,
@@ -168,7 +168,7 @@ def test_captions_without_a_common_word_score_zero():
 
 
 def test_repeating_a_rare_word_does_not_raise_cider_d():
-    """What CIDEr-D clips for: each further "ball" makes the caption longer and no more alike."""
+    """Clipping (Vedantam et al., 2015, section 5): repetitions only add length."""
     references = ["a red ball", "two girls sit on a bench"]
     gamed = [
         values(["a red " + "ball " * times, "no"], references)["cider_d"] for times in (1, 2, 4, 8)
@@ -178,14 +178,16 @@ def test_repeating_a_rare_word_does_not_raise_cider_d():
 
 def test_words_of_every_image_have_no_weight_in_cider_d():
     assert values(["a dog runs on"], [["a dog runs on"]])["cider_d"] == 0  # one image
-    same = ["a dog runs on grass"] * 3
-    assert values(same, same)["cider_d"] == 0
-    assert values(same, same)["bleu4"] == pytest.approx(100)
+    captions = ["a dog runs on grass"] * 3
+    assert values(captions, captions)["cider_d"] == 0
+    assert values(captions, captions)["bleu4"] == pytest.approx(100)
 
 
 def test_order_of_captions_and_references_does_not_matter():
-    turned = [row[::-1] for row in REFERENCES[::-1]]
-    assert values(HYPOTHESES[::-1], turned) == pytest.approx(values(HYPOTHESES, REFERENCES))
+    reversed_references = [row[::-1] for row in REFERENCES[::-1]]
+    assert values(HYPOTHESES[::-1], reversed_references) == pytest.approx(
+        values(HYPOTHESES, REFERENCES)
+    )
 
 
 def test_case_and_punctuation_are_ignored():
@@ -224,7 +226,7 @@ def test_signatures():
 def test_empty_captions_and_references():
     assert set(values([""], ["a dog"]).values()) == {0}
     assert set(values(["a dog"], ["!"]).values()) == {0}
-    # An empty reference beside another takes its share of CIDEr-D's mean and nothing else.
+    # An additional empty reference only lowers the mean of CIDEr-D.
     one = values(["a dog runs on", "no"], [["a dog runs on"], ["yes"]])
     two = values(["a dog runs on", "no"], [["a dog runs on", "."], ["yes"]])
     assert two["rouge_l"] == one["rouge_l"] == 50
