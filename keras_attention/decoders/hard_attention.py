@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.decoders.rnn import RNNDecoder
-from keras_attention.layers.hard_attention import HardAttentionCell, choice, log_scores
+from keras_attention.layers.hard_attention_cell import HardAttentionCell, choice, log_scores
 from keras_attention.ops import masks
 from keras_attention.ops.ids import END, PAD
 from keras_attention.ops.noise import gumbel

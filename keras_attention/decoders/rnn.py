@@ -3,10 +3,10 @@
 import keras
 from keras import ops, tree
 
-from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.config import deserialize_config
-from keras_attention.layers.decoder_cells import RecurrentDecoderCell
 from keras_attention.layers.embedding import TokenEmbedding, check_output
+from keras_attention.layers.recurrent_decoder_cell import RecurrentDecoderCell
 from keras_attention.ops import masks
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.loop import scan

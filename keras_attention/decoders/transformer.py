@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.blocks import DecoderBlock
-from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.config import deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding, check_output
 from keras_attention.layers.transformer import final_norm, stack

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.self_attention import MultiHeadSelfAttention
 

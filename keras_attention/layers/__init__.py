@@ -3,11 +3,10 @@
 from keras_attention.layers.backbones import KerasApplicationBackbone, ResidualCNN
 from keras_attention.layers.base_attention import BahdanauAttention, BaseAttention
 from keras_attention.layers.blocks import DecoderBlock, EncoderBlock
-from keras_attention.layers.decoder_cells import RecurrentDecoderCell
 from keras_attention.layers.dot import ContentAttention, DotAttention
 from keras_attention.layers.embedding import TokenEmbedding
 from keras_attention.layers.feed_forward import FeedForward
-from keras_attention.layers.hard_attention import HardAttentionCell
+from keras_attention.layers.hard_attention_cell import HardAttentionCell
 from keras_attention.layers.image_attention import NonLocal2D, SelfAttention2D
 from keras_attention.layers.image_encoder import ImageEncoder, Patches
 from keras_attention.layers.luong import LuongAttention
@@ -21,7 +20,8 @@ from keras_attention.layers.positions import (
     RotaryEmbedding,
 )
 from keras_attention.layers.prompt import PromptEncoder
-from keras_attention.layers.recurrent import RecurrentEncoder
+from keras_attention.layers.recurrent_decoder_cell import RecurrentDecoderCell
+from keras_attention.layers.recurrent_encoder import RecurrentEncoder
 from keras_attention.layers.residual import Residual
 from keras_attention.layers.self_attention import MultiHeadSelfAttention
 from keras_attention.layers.text_encoder import TextEncoder

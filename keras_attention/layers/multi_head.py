@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.base_attention import BaseAttention
-from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.config import deserialize_config
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.validation import (

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_attention.layers.cells import build_if_needed
+from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.config import deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding
 from keras_attention.ops import masks

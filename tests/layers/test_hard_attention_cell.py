@@ -5,7 +5,7 @@ from keras import ops
 
 from helpers import array
 from keras_attention.layers import BahdanauAttention, HardAttentionCell, RecurrentDecoderCell
-from keras_attention.layers.hard_attention import choice
+from keras_attention.layers.hard_attention_cell import choice
 from keras_attention.ops.noise import gumbel
 
 B, T, S, D, U, E = 2, 3, 5, 4, 3, 6

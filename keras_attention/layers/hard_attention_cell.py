@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.decoder_cells import RecurrentDecoderCell
+from keras_attention.layers.recurrent_decoder_cell import RecurrentDecoderCell
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

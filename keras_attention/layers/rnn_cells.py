@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import keras
 from keras import ops, tree
 
 
-def check_cell(cell: Any) -> None:
+def check_rnn_cell(cell: Any) -> None:
     """Raises a `ValueError` unless the object is an RNN cell that keeps nothing between steps."""
     if not hasattr(cell, "state_size"):
         raise ValueError(f"cell: expected a Keras RNN cell, with `state_size`. Received: {cell!r}")
@@ -25,7 +24,7 @@ def output_size(cell: Any) -> int:
     return getattr(cell, "output_size", None) or tree.flatten(cell.state_size)[0]
 
 
-def zero_states(cell: Any, batch: Any) -> list:
+def initial_states(cell: Any, batch: Any) -> list:
     """The states before the first step, `(batch, units)` each, nested as the cell has them."""
     if not hasattr(cell, "get_initial_state"):
         sizes = tree.flatten(cell.state_size)
@@ -34,17 +33,11 @@ def zero_states(cell: Any, batch: Any) -> list:
     return states if isinstance(states, list) else [states]
 
 
-def hidden(cell: Any, states: list):
+def hidden_state(cell: Any, states: list):
     """The state that a cell shows: `h` of the top layer."""
     return tree.flatten(states[-1])[0] if hasattr(cell, "cells") else states[0]
 
 
-def build_if_needed(layer: keras.layers.Layer, *shapes: Any, **options: Any) -> None:
-    """Builds a layer that was handed in, unless loading it from a config has done so already."""
-    if not layer.built:
-        layer.build(*shapes, **options)
-
-
-def copy(cell: Any):
+def clone_cell(cell: Any):
     """A cell of the same config with weights of its own."""
     return cell.__class__.from_config({**cell.get_config(), "name": None})

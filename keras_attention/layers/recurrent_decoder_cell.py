@@ -4,14 +4,14 @@ import keras
 from keras import ops, tree
 
 from keras_attention.layers.base_attention import BaseAttention
-from keras_attention.layers.cells import (
-    build_if_needed,
-    check_cell,
-    hidden,
-    output_size,
-    zero_states,
-)
+from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.linear import Linear
+from keras_attention.layers.rnn_cells import (
+    check_rnn_cell,
+    hidden_state,
+    initial_states,
+    output_size,
+)
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.loop import scan
 
@@ -103,7 +103,7 @@ class RecurrentDecoderCell(keras.layers.Layer):
                 "steps at once, in Luong's order without input feeding. "
                 f"Received: sigmoid_noise={noisy}, order={order!r}, input_feeding={input_feeding}"
             )
-        check_cell(cell)
+        check_rnn_cell(cell)
         self.cell = cell
         self.attention = attention
         self.order = order
@@ -160,8 +160,8 @@ class RecurrentDecoderCell(keras.layers.Layer):
         Returns:
             Dictionary of nested tensors `(batch, beams, ...)`.
         """
-        state = {"cell": tree.pack_sequence_as(zero_states(self.cell, 1), cell_states)}
-        top = hidden(self.cell, state["cell"])  # (B, K, U)
+        state = {"cell": tree.pack_sequence_as(initial_states(self.cell, 1), cell_states)}
+        top = hidden_state(self.cell, state["cell"])  # (B, K, U)
         batch, beams = ops.shape(top)[:2]
         if self.input_feeding:
             state["joined"] = ops.zeros((batch, beams, self.output_size), top.dtype)
@@ -174,7 +174,7 @@ class RecurrentDecoderCell(keras.layers.Layer):
             output, cell = self._run_cell(inputs, state["cell"])
             return output, {**state, "cell": cell}, _no_scores(output, memory)
         if self.order == "bahdanau":
-            query = hidden(self.cell, state["cell"])  # (B, K, U)
+            query = hidden_state(self.cell, state["cell"])  # (B, K, U)
             context, scores = self._attend(query, memory, position, state)
             if self.gate is not None:
                 context = self.gate(query) * context

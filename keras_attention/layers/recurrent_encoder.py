@@ -3,13 +3,13 @@
 import keras
 from keras import ops, tree
 
-from keras_attention.layers.cells import (
-    build_if_needed,
-    check_cell,
-    copy,
-    hidden,
+from keras_attention.layers.build import build_if_needed
+from keras_attention.layers.rnn_cells import (
+    check_rnn_cell,
+    clone_cell,
+    hidden_state,
+    initial_states,
     output_size,
-    zero_states,
 )
 from keras_attention.ops.loop import scan
 
@@ -54,13 +54,13 @@ class RecurrentEncoder(keras.layers.Layer):
         super().__init__(**kwargs)
         if num_layers < 1:
             raise ValueError(f"num_layers: expected at least 1. Received: num_layers={num_layers}")
-        check_cell(cell)
+        check_rnn_cell(cell)
         self.cell = cell
         self.num_layers = num_layers
         self.bidirectional = bidirectional
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         directions = 2 if bidirectional else 1
-        cells = [cell] + [copy(cell) for _ in range(num_layers * directions - 1)]
+        cells = [cell] + [clone_cell(cell) for _ in range(num_layers * directions - 1)]
         self.stack = [cells[i : i + directions] for i in range(0, len(cells), directions)]
         self.supports_masking = True
 
@@ -86,7 +86,7 @@ class RecurrentEncoder(keras.layers.Layer):
                 x = self.dropout(x, training=training)
             ran = [_read(cell, x, mask, reverse=i == 1) for i, cell in enumerate(cells)]
             x = ops.concatenate([outputs for outputs, _ in ran], axis=-1)  # (B, S, directions * U)
-        state = ops.concatenate([hidden(cells[0], states) for _, states in ran], axis=-1)
+        state = ops.concatenate([hidden_state(cells[0], states) for _, states in ran], axis=-1)
         return {"sequence": x, "state": state}
 
     def compute_mask(self, inputs, previous_mask=None):
@@ -109,7 +109,7 @@ class RecurrentEncoder(keras.layers.Layer):
 def _read(cell, inputs, mask, reverse):
     """Runs a cell over `(B, S, width)`; states stand still where the mask is False."""
     batch = ops.shape(inputs)[0]
-    states = zero_states(cell, batch)
+    states = initial_states(cell, batch)
 
     def step(states, x):
         x, kept = x
