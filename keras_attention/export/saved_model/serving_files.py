@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.export.options import IDS_WITH_OPTIONS, WITH_OPTIONS
+from keras_attention.export.option_signatures import IDS_WITH_OPTIONS, WITH_OPTIONS
 from keras_attention.export.saved_model.c_api.wire import field
 from keras_attention.export.saved_model.verify import Received, plain, signatures
 

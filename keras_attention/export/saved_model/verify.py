@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_attention.export.options import IDS_WITH_OPTIONS, WITH_OPTIONS
+from keras_attention.export.option_signatures import IDS_WITH_OPTIONS, WITH_OPTIONS
 from keras_attention.export.saved_model import c_api_script as run_saved_model
 from keras_attention.export.verification.compare import ExportError, Output, check_same
 

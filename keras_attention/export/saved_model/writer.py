@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_attention.export import options
+from keras_attention.export import option_signatures as options
 from keras_attention.export.saved_model import serving_files
 from keras_attention.export.saved_model import verify as prove_saved_model
 from keras_attention.export.saved_model.verify import IDS

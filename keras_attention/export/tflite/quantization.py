@@ -20,7 +20,7 @@ def settings(
 
     Args:
         converter: is told.
-        weights: one of `numerics.WEIGHTS`.
+        weights: one of `tolerances.WEIGHTS`.
         task: encodes the batches.
         signatures: the names of the file's.
         batches: from which `"full_int8"` takes the ranges of activations.

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_attention.export.options import WITH_OPTIONS, add_ids, check_options
+from keras_attention.export.option_signatures import WITH_OPTIONS, add_ids, check_options
 from keras_attention.export.saved_model.writer import check_backend
 from keras_attention.export.texts import FORMAT
 from keras_attention.export.tflite import quantization as quantize
@@ -21,8 +21,8 @@ from keras_attention.export.tflite.metadata import with_metadata
 from keras_attention.export.tflite.xnnpack import compute_shapes
 from keras_attention.export.verification import compare as proof
 from keras_attention.export.verification import quality as score
-from keras_attention.export.verification.numerics import SCORE_TOLERANCE, WEIGHTS
 from keras_attention.export.verification.samples import write_trials
+from keras_attention.export.verification.tolerances import SCORE_TOLERANCE, WEIGHTS
 from keras_attention.ops import masks
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 
@@ -188,7 +188,7 @@ def convert(
 
     Args:
         task: what is converted.
-        weights: one of `numerics.WEIGHTS`.
+        weights: one of `tolerances.WEIGHTS`.
         batches: texts or images from which `"full_int8"` takes the ranges of activations.
         steps: whether with `encode` and `step`.
         options: whether with `with_options`.

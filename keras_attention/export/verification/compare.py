@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_attention import __version__
-from keras_attention.export.verification.numerics import ATTENTION_TOLERANCE, SCORE_TOLERANCE
+from keras_attention.export.verification.tolerances import ATTENTION_TOLERANCE, SCORE_TOLERANCE
 
 BATCH = 8
 PACKAGES = ("keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "numpy")

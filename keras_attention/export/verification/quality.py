@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_attention.export.verification.compare import BATCH, ExportError
-from keras_attention.export.verification.numerics import MOST_LOST
+from keras_attention.export.verification.tolerances import MOST_LOST
 from keras_attention.metrics import bleu
 
 

@@ -8,8 +8,8 @@ from keras_attention.export.saved_model import verify as prove_saved_model
 from keras_attention.export.saved_model.writer import EXTRA
 from keras_attention.export.tflite.writer import FILE, LiteRT
 from keras_attention.export.verification.compare import ExportError, Output, compare, run_ids
-from keras_attention.export.verification.numerics import WEIGHTS
 from keras_attention.export.verification.samples import TRIALS
+from keras_attention.export.verification.tolerances import WEIGHTS
 from keras_attention.utils.atomic_io import read_json
 
 

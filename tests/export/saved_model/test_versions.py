@@ -77,7 +77,7 @@ MOMENTS = {
 def test_a_killed_export_leaves_no_half_version(translator, tmp_path, moment):
     write_saved_model(translator, tmp_path / "1")
     code = KILLED.format(
-        conftest=str(Path(__file__).with_name("conftest.py")),
+        conftest=str(Path(__file__).parents[1] / "conftest.py"),
         rename=MOMENTS[moment],
         moment=moment,
         folder=str(tmp_path),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_attention.export import ExportError
-from keras_attention.export.options import check_options
+from keras_attention.export.option_signatures import check_options
 from keras_attention.export.saved_model.c_api import Session
 from keras_attention.export.tflite.writer import LiteRT
 from keras_attention.generation import BeamSearch, Sampling
