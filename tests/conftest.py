@@ -21,7 +21,7 @@ def small_labeler(
 
     build, task = {"label": (classifier, TextClassifier), "tags": (tagger, TextTagger)}[kind]
     tokenizer = CharacterTokenizer.train([letters])
-    sizes = {"num_layers": 2, "dim": 8, "intermediate_dim": 16, "num_heads": 2}
+    sizes = {"num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2}
     options = {**sizes, **options}
     if "encoder" in options:
         options = {"encoder": options["encoder"]}

@@ -38,7 +38,7 @@ LENGTHS = (1, 7, LIMIT)  # the last with END
 WEIGHTS = ("float32", "float16", "int8", "int4")
 LETTERS = "abcdefgh"
 ALPHABET = "abcdefghijklmnopqrst"
-SIZES = {"num_layers": 2, "dim": 64, "intermediate_dim": 128, "num_heads": 4, "dropout": 0.0}
+SIZES = {"num_layers": 2, "hidden_dim": 64, "intermediate_dim": 128, "num_heads": 4, "dropout": 0.0}
 LABEL_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 COLORS = {1: 0, 7: 1, LIMIT - 1: 2}  # channels, by the length of what is said of them
 RNG = np.random.RandomState(0)

@@ -29,7 +29,13 @@ GEMMA = {"norm": "sandwich", "norm_kind": "rms", "activation": "swiglu", "use_bi
 
 
 def small_transformer(source, target, **options):
-    sizes = {"size": "tiny", "num_layers": 2, "dim": 16, "intermediate_dim": 12, "num_heads": 4}
+    sizes = {
+        "size": "tiny",
+        "num_layers": 2,
+        "hidden_dim": 16,
+        "intermediate_dim": 12,
+        "num_heads": 4,
+    }
     return transformer(source, target, **sizes, **options)
 
 

@@ -101,7 +101,7 @@ def test_what_does_not_generate_has_none(make_labeler, tmp_path):
 @pytest.mark.slow
 def test_a_transformer_has_them_too(make_translator, tmp_path):
     def small(source, target):
-        sizes = {"num_layers": 2, "dim": 16, "intermediate_dim": 12, "num_heads": 4}
+        sizes = {"num_layers": 2, "hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4}
         return transformer(source, target, size="tiny", **sizes)
 
     task = make_translator(BeamSearch(3, n_best=2, max_length=9), build=small)

@@ -35,7 +35,7 @@ SLOW = {
 
 def make(strategy=BEAM, tokenizer=None, seed=0, **options):
     tokenizer = tokenizer or CharacterTokenizer.train(["abcde ä"])
-    sizes = {"num_layers": 2, "dim": 8, "intermediate_dim": 16, "num_heads": 2}
+    sizes = {"num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2}
     model = causal_lm(tokenizer.vocabulary_size, **sizes, **options)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:

@@ -19,7 +19,13 @@ LINES = ["der hund läuft schnell", "ein hund schläft", "zwei hunde laufen schn
 
 def make(strategy=None, tokenizer=None, seed=0, limit=20, **options):
     tokenizer = tokenizer or CharacterTokenizer.train(["abcä "])
-    sizes = {"num_layers": 1, "dim": 16, "intermediate_dim": 16, "num_heads": 2, "dropout": 0.0}
+    sizes = {
+        "num_layers": 1,
+        "hidden_dim": 16,
+        "intermediate_dim": 16,
+        "num_heads": 2,
+        "dropout": 0.0,
+    }
     model = causal_lm(tokenizer.vocabulary_size, **sizes, **options)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:

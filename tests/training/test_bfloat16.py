@@ -6,7 +6,7 @@ from keras import ops
 from keras_attention.models import transformer
 from keras_attention.training import Bfloat16, MaskedCrossEntropy
 
-SIZES = {"num_layers": 1, "dim": 16, "intermediate_dim": 16, "num_heads": 2, "dropout": 0.0}
+SIZES = {"num_layers": 1, "hidden_dim": 16, "intermediate_dim": 16, "num_heads": 2, "dropout": 0.0}
 
 
 def batch():

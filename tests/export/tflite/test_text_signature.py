@@ -33,7 +33,7 @@ def translator():
 
 
 def text_classifier():
-    sizes = {"num_layers": 1, "dim": 8, "intermediate_dim": 16, "num_heads": 2}
+    sizes = {"num_layers": 1, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2}
     model = loud(classifier(WORDS.vocabulary_size, 3, **sizes), 0.4)
     return TextClassifier(model, WORDS, ["eins", "zwei", "größer"], 12)
 
