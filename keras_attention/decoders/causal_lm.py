@@ -129,7 +129,7 @@ class CausalLMDecoder(TransformerDecoder):
         kept = ops.concatenate([prompt, written], axis=1)  # (B, P + L)
         kept = ops.repeat(kept, beams, axis=0)  # (B * K, P + L)
         place = ops.sum(ops.cast(kept, "int32"), axis=1, keepdims=True) - 1  # (B * K, 1)
-        x = self.embedding(ids, position=ops.reshape(place, (batch, beams)))  # (B, K, D)
+        x = self.embedding(ids, positions=ops.reshape(place, (batch, beams)))  # (B, K, D)
         length = ops.shape(prompt)[1]  # P
         memories = [None] * len(self.blocks)
         x, state, scores = self._step(x, place, length + position, kept, state, memories)
@@ -158,7 +158,7 @@ class CausalLMDecoder(TransformerDecoder):
             masks.segment_mask(texts, texts),
         )
         place = masks.segment_positions(texts, kept)
-        x = self.embedding(ids, position=place, training=training)
+        x = self.embedding(ids, positions=place, training=training)
         memories = []
         for block in self.blocks:
             x, memory, _ = block.read(x, None, mask, place, training)

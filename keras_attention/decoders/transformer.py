@@ -76,7 +76,7 @@ class TransformerDecoder(keras.layers.Layer):
         length = ops.shape(target_ids)[1]
         mask = masks.combine_masks(masks.expand_key_mask(kept), masks.causal(length, length))
         place = masks.positions(kept)
-        x = self.embedding(target_ids, position=place, training=training)  # (B, T, D)
+        x = self.embedding(target_ids, positions=place, training=training)  # (B, T, D)
         for block in self.blocks:
             memory = block.memory(encoded["sequence"], encoded_mask)
             x, *_ = block.read(x, memory, mask, place, bool(training))
@@ -121,7 +121,7 @@ class TransformerDecoder(keras.layers.Layer):
         slots = ops.arange(state["caches"][0]["keys"].shape[3], dtype="int32")
         kept = ops.expand_dims(slots <= position, 0)  # (1, L)
         place = ops.reshape(position, (1, 1))
-        x = self.embedding(ids, position=place)  # (B, K, D)
+        x = self.embedding(ids, positions=place)  # (B, K, D)
         x, state, scores = self._step(x, place, position, kept, state, context["memories"])
         return self._logits(x), state, ops.mean(scores, axis=1)
 

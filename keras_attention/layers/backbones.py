@@ -1,4 +1,4 @@
-"""Networks from an image to a grid of features, for an `ImageEncoder`."""
+"""Image backbones: networks from an image to a feature grid, for `ImageEncoder`."""
 
 import contextlib
 import inspect
@@ -15,29 +15,31 @@ from keras_attention.layers.validation import check_positive
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ResidualCNN(keras.layers.Layer):
-    """A compact residual network that trains from scratch on two cores (He et al. 2016).
+    """Small residual network that can be trained from scratch on a CPU.
 
-    A convolution of stride 2, then a stage for each width; every stage but the first halves rows
-    and columns. With n widths a cell stands for a square of `2^n` pixels and looks from its middle:
-    what halves has even kernels, where the paper's 3 x 3 would look from the lower right corner.
+    A convolution of stride 2 is followed by one stage of residual blocks per entry of `filters`;
+    every stage except the first halves the resolution. With n stages a grid cell covers a square of
+    `2^n` pixels. Convolutions of stride 2 have kernels of even size, which keeps the receptive
+    field of a cell centered on its square; the paper's 3 x 3 kernels would shift it.
 
     Args:
-        filters: channels of each stage.
-        blocks: residual blocks in a stage.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        filters: Number of channels of each stage.
+        blocks: Number of residual blocks per stage.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        images: (B, H, W, 3), float from -1 to 1.
-        training: whether the batch is normalized by its own statistics.
+        images: Images, `(B, H, W, 3)`, float between -1 and 1.
+        training: Whether batch normalization uses the statistics of the batch.
 
     Returns:
-        (B, H / 2^n, W / 2^n, C), sizes rounded up, C the last of the widths.
+        Feature grid, `(B, H / 2^n, W / 2^n, C)`, sizes rounded up, with C the last of `filters`.
 
     Raises:
-        ValueError: if there is no stage, or a number is not positive.
+        ValueError: If there is no stage, or a number is not positive.
 
     References:
-        He et al. 2016, [Deep Residual Learning](https://arxiv.org/abs/1512.03385).
+        He et al. 2016, [Deep Residual Learning for Image
+        Recognition](https://arxiv.org/abs/1512.03385).
 
     Example:
 
@@ -54,10 +56,11 @@ class ResidualCNN(keras.layers.Layer):
             check_positive("filters", width)
         self.filters = tuple(filters)
         self.blocks = blocks
-        same = {"dtype": self.dtype_policy}
-        self.stem, self.stem_norm = convolution(filters[0], 4, 2, **same), batch_norm(**same)
+        dtype = self.dtype_policy
+        self.stem = convolution(filters[0], size=4, stride=2, dtype=dtype)
+        self.stem_norm = batch_norm(dtype=dtype)
         self.stack = [
-            ResidualBlock(width, 2 if stage and not depth else 1, **same)
+            ResidualBlock(width, stride=2 if stage and not depth else 1, dtype=dtype)
             for stage, width in enumerate(filters)
             for depth in range(blocks)
         ]
@@ -69,7 +72,7 @@ class ResidualCNN(keras.layers.Layer):
             shape = layer.compute_output_shape(shape)
         self.built = True
 
-    def call(self, images, training=None):
+    def call(self, images: Any, training: bool | None = None):
         x = ops.relu(self.stem_norm(self.stem(images), training=training))  # (B, H/2, W/2, C_1)
         for block in self.stack:
             x = block(x, training=training)
@@ -86,14 +89,22 @@ class ResidualCNN(keras.layers.Layer):
 
 
 class ResidualBlock(keras.layers.Layer):
-    """`relu(F(x) + W_s x)`, F being two convolutions (He et al. 2016, equations 1 and 2).
+    """Residual block of two convolutions, `relu(F(x) + W_s x)`.
 
-    `W_s` is there where the stride or the width changes the shape.
+    He et al. 2016, equations 1 and 2; the shortcut has the projection `W_s` only if the block
+    changes the shape.
 
     Args:
-        filters: channels of the output.
-        stride: of the first convolution.
-        **kwargs: `name`, `dtype` and so on.
+        filters: Number of output channels.
+        stride: Stride of the first convolution.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
+
+    Call arguments:
+        x: Features, `(B, H, W, C)`.
+        training: Whether batch normalization uses the statistics of the batch.
+
+    Returns:
+        Features, `(B, H / stride, W / stride, filters)`.
 
     Example:
 
@@ -104,10 +115,12 @@ class ResidualBlock(keras.layers.Layer):
 
     def __init__(self, filters: int, stride: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
-        same = {"dtype": self.dtype_policy}
+        dtype = self.dtype_policy
         size = 3 if stride == 1 else 2 * stride
-        self.first, self.first_norm = convolution(filters, size, stride, **same), batch_norm(**same)
-        self.second, self.second_norm = convolution(filters, 3, 1, **same), batch_norm(**same)
+        self.first = convolution(filters, size, stride, dtype=dtype)
+        self.first_norm = batch_norm(dtype=dtype)
+        self.second = convolution(filters, size=3, stride=1, dtype=dtype)
+        self.second_norm = batch_norm(dtype=dtype)
         self.shortcut = None
 
     def build(self, x_shape):
@@ -121,7 +134,7 @@ class ResidualBlock(keras.layers.Layer):
             build_if_needed(self.shortcut, x_shape)
         self.built = True
 
-    def call(self, x, training=None):
+    def call(self, x: Any, training: bool | None = None):
         y = ops.relu(self.first_norm(self.first(x), training=training))
         y = self.second_norm(self.second(y), training=training)
         return ops.relu(y + (x if self.shortcut is None else self.shortcut(x)))
@@ -132,27 +145,29 @@ class ResidualBlock(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class KerasApplicationBackbone(keras.layers.Layer):
-    """A network of `keras.applications` without its top, behind its own preprocessing.
+    """Network of `keras.applications` without its classification head.
 
-    Frozen, its weights and statistics stay as they are and dropout is off, also in training.
+    Images are preprocessed as the network requires. A frozen network always runs in inference mode,
+    also while the rest of the model is trained.
 
     Args:
-        network: its name there, as "MobileNetV2".
-        weights: `None` (random), "imagenet" (which Keras downloads) or a file of weights without
-            the top. A saved model has its weights in its own file and asks for none.
-        trainable: whether it is fine-tuned; frozen otherwise.
-        options: further arguments of that network, as `{"alpha": 0.35}`.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        network: Name of the network, such as `"MobileNetV2"`.
+        weights: Initial weights: `None` for random ones, `"imagenet"` to download them, or the path
+            of a weights file without the head. A saved model contains the weights and does not need
+            the file.
+        trainable: Whether the network is fine-tuned. It is frozen otherwise.
+        options: Other arguments of the network, such as `{"alpha": 0.35}`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        images: (B, H, W, 3), float from -1 to 1.
-        training: read where `trainable`.
+        images: Images, `(B, H, W, 3)`, float between -1 and 1.
+        training: Whether to run in training mode, if the network is trainable.
 
     Returns:
-        (B, h, w, C), as the network makes them; often h is H / 32.
+        Feature grid, `(B, h, w, C)`; for most networks h is H / 32.
 
     Raises:
-        ValueError: if Keras has no such network, or the file is not there.
+        ValueError: If `keras.applications` has no such network, or the weights file does not exist.
 
     Example:
 
@@ -170,18 +185,18 @@ class KerasApplicationBackbone(keras.layers.Layer):
         options: dict | None = None,
         **kwargs: Any,
     ):
-        # Networks differ in the pixels they take; those are made in float32.
+        # Pixels are preprocessed in float32, also in mixed precision.
         super().__init__(autocast=False, **kwargs)
         if weights not in (None, "imagenet") and not Path(weights).is_file():
             raise ValueError(
-                "weights: expected None, 'imagenet', or a file that is there. "
+                "`weights` must be None, 'imagenet' or the path of an existing file. "
                 f"Received: weights={str(weights)!r}"
             )
-        make, self.preprocess = _application(network)
+        build_network, self.preprocess = _application(network)
         self.network = network
         self.options = dict(options or {})
-        with _settings(self.dtype_policy):
-            self.model = make(
+        with _global_settings(self.dtype_policy):
+            self.model = build_network(
                 include_top=False,
                 weights=None if weights is None else str(weights),
                 input_shape=(None, None, 3),
@@ -192,7 +207,7 @@ class KerasApplicationBackbone(keras.layers.Layer):
     def build(self, images_shape):
         self.built = True
 
-    def call(self, images, training=None):
+    def call(self, images: Any, training: bool | None = None):
         pixels = self.preprocess((images + 1.0) * 127.5, data_format="channels_last")
         return self.model(pixels, training=training if self.trainable else False)  # (B, h, w, C)
 
@@ -204,22 +219,22 @@ class KerasApplicationBackbone(keras.layers.Layer):
 
 
 def _application(name):
-    """The network of that name and the preprocessing that stands beside it."""
+    """Returns the constructor of a network and its preprocessing function."""
     modules = [x for x in vars(keras.applications).values() if inspect.ismodule(x)]
-    found = {
+    networks = {
         name: (value, module.preprocess_input)
         for module in modules
         for name, value in vars(module).items()
         if name[0].isupper()
     }
-    if name not in found:
-        raise ValueError(f"network: expected one of {sorted(found)}. Received: network={name!r}")
-    return found[name]
+    if name not in networks:
+        raise ValueError(f"`network` must be one of {sorted(networks)}. Received: network={name!r}")
+    return networks[name]
 
 
 @contextlib.contextmanager
-def _settings(policy) -> Iterator[None]:
-    """The networks ask Keras alone for the dtype and the order of the axes."""
+def _global_settings(policy) -> Iterator[None]:
+    """Sets the global dtype policy and data format, the only ones `keras.applications` reads."""
     before = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.config.set_dtype_policy(policy)
     keras.config.set_image_data_format("channels_last")
@@ -231,7 +246,7 @@ def _settings(policy) -> Iterator[None]:
 
 
 def convolution(filters: int, size: int, stride: int, **kwargs: Any) -> keras.layers.Conv2D:
-    """A convolution in front of a norm."""
+    """Builds a convolution without bias, to be followed by batch normalization."""
     return keras.layers.Conv2D(
         filters,
         size,
@@ -245,5 +260,5 @@ def convolution(filters: int, size: int, stride: int, **kwargs: Any) -> keras.la
 
 
 def batch_norm(**kwargs: Any) -> keras.layers.BatchNormalization:
-    """Keras's own momentum, 0.99, is late in a training of a few hundred steps."""
+    """Builds batch normalization whose statistics converge within a few hundred steps."""
     return keras.layers.BatchNormalization(momentum=0.9, **kwargs)

@@ -1,4 +1,4 @@
-"""Ids to vectors with their positions, and vectors back to logits."""
+"""Token embedding with absolute positions, and its output projection to logits."""
 
 from typing import Any
 
@@ -10,41 +10,50 @@ from keras_attention.layers.validation import check_positive
 from keras_attention.ops.ids import check_vocabulary_size
 from keras_attention.ops.positions import sinusoidal
 
-# What `positions=` names: nothing, or the layout of the sinusoids, or a table that is learned.
-SINUSOIDS = {"sinusoidal": "interleaved", "marian": "halves"}
-POSITIONS = (None, *SINUSOIDS, "learned")
+# Values of `positions` with sinusoids, and the order of their features.
+SINUSOID_LAYOUTS = {"sinusoidal": "interleaved", "marian": "halves"}
+POSITIONS = (None, *SINUSOID_LAYOUTS, "learned")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TokenEmbedding(keras.layers.Layer):
-    """Token ids to vectors `E[id] * sqrt(D) + P[position]`, and back (Vaswani et al. 2017, 3.4).
+    """Token embedding with absolute positions and an optional output projection to logits.
+
+        x = E[id] * sqrt(D) + P[position]        Vaswani et al. 2017, sections 3.4 and 3.5
 
     Args:
-        vocabulary_size: number of ids.
-        embedding_dim: D, width of the vectors.
-        output: how `logits` turns vectors to logits: `"tied"` by the embedding itself (Press and
-            Wolf 2017, https://arxiv.org/abs/1608.05859), `"separate"` by weights of its own, `None`
-            not at all.
-        scale: whether vectors are multiplied by `sqrt(D)`, and begin `D ** -0.5` as large.
-        positions: what is added: `"sinusoidal"` (Vaswani et al. 2017, section 3.5), `"marian"`
-            (the same, sines before cosines), `"learned"`, or `None`.
-        max_length: positions in the learned table.
-        dropout: rate on the sum.
-        output_bias: whether each id has a bias in the logits.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        vocabulary_size: Number of ids.
+        embedding_dim: D, size of the embedding vectors.
+        output: Weights of the output projection used by `logits`: `"tied"` shares the embedding
+            matrix (Press and Wolf 2017), `"separate"` has its own matrix, `None` has no output
+            projection.
+        scale: Whether to multiply the embeddings by `sqrt(D)`. They are then initialized with a
+            standard deviation of `1 / sqrt(D)`.
+        positions: Position vectors `P`: `"sinusoidal"` (Vaswani et al. 2017, section 3.5),
+            `"marian"` (the same with all sines before all cosines), `"learned"`, or `None`.
+        max_length: Number of positions in the learned position table.
+        dropout: Dropout rate applied to the sum.
+        output_bias: Whether the output projection has a bias.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        ids: (B, T) int.
-        position: where they stand, int (B, T) or (1, T), or a scalar; `None` counts from 0.
-        training: whether there is dropout.
+        ids: Token ids, int `(B, T)`.
+        positions: Positions of the tokens, int `(B, T)` or `(1, T)`, or a scalar for all of them.
+            `None` counts from 0.
+        training: Whether to apply dropout.
 
     Returns:
-        (B, T, dim).
+        Embedded tokens, `(B, T, D)`.
 
     Raises:
-        ValueError: if the vocabulary has no room for the four special ids, D is odd and there
-            are sinusoids, an option is unknown, there is an output bias and no output, or more
-            positions are asked for than the learned table has.
+        ValueError: If the vocabulary contains special tokens only, `embedding_dim` is
+            odd and the positions are sinusoidal, an option is unknown, there is an output bias
+            without an output projection, or there are more tokens than learned positions.
+
+    References:
+        Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762). Press
+        and Wolf 2017, [Using the Output Embedding to Improve Language
+        Models](https://arxiv.org/abs/1608.05859).
 
     Example:
 
@@ -73,20 +82,20 @@ class TokenEmbedding(keras.layers.Layer):
         check_positive("max_length", max_length)
         if positions not in POSITIONS:
             raise ValueError(
-                f"positions: expected one of {POSITIONS}. Received: positions={positions!r}"
+                f"`positions` must be one of {POSITIONS}. Received: positions={positions!r}"
             )
-        if positions in SINUSOIDS and embedding_dim % 2:
+        if positions in SINUSOID_LAYOUTS and embedding_dim % 2:
             raise ValueError(
-                f"embedding_dim: expected an even number for sinusoids. "
+                "`embedding_dim` must be even for sinusoidal positions. "
                 f"Received: embedding_dim={embedding_dim}"
             )
         if output not in (None, "tied", "separate"):
             raise ValueError(
-                f"output: expected 'tied', 'separate' or None. Received: output={output!r}"
+                f"`output` must be 'tied', 'separate' or None. Received: output={output!r}"
             )
         if output_bias and output is None:
             raise ValueError(
-                "output_bias: expected False without an output. Received: output=None, "
+                "`output_bias` requires an output projection. Received: output=None, "
                 "output_bias=True"
             )
         self.vocabulary_size = vocabulary_size
@@ -110,11 +119,11 @@ class TokenEmbedding(keras.layers.Layer):
                 vocabulary_size,
                 embedding_dim,
                 tie_weights=output == "tied",
-                # Keras would take the product in float32 and say that it did not.
+                # By default Keras computes the product in float32, even in mixed precision.
                 reverse_dtype=self.compute_dtype,
                 **options,
             )
-        self.tokens.supports_masking = True  # or it warns of every masked input
+        self.tokens.supports_masking = True  # avoids Keras's warning about masked inputs
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, ids_shape=None):
@@ -129,36 +138,48 @@ class TokenEmbedding(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, ids, position=None, training=None):
+    def call(self, ids: Any, positions: Any = None, training: bool | None = None):
         x = self.tokens(ids)  # (B, T, D)
         if self.scale:
             x = x * ops.cast(self.embedding_dim**0.5, x.dtype)
         if self.positions is not None:
-            x = x + ops.cast(self._positions(ids, position), x.dtype)
+            x = x + ops.cast(self._position_vectors(ids, positions), x.dtype)
         return self.dropout(x, training=training)
 
     def logits(self, x: Any):
-        """Vectors (B, T, dim) to logits (B, T, vocabulary)."""
-        logits = self.tokens(x, reverse=True)
+        """Returns the logits of the output projection.
+
+        Args:
+            x: Vectors, `(B, T, D)`.
+
+        Returns:
+            Logits, `(B, T, vocabulary_size)`.
+        """
+        logits = self.tokens(x, reverse=True)  # (B, T, V)
         if self.has_output_bias:
             logits = logits + ops.cast(self.output_bias, logits.dtype)
         return logits
 
-    def check_length(self, length: int, what: str) -> None:
-        """Raises a `ValueError` if the learned table has not that many positions."""
+    def check_length(self, length: int, description: str) -> None:
+        """Raises a `ValueError` if there are more positions than the learned table holds.
+
+        Args:
+            length: Number of positions.
+            description: Name of the sequence in the error message.
+        """
         if self.positions == "learned" and length > self.max_length:
             raise ValueError(
-                f"Expected at most max_length={self.max_length} positions, as many as the learned "
-                f"table has. Received: {length} for {what}"
+                "The learned position table holds at most "
+                f"max_length={self.max_length} positions. Received: {length} for {description}"
             )
 
-    def _positions(self, ids, position):
+    def _position_vectors(self, ids, positions):
         if ids.shape[1] is not None:
             self.check_length(ids.shape[1], "the ids")
-        position = as_positions(position, ops.shape(ids)[1])
+        positions = as_positions(positions, ops.shape(ids)[1])  # (B or 1, T)
         if self.positions == "learned":
-            return ops.take(self.table, position, axis=0)  # (B or 1, T, D)
-        return sinusoidal(position, self.embedding_dim, SINUSOIDS[self.positions])
+            return ops.take(self.table, positions, axis=0)  # (B or 1, T, D)
+        return sinusoidal(positions, self.embedding_dim, SINUSOID_LAYOUTS[self.positions])
 
     def compute_output_shape(self, ids_shape):
         if ids_shape[1] is not None:
@@ -180,9 +201,9 @@ class TokenEmbedding(keras.layers.Layer):
 
 
 def check_output(embedding: TokenEmbedding) -> None:
-    """Raises a `ValueError` unless the embedding turns vectors to logits."""
+    """Raises a `ValueError` if the embedding has no output projection."""
     if embedding.output_kind is None:
         raise ValueError(
-            "embedding: expected one with output='tied' or 'separate', which makes the logits. "
+            "`embedding` must have an output projection, output='tied' or 'separate'. "
             "Received: output=None"
         )

@@ -1,4 +1,4 @@
-"""Images -> a grid of features -> cells in a row, which a decoder reads as it reads text."""
+"""Image encoder: feature grid, 2-D positions, and the grid cells as one sequence."""
 
 from typing import Any
 
@@ -16,31 +16,32 @@ POSITIONS = ("sinusoidal", "learned", None)
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ImageEncoder(keras.layers.Layer):
-    """Images to cells with their 2-D positions: to images what `TextEncoder` is to text.
+    """Image encoder: a backbone, 2-D positions, and the grid cells as one sequence.
 
-    Cell `r * columns + c` is row r, column c of the grid.
+    A decoder attends to the cells as it attends to the tokens of a `TextEncoder`. Cell
+    `r * columns + c` is row r, column c of the feature grid.
 
     Args:
-        grid: layer from images (B, H, W, 3), float from -1 to 1, to features (B, h, w, C), with
-            `compute_output_shape`: `ResidualCNN`, `KerasApplicationBackbone`, `Patches`, or any
-            Keras model.
-        image_size: H and W, or one number for both.
-        positions: what is added to the cells: `"sinusoidal"` (see `positions_2d`), `"learned"` (a
-            vector for each cell, Dosovitskiy et al. 2021, equation 1), or `None`.
-        body: layer over the cells, as `TransformerEncoder`, or `None`.
-        dropout: rate on the cells, before the body.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        grid: Backbone, a layer from images `(B, H, W, 3)` of floats between -1 and 1 to a feature
+            grid `(B, h, w, C)`: `ResidualCNN`, `KerasApplicationBackbone`, `Patches`, or any Keras
+            model. It must implement `compute_output_shape`.
+        image_size: Height and width of the images, or one number for both.
+        positions: Position vectors added to the cells: `"sinusoidal"` (see `positions_2d`),
+            `"learned"` (Dosovitskiy et al. 2021, equation 1), or `None`.
+        body: Encoder over the cells, such as `TransformerEncoder`, or `None`.
+        dropout: Dropout rate applied to the cells, before the body.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        images: (B, H, W, 3), uint8, or float from 0 to 255.
-        training: whether the grid and the body train, and there is dropout.
+        images: Images, `(B, H, W, 3)`, uint8 or float between 0 and 255.
+        training: Whether backbone and body run in training mode, with dropout.
 
     Returns:
-        `{"sequence": (B, cells, C), "state": (B, C)}`, the state being the mean over the cells.
+        Dictionary of `"sequence"`, the cells, `(B, S, C)`, and `"state"`, their mean, `(B, C)`.
 
     Raises:
-        ValueError: if `positions` is unknown, a size is not positive, or 4 does not divide C and
-            there are sinusoids.
+        ValueError: If `positions` is unknown, a size is not positive, or the positions are
+            sinusoidal and C is not a multiple of 4.
 
     Example:
 
@@ -61,11 +62,11 @@ class ImageEncoder(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs: Any,
     ):
-        # Pixels are scaled in float32, whatever the dtype of the layers behind.
+        # Pixels are scaled in float32, also in mixed precision.
         super().__init__(autocast=False, **kwargs)
         if positions not in POSITIONS:
             raise ValueError(
-                f"positions: expected one of {POSITIONS}. Received: positions={positions!r}"
+                f"`positions` must be one of {POSITIONS}. Received: positions={positions!r}"
             )
         self.image_size = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
         for size in self.image_size:
@@ -75,16 +76,16 @@ class ImageEncoder(keras.layers.Layer):
         self.body = body
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.image_size, 3))
-        # Keras would hang the mask on one entry of the dictionary; callers pass it on instead.
+        # Keras would attach the mask to one entry of the dictionary; callers pass it explicitly.
         self.supports_masking = False
 
     @property
     def grid_shape(self) -> tuple[int, int]:
-        """Rows and columns of the grid."""
+        """Number of rows and columns of the feature grid."""
         return tuple(self._features_shape()[1:3])
 
     def source_input(self) -> Any:
-        """What a functional model reads: images."""
+        """Returns the `keras.Input` of a functional model: images `(B, H, W, 3)`."""
         return keras.Input((*self.image_size, 3), dtype="uint8", name="source")
 
     def build(self, images_shape):
@@ -92,8 +93,8 @@ class ImageEncoder(keras.layers.Layer):
         rows, columns, width = self._features_shape()[1:]
         if self.positions == "sinusoidal" and width % 4:
             raise ValueError(
-                "positions: sinusoids of rows and columns need a grid whose channels 4 divides. "
-                f"Received: positions='sinusoidal', {width} channels"
+                "Sinusoidal `positions` require a number of channels that is a multiple of 4. "
+                f"Received: positions='sinusoidal', channels={width}"
             )
         if self.positions == "learned":
             self.table = self.add_weight(
@@ -103,10 +104,10 @@ class ImageEncoder(keras.layers.Layer):
             build_if_needed(self.body, (None, rows * columns, width))
         self.built = True
 
-    def call(self, images, training=None):
+    def call(self, images: Any, training: bool | None = None):
         x = self.grid(ops.cast(images, "float32") / 127.5 - 1.0, training=training)  # (B, h, w, C)
         rows, columns = self.grid_shape
-        x = ops.reshape(x, (ops.shape(x)[0], rows * columns, x.shape[-1]))  # (B, cells, C)
+        x = ops.reshape(x, (ops.shape(x)[0], rows * columns, x.shape[-1]))  # (B, S, C)
         if self.positions == "learned":
             x = x + ops.cast(self.table, x.dtype)
         elif self.positions == "sinusoidal":
@@ -118,23 +119,25 @@ class ImageEncoder(keras.layers.Layer):
 
     def compute_mask(self, images, previous_mask=None):
         rows, columns = self.grid_shape
-        kept = ops.ones_like(images[:, 0, 0, :1], dtype="bool")  # (B, 1)
-        return ops.repeat(kept, rows * columns, axis=1)  # (B, cells)
+        mask = ops.ones_like(images[:, 0, 0, :1], dtype="bool")  # (B, 1)
+        return ops.repeat(mask, rows * columns, axis=1)  # (B, S)
 
     def check(self, images: np.ndarray) -> None:
-        """Raises a `ValueError` unless these are images (batch, H, W, 3) that it can read."""
+        """Raises a `ValueError` unless these are images `(B, H, W, 3)` of the encoder's size."""
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != (*self.image_size, 3):
             raise ValueError(
-                f"source: expected images of shape {('batch', *self.image_size, 3)}. "
-                f"Received: shape={images.shape}"
+                f"`source` must be images of shape {('batch', *self.image_size, 3)}. "
+                f"Received: source.shape={images.shape}"
             )
         if images.dtype.kind not in "uif":
-            raise ValueError(f"source: expected numbers. Received: dtype={images.dtype}")
+            raise ValueError(
+                f"`source` must contain integers or floats. Received: source.dtype={images.dtype}"
+            )
         if images.size and not 0 <= images.min() <= images.max() <= 255:
             raise ValueError(
-                "source: expected pixels from 0 to 255. "
-                f"Received: pixels from {images.min()} to {images.max()}"
+                "The pixels of `source` must be between 0 and 255. "
+                f"Received: pixels between {images.min()} and {images.max()}"
             )
 
     def _features_shape(self):
@@ -156,18 +159,22 @@ class ImageEncoder(keras.layers.Layer):
 
 
 def positions_2d(rows: int, columns: int, width: int):
-    """Sinusoids of a grid: those of the row in the first half of the features, then the column's.
+    """Returns the sinusoidal position vectors of a grid.
 
-    Carion et al. 2020 (https://arxiv.org/abs/2005.12872), appendix A.4, with positions that count
-    cells.
+    The first half of the features is the sinusoid of the row, the second half that of the column
+    (Carion et al. 2020, appendix A.4, with positions counted in cells).
 
     Args:
-        rows: of the grid.
-        columns: of the grid.
-        width: features of a cell; 4 divides it.
+        rows: Number of rows.
+        columns: Number of columns.
+        width: Number of features, a multiple of 4.
 
     Returns:
-        float32 tensor (rows * columns, width).
+        Position vectors of the cells, row by row, float32 `(rows * columns, width)`.
+
+    References:
+        Carion et al. 2020, [End-to-End Object Detection with
+        Transformers](https://arxiv.org/abs/2005.12872).
 
     Example:
 
@@ -175,31 +182,33 @@ def positions_2d(rows: int, columns: int, width: int):
     >>> ops.convert_to_numpy(positions_2d(2, 2, 4))[1].round(2).tolist()
     [0.0, 1.0, 0.8399999737739563, 0.5400000214576721]
     """
-    of_rows = sinusoidal(ops.arange(rows), width // 2)  # (rows, width / 2)
-    of_columns = sinusoidal(ops.arange(columns), width // 2)  # (columns, width / 2)
-    parts = [ops.repeat(of_rows, columns, axis=0), ops.tile(of_columns, (rows, 1))]
-    return ops.concatenate(parts, axis=-1)
+    row_vectors = sinusoidal(ops.arange(rows), width // 2)  # (rows, width / 2)
+    column_vectors = sinusoidal(ops.arange(columns), width // 2)  # (columns, width / 2)
+    halves = [ops.repeat(row_vectors, columns, axis=0), ops.tile(column_vectors, (rows, 1))]
+    return ops.concatenate(halves, axis=-1)  # (rows * columns, width)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class Patches(keras.layers.Layer):
-    """Patches of the image, flattened and projected: `x_p E` (Dosovitskiy et al. 2021, equation 1).
+    """Patch embedding of the Vision Transformer.
 
-    With a bias, as in the authors' code.
+    Flattens the patches of an image and projects them linearly, `x_p E` (Dosovitskiy et al. 2021,
+    equation 1), with a bias as in the authors' code.
 
     Args:
-        patch_size: P; it divides both sides of the image.
-        hidden_dim: D, features of a patch.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        patch_size: P, height and width of a patch.
+        hidden_dim: D, number of features of an embedded patch.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        images: (B, H, W, 3).
+        images: Images, `(B, H, W, 3)`.
 
     Returns:
-        (B, H / P, W / P, D).
+        Embedded patches, `(B, H / P, W / P, D)`.
 
     Raises:
-        ValueError: if a size is not positive; when built, if P does not divide H and W.
+        ValueError: If a size is not positive, or, when the layer is built, P does not divide H and
+            W.
 
     References:
         Dosovitskiy et al. 2021, [An Image is Worth 16x16 Words](https://arxiv.org/abs/2010.11929).
@@ -217,7 +226,7 @@ class Patches(keras.layers.Layer):
         check_positive("hidden_dim", hidden_dim)
         self.patch_size = patch_size
         self.hidden_dim = hidden_dim
-        # a product with E for every patch is a convolution that steps by whole patches
+        # Projecting every patch by E is a convolution with a stride of one patch.
         self.projection = keras.layers.Conv2D(
             hidden_dim,
             patch_size,
@@ -231,13 +240,13 @@ class Patches(keras.layers.Layer):
     def build(self, images_shape):
         if any(size and size % self.patch_size for size in images_shape[1:3]):
             raise ValueError(
-                "patch_size: expected a divisor of the image's height and width. "
+                "`patch_size` must divide the height and width of the images. "
                 f"Received: patch_size={self.patch_size}, images.shape={tuple(images_shape)}"
             )
         build_if_needed(self.projection, images_shape)
         self.built = True
 
-    def call(self, images):
+    def call(self, images: Any):
         return self.projection(images)  # (B, H / P, W / P, D)
 
     def compute_output_shape(self, images_shape):

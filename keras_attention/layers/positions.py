@@ -1,4 +1,4 @@
-"""Position schemes as objects: MultiHeadAttention takes one and asks it two things."""
+"""Position encodings inside attention: rotary embedding, relative position bias, ALiBi."""
 
 from typing import Any
 
@@ -11,19 +11,23 @@ from keras_attention.ops.positions import SCALINGS, alibi_slopes, relative_bucke
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class PositionEncoding(keras.layers.Layer):
-    """Base of the position schemes: it changes nothing. A scheme overrides one of two methods.
+    """Base class of the position encodings of `MultiHeadAttention`.
 
-    Shapes: B batch, H heads, T queries, S keys, D width of a head.
+    A subclass overrides `rotate`, which is applied to queries and keys before their product, or
+    `bias`, which is added to their scores. The base class leaves both unchanged.
+
+    Shapes: B batch, H heads, T queries, S keys, D size of a head.
 
     Example:
 
-    A bias of 1 for the query's own position:
+    A score bonus of 1 for the query's own position:
 
-    >>> class Own(PositionEncoding):
+    >>> class SamePositionBias(PositionEncoding):
     ...     def bias(self, query_positions, key_positions):
-    ...         own = ops.equal(distances(query_positions, key_positions), 0)
-    ...         return ops.cast(ops.expand_dims(own, 1), "float32")
-    >>> ops.convert_to_numpy(Own().bias(ops.array([[1]]), ops.array([[0, 1]]))).tolist()
+    ...         same = ops.equal(distances(query_positions, key_positions), 0)
+    ...         return ops.cast(ops.expand_dims(same, 1), "float32")
+    >>> bias = SamePositionBias().bias(ops.array([[1]]), ops.array([[0, 1]]))
+    >>> ops.convert_to_numpy(bias).tolist()
     [[[[0.0, 1.0]]]]
     """
 
@@ -31,44 +35,46 @@ class PositionEncoding(keras.layers.Layer):
         self.built = True
 
     def rotate(self, x: Any, positions: Any):
-        """Changes queries and keys before their product.
+        """Encodes positions in queries or keys, before their product.
 
         Args:
-            x: (B, H, T, D).
-            positions: int32 (B, T) or (1, T).
+            x: Queries or keys, `(B, H, T, D)`.
+            positions: Their positions, int32 `(B, T)` or `(1, T)`.
 
         Returns:
-            Tensor like `x`.
+            Tensor of the shape and dtype of `x`.
         """
         return x
 
     def bias(self, query_positions: Any, key_positions: Any):
-        """What is added to the scaled energies.
+        """Returns the bias that is added to the scaled scores.
 
         Args:
-            query_positions: int32 (B, T) or (1, T).
-            key_positions: int32 (B, S) or (1, S).
+            query_positions: Positions of the queries, int32 `(B, T)` or `(1, T)`.
+            key_positions: Positions of the keys, int32 `(B, S)` or `(1, S)`.
 
         Returns:
-            float32 (B or 1, H, T, S), or `None`.
+            Bias, float32 `(B or 1, H, T, S)`, or `None`.
         """
         return None
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RotaryEmbedding(PositionEncoding):
-    """Queries and keys turned by their positions, RoFormer's (`ops.positions.rotary`).
+    """Rotary position embedding of queries and keys (RoPE).
+
+    See `ops.positions.rotary` for the equation and the scalings.
 
     Args:
-        base: The larger, the longer the longest wavelength.
-        scaling: `None`, or, to read texts `factor` times longer than in training, `"linear"`
-            (Chen et al. 2023) or `"ntk"`.
-        factor: How many times longer; needs a scaling.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        base: Base of the wavelengths; a larger base gives longer wavelengths.
+        scaling: Method of extending the context beyond the length of the training texts:
+            `"linear"` (Chen et al. 2023), `"ntk"`, or `None`.
+        factor: Factor by which the context is extended; 1 without a scaling.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Raises:
-        ValueError: If `base` or `factor` is not positive, the scaling is unknown, or there is a
-            factor without one. When it rotates: if the width of a head is odd.
+        ValueError: If `base` or `factor` is not positive, `scaling` is unknown, or there is a
+            factor without scaling; in `rotate`, if the size of a head is odd.
 
     References:
         Su et al. 2021, [RoFormer: Enhanced Transformer with Rotary Position
@@ -94,10 +100,10 @@ class RotaryEmbedding(PositionEncoding):
         check_positive("base", base)
         check_positive("factor", factor)
         if scaling not in SCALINGS:
-            raise ValueError(f"scaling: expected one of {SCALINGS}. Received: scaling={scaling!r}")
+            raise ValueError(f"`scaling` must be one of {SCALINGS}. Received: scaling={scaling!r}")
         if scaling is None and factor != 1:
             raise ValueError(
-                "factor: expected 1 without a scaling. "
+                "`factor` must be 1 without a scaling. "
                 f"Received: scaling={scaling}, factor={factor}"
             )
         self.base = base
@@ -118,18 +124,22 @@ class RotaryEmbedding(PositionEncoding):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RelativePositionBias(PositionEncoding):
-    """A learned bias for each head and bucket of distances, T5's.
+    """Relative position bias of T5: a learned bias for each head and bucket of distances.
+
+    The blocks of a Transformer share one table: pass the layer to the stack, as `position_bias` of
+    `TransformerEncoder`, `TransformerDecoder` or `CausalLMDecoder`.
 
     Args:
-        num_heads: H.
-        num_buckets: How many distances are told apart.
-        max_distance: Everything as far or farther shares a bucket.
-        bidirectional: Whether keys after the query are told apart; a causal decoder sees none.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        num_heads: Number of attention heads H.
+        num_buckets: Number of buckets of distances.
+        max_distance: Distance from which on all keys share the last bucket.
+        bidirectional: Whether keys after the query have buckets of their own; `False` for causal
+            attention.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `num_heads` is not positive, there are too few buckets, or `max_distance` is
-            not above the ones that are exact.
+            not larger than the number of buckets of a single distance.
 
     References:
         Raffel et al. 2020, [Exploring the Limits of Transfer Learning with a Unified Text-to-Text
@@ -157,18 +167,19 @@ class RelativePositionBias(PositionEncoding):
         self.num_buckets = num_buckets
         self.max_distance = max_distance
         self.bidirectional = bidirectional
-        self.buckets([0])  # A bad number raises here and not in the model's first call.
+        self.buckets([0])  # raises an error here, not in the first call, if a number is invalid
 
     def build(self, shape: Any = None):
         self.table = self.add_weight(
             shape=(self.num_buckets, self.num_heads),
             initializer="random_normal",
-            autocast=False,  # Energies of a half-precision model get the bias in float32.
+            autocast=False,  # the bias is added to the scores in float32
             name="table",
         )
         self.built = True
 
     def buckets(self, distance: Any):
+        """Returns the bucket of each distance, int32, see `ops.positions.relative_buckets`."""
         return relative_buckets(distance, self.num_buckets, self.max_distance, self.bidirectional)
 
     def bias(self, query_positions: Any, key_positions: Any):
@@ -188,14 +199,14 @@ class RelativePositionBias(PositionEncoding):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class AlibiBias(PositionEncoding):
-    """A penalty of `slope * |query - key|`, with a slope for each head and nothing to learn.
+    """Attention with linear biases (ALiBi): a penalty of `slope * |query - key|` per head.
 
-    The paper has it for a causal decoder, where keys stand before the query; the distance without
-    its sign serves encoders too.
+    The slopes are fixed, not learned. The paper applies them to causal attention; the absolute
+    value of the distance makes them suitable for encoders as well.
 
     Args:
-        num_heads: H.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        num_heads: Number of attention heads H.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Raises:
         ValueError: If `num_heads` is not positive.
@@ -227,6 +238,14 @@ class AlibiBias(PositionEncoding):
 
 
 def distances(query_positions: Any, key_positions: Any):
-    """Position of the key less that of the query: (B, T), (B, S) -> int32 (B, T, S)."""
+    """Returns the distances from query to key, `key position - query position`.
+
+    Args:
+        query_positions: `(B, T)` or `(1, T)`.
+        key_positions: `(B, S)` or `(1, S)`.
+
+    Returns:
+        int32 `(B or 1, T, S)`.
+    """
     queries, keys = ops.cast(query_positions, "int32"), ops.cast(key_positions, "int32")
     return ops.expand_dims(keys, 1) - ops.expand_dims(queries, 2)

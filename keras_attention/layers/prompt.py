@@ -1,6 +1,9 @@
-"""What stands where an encoder stands when there is nothing to encode."""
+"""Pass-through encoder of a decoder-only model."""
+
+from typing import Any
 
 import keras
+import numpy as np
 
 from keras_attention.ops import masks
 from keras_attention.ops.ids import check_ids
@@ -8,13 +11,17 @@ from keras_attention.ops.ids import check_ids
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class PromptEncoder(keras.layers.Layer):
-    """Hands ids on as they are: a language model's decoder reads its prompt itself.
+    """Pass-through encoder of a decoder-only model, whose decoder reads the prompt itself.
 
     Args:
-        vocabulary_size: number of ids.
+        vocabulary_size: Number of ids.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        ids: `(batch, prompt)` int, padded with 0.
+        ids: Ids of the prompt, int `(B, P)`, padded with 0.
+
+    Returns:
+        The ids, unchanged.
 
     Example:
 
@@ -23,19 +30,19 @@ class PromptEncoder(keras.layers.Layer):
     3
     """
 
-    def __init__(self, vocabulary_size: int, **kwargs):
+    def __init__(self, vocabulary_size: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.vocabulary_size = vocabulary_size
-        self.built = True  # it has no weights; Keras's quantize refuses what is not built
+        self.built = True  # without weights, but `quantize` of Keras rejects unbuilt layers
 
-    def call(self, ids):
+    def call(self, ids: Any):
         return ids
 
     def compute_mask(self, ids, previous_mask=None):
         return masks.padding(ids)
 
-    def check(self, ids) -> None:
-        """Raises a `ValueError` unless these are ids (batch, prompt) of the vocabulary."""
+    def check(self, ids: np.ndarray) -> None:
+        """Raises a `ValueError` unless these are ids `(B, P)` within the vocabulary."""
         check_ids(ids, self.vocabulary_size, "prompt")
 
     def get_config(self):

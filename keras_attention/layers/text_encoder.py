@@ -1,4 +1,4 @@
-"""Token ids -> embedding -> any body that reads a sequence."""
+"""Text encoder: token embedding, then an RNN or a Transformer."""
 
 from typing import Any
 
@@ -15,22 +15,29 @@ from keras_attention.ops.ids import check_ids
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TextEncoder(keras.layers.Layer):
-    """Embeds token ids and reads them with a body: `RecurrentEncoder`, `TransformerEncoder`.
+    """Text encoder: a token embedding followed by a sequence encoder.
 
-    Positions are counted over what is not padding, so that padding on either side is the same.
+    Padding is not counted in the positions, so it may be on either side of the text.
 
     Args:
-        embedding: a `TokenEmbedding`; id 0 is padding.
-        body: layer called as `body(embedded, mask=mask)`.
-        reverse: whether the body reads the source from its end (Sutskever et al. 2014, section
-            3.3, https://arxiv.org/abs/1409.3215). What comes out keeps the source's order.
+        embedding: A `TokenEmbedding`; id 0 is padding.
+        body: Sequence encoder called as `body(embedded, mask=mask)`, such as `RecurrentEncoder` or
+            `TransformerEncoder`.
+        reverse: Whether the body reads the tokens in reverse order (Sutskever et al. 2014, section
+            3.3). The output is in the order of the ids in either case.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        ids: `(batch, source)` int.
+        ids: Token ids, int `(B, S)`, padded with 0.
+        training: Whether to apply dropout.
 
     Returns:
-        What the body returns: a dictionary whose `"sequence"` is `(batch, source, width)`. The
-        mask that belongs to it is `compute_mask(ids)`.
+        Outputs of the body, a dictionary with `"sequence"` of shape `(B, S, D)`. Their mask is
+        `compute_mask(ids)`.
+
+    References:
+        Sutskever et al. 2014, [Sequence to Sequence Learning with Neural
+        Networks](https://arxiv.org/abs/1409.3215).
 
     Example:
 
@@ -52,12 +59,12 @@ class TextEncoder(keras.layers.Layer):
         self.embedding = embedding
         self.body = body
         self.reverse = reverse
-        # Keras would hang the mask on one entry of the dictionary; callers pass it on instead.
+        # Keras would attach the mask to one entry of the dictionary; callers pass it explicitly.
         self.supports_masking = False
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of ids."""
+        """Number of source ids."""
         return self.embedding.vocabulary_size
 
     def build(self, ids_shape):
@@ -66,14 +73,14 @@ class TextEncoder(keras.layers.Layer):
         self.built = True
 
     def compute_output_spec(self, ids, training=None):
-        # Of the body alone: Keras tries ids of lengths that a learned table may not have.
+        # Keras would trace the embedding with a length that learned positions may not cover.
         x = keras.KerasTensor((*ids.shape, self.embedding.embedding_dim), dtype=self.compute_dtype)
         return self.body.compute_output_spec(x)
 
-    def call(self, ids, training=None):
-        mask = masks.padding(ids)
-        places = masks.positions(mask)
-        x = self.embedding(ids, position=places, training=training)  # (B, S, E)
+    def call(self, ids: Any, training: bool | None = None):
+        mask = masks.padding(ids)  # (B, S)
+        positions = masks.positions(mask)  # (B, S)
+        x = self.embedding(ids, positions=positions, training=training)  # (B, S, E)
         if not self.reverse:
             return self.body(x, mask=mask, training=training)
         encoded = self.body(ops.flip(x, 1), mask=ops.flip(mask, 1), training=training)
@@ -83,11 +90,11 @@ class TextEncoder(keras.layers.Layer):
         return masks.padding(ids)
 
     def source_input(self) -> Any:
-        """What a functional model reads: ids."""
+        """Returns the `keras.Input` of a functional model: ids `(B, S)`."""
         return keras.Input((None,), dtype="int32", name="source")
 
     def check(self, ids: np.ndarray) -> None:
-        """Raises a `ValueError` unless these are ids (batch, source) that it can read."""
+        """Raises a `ValueError` unless these are ids `(B, S)` within vocabulary and positions."""
         check_ids(ids, self.vocabulary_size, "source")
         self.embedding.check_length(ids.shape[1], "the source")
 

@@ -137,7 +137,7 @@ def test_scores_are_the_weights_over_the_prompt(kind):
     length = ids.shape[1]
     place = np.arange(length)[None]
     causal = np.tril(np.ones((1, length, length), "bool"))
-    x = decoder.embedding(ids, position=place)
+    x = decoder.embedding(ids, positions=place)
     for block in decoder.blocks:
         x, _, scores = block.read(x, None, causal, place)
     weights = array(scores).mean(1)[0]  # (T, T)

@@ -1,3 +1,5 @@
+"""Image backbones: the residual CNN against NumPy, and keras.applications."""
+
 import keras
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ def data(shape=(2, 10, 12, 3)):
 
 
 def convolve(x, kernel, stride):
-    """Padded with zeros, so that the output's sizes are the input's over the stride."""
+    """Convolution with zero padding; output sizes are the input sizes over the stride."""
     size = len(kernel)
     outs = [-(-n // stride) for n in x.shape[1:3]]
     missing = [
@@ -40,7 +42,7 @@ def kernel_of(layer):
     return array(layer.kernel).astype("float64")
 
 
-def test_residual_cnn_is_the_equations():
+def test_residual_cnn_follows_the_equations():
     layer = ResidualCNN((4, 6), blocks=2)
     layer.build((None, None, None, 3))
     rng = np.random.default_rng(1)
@@ -58,48 +60,48 @@ def test_residual_cnn_is_the_equations():
         assert (block.shortcut is None) == (x.shape == y.shape)
         past = x if block.shortcut is None else convolve(x, kernel_of(block.shortcut), stride)
         x = np.maximum(y + past, 0)
-    got = array(layer(data()))
-    assert got.shape == x.shape == layer.compute_output_shape((2, 10, 12, 3)) == (2, 3, 3, 6)
+    output = array(layer(data()))
+    assert output.shape == x.shape == layer.compute_output_shape((2, 10, 12, 3)) == (2, 3, 3, 6)
     assert (x > 0).mean() > 0.2
-    np.testing.assert_allclose(got, x, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(output, x, rtol=1e-4, atol=1e-4)
 
 
-def test_cells_look_from_the_middle_of_their_squares():
+def test_receptive_fields_are_centered_on_their_cells():
     layer = ResidualCNN((4, 6, 8))
     layer.build((None, None, None, 3))
-    # With kernels that are their own mirror images, a mirrored image has a mirrored grid.
+    # With symmetric kernels, a mirrored image has a mirrored feature grid.
     layer.set_weights([w + w[::-1, ::-1] if w.ndim == 4 else w for w in layer.get_weights()])
     images = data((2, 32, 16, 3))
-    got = array(layer(images[:, ::-1, ::-1]))
-    assert got.std() > 0.1
-    np.testing.assert_allclose(got, array(layer(images))[:, ::-1, ::-1], rtol=1e-4, atol=1e-4)
+    output = array(layer(images[:, ::-1, ::-1]))
+    assert output.std() > 0.1
+    np.testing.assert_allclose(output, array(layer(images))[:, ::-1, ::-1], rtol=1e-4, atol=1e-4)
 
 
-def test_keras_layer_checks():
+def test_keras_layer_requirements():
     TestCase().run_layer_test(
         ResidualCNN,
         init_kwargs={"filters": (4, 8), "blocks": 1},
         input_shape=(2, 10, 12, 3),
         expected_output_shape=(2, 3, 3, 8),
-        # a kernel, a scale and a shift for each of five convolutions, and one shortcut
+        # a kernel, a scale and an offset for each of five convolutions, and one shortcut
         expected_num_trainable_weights=16,
         expected_num_non_trainable_weights=10,
     )
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_is_near(policy):
+def test_mixed_precision_approximates_float32(policy):
     full, half = ResidualCNN((4, 8)), ResidualCNN((4, 8), dtype=policy)
     expected = full(data())
     half.build((None, 10, 12, 3))
     half.set_weights(full.get_weights())
-    got = half(data())
-    assert keras.backend.standardize_dtype(got.dtype) == half.compute_dtype
-    np.testing.assert_allclose(array(got), array(expected), atol=0.15, rtol=0.03)
+    output = half(data())
+    assert keras.backend.standardize_dtype(output.dtype) == half.compute_dtype
+    np.testing.assert_allclose(array(output), array(expected), atol=0.15, rtol=0.03)
 
 
 def mobile_net(**options):
-    """A small network whose kernels leave more of an image than those it begins with."""
+    """Returns a small network with kernels large enough for visible features."""
     grid = KerasApplicationBackbone("MobileNetV2", options={"alpha": 0.35}, **options)
     grid.set_weights([3 * w if w.ndim == 4 else w for w in grid.get_weights()])
     return grid
@@ -109,40 +111,42 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype("float32")
 
 
-def test_an_application_is_itself_behind_its_preprocessing():
-    keras.config.set_image_data_format("channels_first")  # a setting that must not matter
+def test_application_is_applied_after_its_preprocessing():
+    keras.config.set_image_data_format("channels_first")  # must have no effect
     try:
         grid = mobile_net(trainable=True)
     finally:
         keras.config.set_image_data_format("channels_last")
     expected = array(grid.model(keras.applications.mobilenet_v2.preprocess_input(pixels())))
-    got = array(grid(pixels() / 127.5 - 1))
-    assert got.shape == grid.compute_output_shape((2, 64, 96, 3)) == (2, 2, 3, 1280)
+    output = array(grid(pixels() / 127.5 - 1))
+    assert output.shape == grid.compute_output_shape((2, 64, 96, 3)) == (2, 2, 3, 1280)
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(output, expected, rtol=1e-3, atol=1e-4)
 
     trained = array(grid(pixels() / 127.5 - 1, training=True))
-    assert np.abs(trained - got).max() > 0.1  # by the batch's own statistics
+    assert np.abs(trained - output).max() > 0.1  # batch statistics
     assert len(grid.trainable_weights) > 100
     grid.trainable = False
-    got = array(grid(pixels() / 127.5 - 1))
+    output = array(grid(pixels() / 127.5 - 1))
     for training in (True, False):
-        np.testing.assert_array_equal(array(grid(pixels() / 127.5 - 1, training=training)), got)
+        np.testing.assert_array_equal(array(grid(pixels() / 127.5 - 1, training=training)), output)
     assert not grid.trainable_weights
 
 
 @pytest.mark.slow
-def test_weights_come_from_a_file_and_then_from_the_saved_model(tmp_path):
+def test_weights_are_read_from_a_file_then_from_the_saved_model(tmp_path):
     file = tmp_path / "mobile.weights.h5"
     grid = mobile_net()
     grid.model.save_weights(file)
     expected = array(grid(pixels() / 127.5 - 1))
-    again = KerasApplicationBackbone("MobileNetV2", file, options={"alpha": 0.35})
-    np.testing.assert_allclose(array(again(pixels() / 127.5 - 1)), expected, rtol=1e-5, atol=1e-6)
-    keras.Sequential([keras.Input((64, 96, 3)), again]).save(tmp_path / "model.keras")
+    restored = KerasApplicationBackbone("MobileNetV2", file, options={"alpha": 0.35})
+    np.testing.assert_allclose(
+        array(restored(pixels() / 127.5 - 1)), expected, rtol=1e-5, atol=1e-6
+    )
+    keras.Sequential([keras.Input((64, 96, 3)), restored]).save(tmp_path / "model.keras")
     file.unlink()
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert loaded.layers[-1].get_config() == again.get_config()
+    assert loaded.layers[-1].get_config() == restored.get_config()
     assert not loaded.trainable_weights
     np.testing.assert_allclose(array(loaded(pixels() / 127.5 - 1)), expected, rtol=1e-4, atol=1e-5)
 
@@ -155,14 +159,14 @@ def test_weights_come_from_a_file_and_then_from_the_saved_model(tmp_path):
         (lambda: ResidualCNN((4,), blocks=0), "`blocks` must be positive. Received: blocks=0"),
         (
             lambda: KerasApplicationBackbone("MobileNet9"),
-            "network: expected one of .*'MobileNetV2'.* Received: network='MobileNet9'",
+            "`network` must be one of .*'MobileNetV2'.* Received: network='MobileNet9'",
         ),
         (
             lambda: KerasApplicationBackbone("MobileNetV2", "no/such.weights.h5"),
-            "weights: expected .* Received: weights='no/such.weights.h5'",
+            "`weights` must be .* Received: weights='no/such.weights.h5'",
         ),
     ],
 )
-def test_bad_arguments_are_named(make, message):
+def test_invalid_arguments_raise(make, message):
     with pytest.raises(ValueError, match=message):
         make()

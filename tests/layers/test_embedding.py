@@ -1,3 +1,5 @@
+"""Token embedding and output projection against the equations."""
+
 import keras
 import numpy as np
 import pytest
@@ -7,12 +9,12 @@ from helpers import array
 from keras_attention.layers import TokenEmbedding
 from keras_attention.layers.embedding import check_output
 
-V, D, ROOM = 11, 6, 8
+V, D, MAX_LENGTH = 11, 6, 8
 IDS = np.array([[5, 6, 2, 0], [7, 8, 9, 2]])
 
 
-def made(**options):
-    """A built embedding, all of whose weights are far from zero."""
+def built(**options):
+    """Returns an embedding with random weights of normal size."""
     embedding = TokenEmbedding(V, D, **options)
     embedding.build(IDS.shape)
     rng = np.random.default_rng(1)
@@ -21,7 +23,7 @@ def made(**options):
 
 
 def sinusoid(positions, layout):
-    """Vaswani et al. 2017, section 3.5; Marian has the sines before the cosines."""
+    """Vaswani et al. 2017, section 3.5; Marian's sines precede its cosines."""
     table = np.zeros((*np.shape(positions), D))
     for i in range(D // 2):
         angle = np.asarray(positions) / 10000 ** (2 * i / D)
@@ -30,7 +32,7 @@ def sinusoid(positions, layout):
     return table
 
 
-def of_positions(embedding, positions):
+def position_vectors(embedding, positions):
     if embedding.positions is None:
         return 0.0
     if embedding.positions == "learned":
@@ -40,26 +42,26 @@ def of_positions(embedding, positions):
 
 @pytest.mark.parametrize("scale", [False, True])
 @pytest.mark.parametrize("positions", [None, "sinusoidal", "marian", "learned"])
-def test_it_is_the_equation(positions, scale):
-    """E[id] * sqrt(D) + P[position], for all the ways of saying where the ids stand."""
-    embedding = made(positions=positions, scale=scale, max_length=ROOM)
+def test_output_follows_the_equation(positions, scale):
+    """E[id] * sqrt(D) + P[position], with every form of the positions argument."""
+    embedding = built(positions=positions, scale=scale, max_length=MAX_LENGTH)
     vectors = array(embedding.tokens.embeddings)[IDS] * (np.sqrt(D) if scale else 1)
-    for given, places in [
+    for argument, expanded in [
         (None, np.arange(4)),
         (3, np.full(4, 3)),
         (np.array(7, "int32"), np.full(4, 7)),
         (np.array([[4, 5, 6, 7]]), np.array([4, 5, 6, 7])),
         (np.array([[0, 1, 2, 2], [7, 0, 1, 5]]), np.array([[0, 1, 2, 2], [7, 0, 1, 5]])),
     ]:
-        want = vectors + of_positions(embedding, places)
-        got = array(embedding(IDS, position=given))
-        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5, err_msg=str(given))
+        expected = vectors + position_vectors(embedding, expanded)
+        output = array(embedding(IDS, positions=argument))
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5, err_msg=str(argument))
 
 
-def test_logits_are_the_products_with_the_embedding_or_with_weights_of_its_own():
+def test_tied_and_separate_output_projections():
     """Press and Wolf 2017, section 2."""
     x = np.random.default_rng(0).normal(size=(2, 3, D)).astype("float32")
-    tied, separate = made(output="tied", scale=True), made(output="separate")
+    tied, separate = built(output="tied", scale=True), built(output="separate")
     assert len(tied.weights) == 1 and len(separate.weights) == 2
     table = array(tied.tokens.embeddings)
     np.testing.assert_allclose(array(tied.logits(x)), x @ table.T, rtol=1e-4, atol=1e-5)
@@ -69,9 +71,9 @@ def test_logits_are_the_products_with_the_embedding_or_with_weights_of_its_own()
 
 
 @pytest.mark.parametrize("output", ["tied", "separate"])
-def test_an_output_bias_is_added_to_the_logits_alone(output):
+def test_output_bias_is_added_to_the_logits_only(output):
     x = np.random.default_rng(0).normal(size=(2, 3, D)).astype("float32")
-    embedding = made(output=output, output_bias=True)
+    embedding = built(output=output, output_bias=True)
     before, bias = array(embedding.logits(x)), array(embedding.output_bias)
     vectors = array(embedding(IDS))
     embedding.output_bias.assign(np.zeros(V))
@@ -82,29 +84,35 @@ def test_an_output_bias_is_added_to_the_logits_alone(output):
         TokenEmbedding(V, D, output_bias=True)
 
 
-def test_scaled_vectors_begin_as_large_as_the_sinusoids():
+def test_scaled_embeddings_are_initialized_with_unit_variance():
     embedding = TokenEmbedding(1000, 64, scale=True)
-    spread = array(embedding(np.arange(1000)[None])).std()
-    np.testing.assert_allclose(spread, 1.0, atol=0.05)
+    standard_deviation = array(embedding(np.arange(1000)[None])).std()
+    np.testing.assert_allclose(standard_deviation, 1.0, atol=0.05)
 
 
-def test_dropout_is_on_the_sum():
-    embedding = made(dropout=0.5, positions="sinusoidal")
-    quiet, output = array(embedding(IDS)), array(embedding(IDS, training=True))
+def test_dropout_is_applied_to_the_sum():
+    embedding = built(dropout=0.5, positions="sinusoidal")
+    inference, output = array(embedding(IDS)), array(embedding(IDS, training=True))
     dropped = output == 0
     assert 0 < dropped.sum() < dropped.size
-    np.testing.assert_allclose(output[~dropped], 2 * quiet[~dropped], rtol=1e-5)
+    np.testing.assert_allclose(output[~dropped], 2 * inference[~dropped], rtol=1e-5)
 
 
 @pytest.mark.parametrize("output", [None, "tied", "separate"])
 @pytest.mark.parametrize("positions", [None, "marian", "learned"])
-def test_it_comes_back_from_its_config_and_its_file(output, positions, tmp_path):
-    options = {"scale": True, "max_length": ROOM, "dropout": 0.1, "output_bias": output == "tied"}
-    embedding = made(output=output, positions=positions, **options)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(embedding))
-    assert again.get_config() == embedding.get_config()
-    given = {"output": output, "positions": positions, **options}
-    assert given.items() <= again.get_config().items()
+def test_config_and_saved_model_restore_the_layer(output, positions, tmp_path):
+    options = {
+        "scale": True,
+        "max_length": MAX_LENGTH,
+        "dropout": 0.1,
+        "output_bias": output == "tied",
+    }
+    embedding = built(output=output, positions=positions, **options)
+    config = keras.saving.serialize_keras_object(embedding)
+    restored = keras.saving.deserialize_keras_object(config)
+    assert restored.get_config() == embedding.get_config()
+    options = {"output": output, "positions": positions, **options}
+    assert options.items() <= restored.get_config().items()
     ids = keras.Input((None,), dtype="int32")
     x = embedding(ids)
     assert x.shape == (None, None, D)
@@ -118,14 +126,14 @@ def test_it_comes_back_from_its_config_and_its_file(output, positions, tmp_path)
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("output", ["tied", "separate"])
 def test_mixed_precision(policy, output):
-    full = made(output=output, scale=True, positions="learned")
+    full = built(output=output, scale=True, positions="learned")
     half = TokenEmbedding.from_config({**full.get_config(), "dtype": policy})
     half.build(IDS.shape)
     half.set_weights(full.get_weights())
     x, exact = half(IDS), full(IDS)
-    for got, want in ((x, exact), (half.logits(x), full.logits(exact))):
-        assert keras.backend.standardize_dtype(got.dtype) == half.compute_dtype
-        np.testing.assert_allclose(array(ops.cast(got, "float32")), array(want), atol=0.2)
+    for output, expected in ((x, exact), (half.logits(x), full.logits(exact))):
+        assert keras.backend.standardize_dtype(output.dtype) == half.compute_dtype
+        np.testing.assert_allclose(array(ops.cast(output, "float32")), array(expected), atol=0.2)
 
 
 @pytest.mark.parametrize(
@@ -133,30 +141,30 @@ def test_mixed_precision(policy, output):
     [
         ({"vocabulary_size": 4}, "more than the 4 special .* Received: vocabulary_size=4"),
         ({"max_length": 0}, "`max_length` must be positive. Received: max_length=0"),
-        ({"dim": 0}, "`embedding_dim` must be positive. Received: embedding_dim=0"),
-        ({"positions": "rotary"}, "positions: expected one of .* Received: positions='rotary'"),
-        ({"output": "shared"}, "output: expected 'tied', .* Received: output='shared'"),
+        ({"embedding_dim": 0}, "`embedding_dim` must be positive. Received: embedding_dim=0"),
+        ({"positions": "rotary"}, "`positions` must be one of .* Received: positions='rotary'"),
+        ({"output": "shared"}, "`output` must be 'tied', .* Received: output='shared'"),
         (
             {"positions": "sinusoidal", "embedding_dim": 5},
-            "embedding_dim: expected an even number for sinusoids. Received: embedding_dim=5",
+            "`embedding_dim` must be even for sinusoidal .* Received: embedding_dim=5",
         ),
     ],
 )
-def test_bad_arguments_are_named(options, message):
+def test_invalid_arguments_raise(options, message):
     with pytest.raises(ValueError, match=message):
         TokenEmbedding(**{"vocabulary_size": V, "embedding_dim": D, **options})
 
 
-def test_positions_past_the_learned_table_are_refused():
+def test_more_tokens_than_learned_positions_raise():
     embedding = TokenEmbedding(V, D, positions="learned", max_length=3)
     with pytest.raises(ValueError, match="at most max_length=3 positions.* Received: 4"):
         embedding(IDS)
     with pytest.raises(ValueError, match="at most max_length=3 positions.* Received: 4"):
         embedding(keras.Input((4,), dtype="int32"))
-    TokenEmbedding(V, D, positions="sinusoidal", max_length=3)(IDS)  # these have no end
+    TokenEmbedding(V, D, positions="sinusoidal", max_length=3)(IDS)  # not limited
 
 
-def test_an_output_can_be_asked_for():
+def test_check_output():
     with pytest.raises(ValueError, match="output='tied' or 'separate'.* Received: output=None"):
         check_output(TokenEmbedding(V, D))
     check_output(TokenEmbedding(V, D, output="tied"))

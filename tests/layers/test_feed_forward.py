@@ -1,3 +1,5 @@
+"""Feed-forward network against float64 NumPy written from the equations."""
+
 import math
 
 import keras
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 from keras.src.testing import TestCase
 
-from helpers import array
+from helpers import array, normal
 from keras_attention.layers import FeedForward
 
 B, T, D, F = 2, 3, 4, 6
@@ -33,7 +35,8 @@ FUNCTIONS = {
 GATED = ("bilinear", "glu", "reglu", "geglu", "swiglu")
 
 
-def made(**options):
+def built(**options):
+    """Returns a layer with random weights of normal size."""
     layer = FeedForward(F, **options)
     layer.build((B, T, D))
     rng = np.random.default_rng(1)
@@ -41,14 +44,11 @@ def made(**options):
     return layer
 
 
-def data():
-    return np.random.default_rng(0).normal(size=(B, T, D)).astype("float32")
-
-
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("activation", FUNCTIONS)
-def test_it_is_the_equations(activation, use_bias):
-    layer, x = made(activation=activation, use_bias=use_bias), data().astype("float64")
+def test_output_follows_the_equations(activation, use_bias):
+    layer = built(activation=activation, use_bias=use_bias)
+    x = normal(B, T, D).astype("float64")
     inner, outer = (array(dense.kernel).astype("float64") for dense in (layer.inner, layer.outer))
     biases = [array(dense.bias) for dense in (layer.inner, layer.outer)] if use_bias else [0, 0]
     assert len(layer.weights) == (4 if use_bias else 2)
@@ -58,11 +58,12 @@ def test_it_is_the_equations(activation, use_bias):
     else:
         hidden = FUNCTIONS[activation](hidden)
     expected = hidden @ outer + biases[1]
-    np.testing.assert_allclose(array(layer(data())), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(array(layer(normal(B, T, D))), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_is_between_the_layers():
-    layer, x = made(activation="linear", use_bias=False, dropout=0.5), data()
+def test_dropout_is_applied_to_the_hidden_layer():
+    layer = built(activation="linear", use_bias=False, dropout=0.5)
+    x = normal(B, T, D)
     layer.outer.kernel.assign(np.eye(F, D))
     hidden = (x @ array(layer.inner.kernel))[..., :D]
     np.testing.assert_allclose(array(layer(x)), hidden, rtol=1e-4)
@@ -73,10 +74,15 @@ def test_dropout_is_between_the_layers():
 
 
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
-def test_keras_layer_checks(activation):
+def test_keras_layer_requirements(activation):
     TestCase().run_layer_test(
         FeedForward,
-        init_kwargs={"hidden_dim": F, "activation": activation, "dropout": 0.1, "use_bias": False},
+        init_kwargs={
+            "intermediate_dim": F,
+            "activation": activation,
+            "dropout": 0.1,
+            "use_bias": False,
+        },  # fmt: skip
         input_shape=(B, T, D),
         expected_output_shape=(B, T, D),
         expected_num_trainable_weights=2,
@@ -87,20 +93,23 @@ def test_keras_layer_checks(activation):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"hidden_dim": 0}, "`intermediate_dim` must be positive. Received: hidden_dim=0"),
         (
-            {"hidden_dim": 4, "activation": "rulu"},
-            "activation: expected one of .*'swiglu'.* Received: activation='rulu'",
+            {"intermediate_dim": 0},
+            "`intermediate_dim` must be positive. Received: intermediate_dim=0",
+        ),
+        (
+            {"intermediate_dim": 4, "activation": "rulu"},
+            "`activation` must be one of .*'swiglu'.* Received: activation='rulu'",
         ),
     ],
 )
-def test_bad_arguments_are_named(options, message):
+def test_invalid_arguments_raise(options, message):
     with pytest.raises(ValueError, match=message):
         FeedForward(**options)
 
 
-def test_the_mask_goes_on():
-    x = data()
+def test_mask_is_propagated():
+    x = normal(B, T, D)
     x[0, 2] = 0
     output = FeedForward(F)(keras.layers.Masking()(x))
     np.testing.assert_array_equal(array(output._keras_mask), [[True, True, False], [True] * 3])

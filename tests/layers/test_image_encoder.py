@@ -1,3 +1,5 @@
+"""Image encoder and patch embedding against NumPy written from the equations."""
+
 import keras
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def sinusoids(position, width):
     return [np.cos(angle) if i % 2 else np.sin(angle) for i, angle in enumerate(angles)]
 
 
-def places(rows, columns, width):
+def grid_sinusoids(rows, columns, width):
     """Carion et al. 2020, appendix A.4: half of the features for each axis."""
     half = width // 2
     return np.array(
@@ -68,24 +70,24 @@ def test_patches_are_a_matrix_product():
     layer.build(x.shape)
     layer.projection.bias.assign(np.arange(DIM))
     expected = patches(x.astype("float64"), array(layer.projection.kernel), np.arange(DIM))
-    got = array(layer(x))
-    assert got.shape == (2, ROWS, COLUMNS, DIM)
-    np.testing.assert_allclose(got.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
+    output = array(layer(x))
+    assert output.shape == (2, ROWS, COLUMNS, DIM)
+    np.testing.assert_allclose(output.reshape(expected.shape), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_positions_are_the_equation():
-    np.testing.assert_allclose(array(positions_2d(3, 5, 8)), places(3, 5, 8), atol=1e-6)
+def test_positions_2d_follow_the_equation():
+    np.testing.assert_allclose(array(positions_2d(3, 5, 8)), grid_sinusoids(3, 5, 8), atol=1e-6)
 
 
 @pytest.mark.parametrize("with_body", [False, True])
 @pytest.mark.parametrize("positions", ["sinusoidal", "learned", None])
-def test_it_is_the_grid_the_positions_and_the_body(positions, with_body):
+def test_output_is_the_body_applied_to_grid_and_positions(positions, with_body):
     encoder = make(positions=positions, with_body=with_body)
     encoded = encoder(images())
     kernel, bias = (array(w) for w in encoder.grid.projection.get_weights())
     expected = patches(images() / 127.5 - 1, kernel, bias)
     if positions == "sinusoidal":
-        expected = expected + places(ROWS, COLUMNS, DIM)
+        expected = expected + grid_sinusoids(ROWS, COLUMNS, DIM)
     if positions == "learned":
         assert encoder.table.shape == (ROWS * COLUMNS, DIM)
         assert np.abs(array(encoder.table)).max() > 1e-3
@@ -96,7 +98,7 @@ def test_it_is_the_grid_the_positions_and_the_body(positions, with_body):
     np.testing.assert_allclose(array(encoded["state"]), expected.mean(1), rtol=1e-4, atol=1e-5)
 
 
-def test_cells_are_row_by_row():
+def test_cells_are_ordered_row_by_row():
     encoder = make(positions=None)
     assert encoder.grid_shape == (ROWS, COLUMNS)
     encoder.build((None, HEIGHT, WIDTH, 3))
@@ -105,13 +107,13 @@ def test_cells_are_row_by_row():
         for column in range(COLUMNS):
             image = np.zeros((1, HEIGHT, WIDTH, 3), "uint8")
             image[0, row * PATCH : (row + 1) * PATCH, column * PATCH : (column + 1) * PATCH] = 255
-            lit = array(encoder(image)["sequence"])[0, :, 0]
-            assert lit.argmax() == row * COLUMNS + column
-            assert (lit > 0).sum() == 1
+            feature = array(encoder(image)["sequence"])[0, :, 0]
+            assert feature.argmax() == row * COLUMNS + column
+            assert (feature > 0).sum() == 1
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_bytes_and_floats_are_the_same(policy):
+def test_integer_and_float_images_give_the_same_output(policy):
     encoder = make(policy)
     expected = array(encoder(images())["sequence"])
     for dtype in ("float32", "float64", "int32"):
@@ -119,35 +121,35 @@ def test_bytes_and_floats_are_the_same(policy):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_is_the_layers_own(policy):
-    """Its parts follow its policy, not the one that is set when it is made or loaded."""
+def test_sublayers_follow_the_dtype_policy_of_the_layer(policy):
+    """And not the global policy at the time of construction or loading."""
     options = {"positions": "learned", "with_body": True}
     full, half = make(**options), make(policy, **options)
     expected = full(images())
     half = ImageEncoder.from_config(half.get_config())
     half.build((None, HEIGHT, WIDTH, 3))
     half.set_weights(full.get_weights())
-    for name, got in half(images()).items():
-        assert keras.backend.standardize_dtype(got.dtype) == half.compute_dtype
-        np.testing.assert_allclose(array(got), array(expected[name]), atol=0.06)
+    for name, output in half(images()).items():
+        assert keras.backend.standardize_dtype(output.dtype) == half.compute_dtype
+        np.testing.assert_allclose(array(output), array(expected[name]), atol=0.06)
 
 
-def test_every_cell_is_kept():
+def test_no_cell_is_masked():
     mask = make().compute_mask(ops.convert_to_tensor(images()))
     np.testing.assert_array_equal(ops.convert_to_numpy(mask), np.ones((2, ROWS * COLUMNS), bool))
 
 
-def test_dropout_is_there_in_training_alone():
+def test_dropout_is_applied_in_training_only():
     encoder = make(dropout=0.5)
-    quiet = array(encoder(images())["sequence"])
-    np.testing.assert_array_equal(array(encoder(images())["sequence"]), quiet)
-    loud = array(encoder(images(), training=True)["sequence"])
-    kept = loud != 0
-    assert 0.3 < kept.mean() < 0.7
-    np.testing.assert_allclose(loud[kept], 2 * quiet[kept], rtol=1e-5)
+    inference = array(encoder(images())["sequence"])
+    np.testing.assert_array_equal(array(encoder(images())["sequence"]), inference)
+    training = array(encoder(images(), training=True)["sequence"])
+    dropped = training == 0
+    assert 0.3 < dropped.mean() < 0.7
+    np.testing.assert_allclose(training[~dropped], 2 * inference[~dropped], rtol=1e-5)
 
 
-def test_a_saved_model_is_the_same(tmp_path):
+def test_saved_model_gives_the_same_output(tmp_path):
     body = TransformerEncoder(EncoderBlock(num_heads=2, intermediate_dim=16), num_layers=1)
     encoder = ImageEncoder(ResidualCNN((8,)), (HEIGHT, WIDTH), "learned", body, dropout=0.1)
     source = encoder.source_input()
@@ -156,14 +158,14 @@ def test_a_saved_model_is_the_same(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     for count in (1, 3):
-        got, expected = loaded(images(count)), model(images(count))
+        output, expected = loaded(images(count)), model(images(count))
         for name in ("sequence", "state"):
-            np.testing.assert_allclose(array(got[name]), array(expected[name]), atol=1e-6)
+            np.testing.assert_allclose(array(output[name]), array(expected[name]), atol=1e-6)
     config = encoder.get_config()
     assert ImageEncoder.from_config(config).get_config() == config
 
 
-def test_keras_layer_checks():
+def test_keras_layer_requirements():
     TestCase().run_layer_test(
         Patches,
         init_kwargs={"patch_size": PATCH, "hidden_dim": DIM},
@@ -183,55 +185,55 @@ def test_keras_layer_checks():
         expected_output_shape={"sequence": (2, ROWS * COLUMNS, DIM), "state": (2, DIM)},
         expected_output_dtype={"sequence": "float32", "state": "float32"},
         expected_num_trainable_weights=3,
-        run_training_check=False,  # it sums one output; models/ trains it
-        run_mixed_precision_check=False,  # it leaves the grid's policy be; see the test above
+        run_training_check=False,  # sums a single output; tests/models trains the layer
+        run_mixed_precision_check=False,  # ignores the backbone's policy; see the test above
     )
 
 
 @pytest.mark.parametrize(
-    "make_one, message",
+    "make_invalid, message",
     [
         (lambda: Patches(0, 4), "`patch_size` must be positive. Received: patch_size=0"),
         (lambda: Patches(4, 0), "`hidden_dim` must be positive. Received: hidden_dim=0"),
         (
             lambda: Patches(7, 4)(np.zeros((1, 14, 16, 3))),
-            r"patch_size: expected a divisor .* patch_size=7, images.shape=\(1, 14, 16, 3\)",
+            r"`patch_size` must divide .* patch_size=7, images.shape=\(1, 14, 16, 3\)",
         ),
-        (lambda: make(positions="2d"), "positions: expected one of .* positions='2d'"),
+        (lambda: make(positions="2d"), "`positions` must be one of .* positions='2d'"),
         (
             lambda: ImageEncoder(Patches(8, 4), (0, 8)),
             "`image_size` must be positive. Received: image_size=0",
         ),
         (
             lambda: ImageEncoder(Patches(8, 6), 8)(np.zeros((1, 8, 8, 3))),
-            "positions: sinusoids of rows and columns .* 6 channels",
+            "Sinusoidal `positions` require .* channels=6",
         ),
         (lambda: make()(np.zeros((1, 32, 24, 3))), r"found shape=\(1, 32, 24, 3\)"),
     ],
 )
-def test_bad_arguments_are_named(make_one, message):
+def test_invalid_arguments_raise(make_invalid, message):
     with pytest.raises(ValueError, match=message):
-        make_one()
+        make_invalid()
 
 
-def test_good_images_pass_the_check():
-    for good in (images(), images(0), images().astype("float32"), images().tolist()):
-        make().check(good)
+def test_valid_images_pass_the_check():
+    for valid in (images(), images(0), images().astype("float32"), images().tolist()):
+        make().check(valid)
 
 
 @pytest.mark.parametrize(
-    "bad, message",
+    "invalid, message",
     [
-        (images()[0], r"expected .*\('batch', 16, 24, 3\). Received: shape=\(16, 24, 3\)"),
-        (images()[..., :1], r"Received: shape=\(2, 16, 24, 1\)"),
-        (images()[:, :, :16], r"Received: shape=\(2, 16, 16, 3\)"),
-        (images().astype(str), "expected numbers. Received: dtype=<U3"),
-        (images() > 9, "expected numbers. Received: dtype=bool"),
-        (images() * 2.0, "expected pixels from 0 to 255. Received: pixels from 0.0 to 510.0"),
-        (images() - 1.0, "Received: pixels from -1.0 to 254.0"),
-        (images() * np.nan, "Received: pixels from nan to nan"),
+        (images()[0], r"must be .*\('batch', 16, 24, 3\). Received: source.shape=\(16, 24, 3\)"),
+        (images()[..., :1], r"Received: source.shape=\(2, 16, 24, 1\)"),
+        (images()[:, :, :16], r"Received: source.shape=\(2, 16, 16, 3\)"),
+        (images().astype(str), "must contain integers or floats. Received: source.dtype=<U3"),
+        (images() > 9, "must contain integers or floats. Received: source.dtype=bool"),
+        (images() * 2.0, "must be between 0 and 255. Received: pixels between 0.0 and 510.0"),
+        (images() - 1.0, "Received: pixels between -1.0 and 254.0"),
+        (images() * np.nan, "Received: pixels between nan and nan"),
     ],
 )
-def test_bad_images_are_named(bad, message):
-    with pytest.raises(ValueError, match="source: .*" + message):
-        make().check(bad)
+def test_invalid_images_raise(invalid, message):
+    with pytest.raises(ValueError, match="`source` .*" + message):
+        make().check(invalid)

@@ -1,4 +1,4 @@
-"""Position schemes as MultiHeadAttention asks them, in float64 from the papers' equations."""
+"""Position encodings against NumPy written from the papers' equations."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ QUERIES = np.array([[4, 5], [-1, 200]])
 KEYS = np.array([[0, 1, 4, 9], [-1, 0, 100, 200]])
 
 
-def schemes():
+def encodings():
     return [
         PositionEncoding(),
         RotaryEmbedding(base=500.0, scaling="ntk", factor=2.0),
@@ -29,17 +29,20 @@ def schemes():
     ]
 
 
-@pytest.mark.parametrize("scheme", schemes(), ids=lambda scheme: type(scheme).__name__)
-def test_each_scheme_changes_one_of_the_two(scheme):
+every_encoding = pytest.mark.parametrize("encoding", encodings(), ids=lambda x: type(x).__name__)
+
+
+@every_encoding
+def test_every_encoding_either_rotates_or_adds_a_bias(encoding):
     x = ops.array(np.random.default_rng(0).normal(size=(2, H, 2, 4)).astype("float32"))
-    scheme.build(())
-    moves = not np.array_equal(array(scheme.rotate(x, ops.array(QUERIES))), array(x))
-    bias = scheme.bias(ops.array(QUERIES), ops.array(KEYS))
-    assert moves == isinstance(scheme, RotaryEmbedding)
-    assert (bias is None) == (type(scheme) in (PositionEncoding, RotaryEmbedding))
+    encoding.build(())
+    rotates = not np.array_equal(array(encoding.rotate(x, ops.array(QUERIES))), array(x))
+    bias = encoding.bias(ops.array(QUERIES), ops.array(KEYS))
+    assert rotates == isinstance(encoding, RotaryEmbedding)
+    assert (bias is None) == (type(encoding) in (PositionEncoding, RotaryEmbedding))
 
 
-def test_rotary_hands_its_options_on():
+def test_rotary_embedding_passes_its_options():
     x = ops.array(np.random.default_rng(0).normal(size=(2, H, 2, 4)).astype("float32"))
     ours = RotaryEmbedding(500.0, "linear", 4.0).rotate(x, ops.array(QUERIES))
     expected = rotary(x, ops.array(QUERIES), 500.0, "linear", 4.0)
@@ -47,7 +50,7 @@ def test_rotary_hands_its_options_on():
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_alibi_is_a_slope_times_the_distance(rows):
+def test_alibi_bias_is_the_slope_times_the_distance(rows):
     expected = np.zeros((rows, H, 2, 4))
     for b, h, t, s in np.ndindex(expected.shape):
         expected[b, h, t, s] = -alibi_slopes(H)[h] * abs(QUERIES[b, t] - KEYS[b, s])
@@ -57,7 +60,7 @@ def test_alibi_is_a_slope_times_the_distance(rows):
 
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("bidirectional", [True, False])
-def test_relative_positions_look_up_the_bucket_of_the_distance(bidirectional, rows):
+def test_relative_position_bias_is_the_table_entry_of_the_bucket(bidirectional, rows):
     layer = RelativePositionBias(H, 8, 20, bidirectional)
     layer.build()
     table = np.random.default_rng(0).normal(size=(8, H)).astype("float32")
@@ -68,7 +71,7 @@ def test_relative_positions_look_up_the_bucket_of_the_distance(bidirectional, ro
     np.testing.assert_array_equal(array(ours), table[buckets].transpose(0, 3, 1, 2))
 
 
-def test_relative_positions_are_the_bias_of_t5():
+def test_relative_position_bias_equals_t5():
     t5 = pytest.importorskip("transformers.models.t5.modeling_t5")
     from transformers import T5Config
 
@@ -82,8 +85,8 @@ def test_relative_positions_are_the_bias_of_t5():
     np.testing.assert_array_equal(array(ours), expected)
 
 
-def test_the_table_stays_in_float32_under_mixed_precision():
-    class Uses(keras.layers.Layer):
+def test_table_stays_in_float32_in_mixed_precision():
+    class BiasLayer(keras.layers.Layer):
         def build(self, shape):
             self.positions = RelativePositionBias(H, dtype=self.dtype_policy)
             self.positions.build()
@@ -92,23 +95,23 @@ def test_the_table_stays_in_float32_under_mixed_precision():
             assert "bfloat16" in str(x.dtype)
             return self.positions.bias(ops.array(QUERIES), ops.array(KEYS))
 
-    layer = Uses(dtype="mixed_bfloat16")
+    layer = BiasLayer(dtype="mixed_bfloat16")
     bias = layer(np.zeros((1, 1), "float32"))
     expected = layer.positions.bias(ops.array(QUERIES), ops.array(KEYS))
     assert "float32" in str(bias.dtype)
     np.testing.assert_array_equal(array(bias), array(expected))
 
 
-@pytest.mark.parametrize("scheme", schemes(), ids=lambda scheme: type(scheme).__name__)
-def test_each_scheme_comes_back_from_its_config(scheme):
-    config = keras.saving.serialize_keras_object(scheme)
-    again = keras.saving.deserialize_keras_object(config)
-    assert type(again) is type(scheme) and again.get_config() == scheme.get_config()
+@every_encoding
+def test_config_restores_the_encoding(encoding):
+    config = keras.saving.serialize_keras_object(encoding)
+    restored = keras.saving.deserialize_keras_object(config)
+    assert type(restored) is type(encoding) and restored.get_config() == encoding.get_config()
 
 
 @keras.saving.register_keras_serializable(package="tests.positions")
-class Biased(keras.layers.Layer):
-    """What MultiHeadAttention does with a scheme, in short."""
+class AddBias(keras.layers.Layer):
+    """Minimal user of a position encoding."""
 
     def __init__(self, positions, **kwargs):
         super().__init__(**kwargs)
@@ -131,14 +134,14 @@ class Biased(keras.layers.Layer):
         return cls(**{**config, "positions": positions})
 
 
-def test_the_table_is_saved_and_loaded(tmp_path):
+def test_table_is_saved_and_loaded(tmp_path):
     inputs = keras.Input((H, 2, 4), batch_size=2)
     positions = RelativePositionBias(H)
-    model = keras.Model(inputs, Biased(positions)(inputs))
+    model = keras.Model(inputs, AddBias(positions)(inputs))
     model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
     expected = positions.bias(ops.array(QUERIES), ops.array(KEYS))
-    np.testing.assert_array_equal(array(again(np.zeros((2, H, 2, 4)))), array(expected))
+    np.testing.assert_array_equal(array(loaded(np.zeros((2, H, 2, 4)))), array(expected))
 
 
 @pytest.mark.parametrize(
@@ -154,13 +157,13 @@ def test_the_table_is_saved_and_loaded(tmp_path):
         (lambda: AlibiBias(-1), "num_heads=-1"),
     ],
 )
-def test_bad_arguments_are_named(make, received):
+def test_invalid_arguments_raise(make, received):
     with pytest.raises(ValueError, match=f"Received: {received}"):
         make()
 
 
 @pytest.mark.tensorflow_only
-def test_tflite_runs_all_of_it_with_free_sizes(tmp_path):
+def test_tflite_with_dynamic_shapes(tmp_path):
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
