@@ -52,7 +52,7 @@ def test_unknown_names_are_refused():
 
 def test_the_version_is_the_packages():
     assert re.fullmatch(r"\d+\.\d+\.\d+", keras_attention.__version__)
-    assert metadata.version("keras-attention") == keras_attention.__version__
+    assert metadata.version("attention-for-keras") == keras_attention.__version__
 
 
 def test_the_command_is_installed():

@@ -1,5 +1,9 @@
 """Exports that run before they are left behind: SavedModel for TF Serving, TFLite for phones."""
 
+from keras_attention.utils.optional_imports import require_extra
+
+require_extra("export", "keras_attention.export")
+
 from keras_attention.export.exported import load_exported
 from keras_attention.export.image_to_text import ImagesToTokens
 from keras_attention.export.prompt_to_text import PromptToTokens

@@ -1,5 +1,9 @@
 """Images in and out of the graph: what `keras_attention.text` is to text."""
 
+from keras_attention.utils.optional_imports import require_extra
+
+require_extra("tensorflow", "keras_attention.images")
+
 from keras_attention.images.captioned_batches import Image, captioned_batches
 from keras_attention.images.decode import decode_image, decode_images, read_image
 

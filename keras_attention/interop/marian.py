@@ -26,6 +26,7 @@ from keras_attention.models import EncoderDecoder
 from keras_attention.ops.ids import SPECIALS, START, UNKNOWN
 from keras_attention.text import MarianTokenizer
 from keras_attention.utils.atomic_io import read_json
+from keras_attention.utils.optional_imports import require_extra
 
 FILES = (
     "config.json", "generation_config.json", WEIGHTS, "source.spm", "target.spm", "vocab.json",
@@ -218,13 +219,9 @@ def _folder_of(folder_or_name):
             "folder_or_name: expected a folder, or a name of the hub such as "
             f"'Helsinki-NLP/opus-mt-en-de'. Received: {name!r}"
         )
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ValueError(
-            "folder_or_name: expected a folder; names want `pip install keras-attention[hub]`. "
-            f"Received: {name!r}"
-        ) from None
+    require_extra("hub", "Translator.from_marian(name)")
+    from huggingface_hub import snapshot_download
+
     folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
     if not (folder / WEIGHTS).is_file():  # as large, so that only one of the two is downloaded
         snapshot_download(name, allow_patterns=[OLDER_WEIGHTS])

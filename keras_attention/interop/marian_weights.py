@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 from keras import ops
+
+from keras_attention.utils.optional_imports import require_extra
+
+require_extra("text", "keras_attention.interop.marian")
+
+import safetensors
 from safetensors.numpy import load_file
 
 from keras_attention.interop.attention import load_parts

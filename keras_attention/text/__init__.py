@@ -1,5 +1,9 @@
 """Text to ids and back inside the graph, and batches for training."""
 
+from keras_attention.utils.optional_imports import require_extra
+
+require_extra("text", "keras_attention.text")
+
 from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
 from keras_attention.text.bucketed_batches import (
     batches,

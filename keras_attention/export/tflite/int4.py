@@ -10,6 +10,7 @@ from keras_attention.export.tflite.flatbuffer import (
     is_constant,
     new_operator,
 )
+from keras_attention.utils.optional_imports import require_extra
 
 Op = schema.BuiltinOperator
 
@@ -18,16 +19,12 @@ def int4(file: bytes) -> bytes:
     """A TFLite file of float32 with the weights of its dense layers and embeddings in four bits.
 
     Raises:
-        ImportError: if ai-edge-quantizer is not installed.
+        ImportError: if the extra `int4` is not installed.
     """
-    try:
-        from ai_edge_litert.tools import flatbuffer_utils
-        from ai_edge_quantizer import quantizer, recipe
-    except ImportError as error:
-        raise ImportError(
-            "weights='int4' is written by ai-edge-quantizer: pip install keras-attention[int4]. "
-            f"Received: {error}"
-        ) from error
+    require_extra("int4", "weights='int4'")
+    from ai_edge_litert.tools import flatbuffer_utils
+    from ai_edge_quantizer import quantizer, recipe
+
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(file))
     look_up(model)
     file = flatbuffer_utils.convert_object_to_bytearray(model)

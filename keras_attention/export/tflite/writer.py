@@ -67,7 +67,7 @@ def export_tflite(
     | `"float32"` | the model's numbers |
     | `"int8"` | dynamic range: a quarter of the size, and faster; the choice for phones |
     | `"float16"` | half the size, computed in float32 |
-    | `"int4"` | four bits for dense layers and embeddings, by ai-edge-quantizer (`pip install keras-attention[int4]`) |
+    | `"int4"` | four bits for dense layers and embeddings, by ai-edge-quantizer (the extra `int4`) |
     | `"full_int8"` | activations too, for accelerators of whole numbers; no loops, so it is for encoders alone |
 
     A file of float32 must say what the model says. Others round, so they are scored on a task:

@@ -127,7 +127,7 @@ def test_four_bits(files, label, tmp_path):
 
 def test_four_bits_need_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
-    with pytest.raises(ImportError, match=r"pip install keras-attention\[int4\]"):
+    with pytest.raises(ImportError, match="requires the extra `int4`"):
         int4(b"")
 
 

@@ -1,0 +1,47 @@
+"""A check of optional dependencies, whose error names the extra to install."""
+
+import importlib.util
+import sys
+
+# Import names of the packages that each extra of setup.cfg adds.
+EXTRAS = {
+    "tensorflow": ("tensorflow",),
+    "text": ("tensorflow", "tensorflow_text", "sentencepiece", "safetensors"),
+    "export": ("tensorflow", "tensorflow_text", "ai_edge_litert", "flatbuffers"),
+    "viz": ("matplotlib", "PIL"),
+    "metrics": ("sacrebleu",),
+    "hub": ("huggingface_hub",),
+    "int4": ("ai_edge_quantizer",),
+}
+
+
+def require_extra(extra: str, feature: str) -> None:
+    """Checks that the packages of an extra are installed, without importing them.
+
+    Args:
+        extra: name of an extra of setup.cfg, a key of `EXTRAS`.
+        feature: module or option that needs it, for the message.
+
+    Raises:
+        ImportError: if a package is missing. The message names the extra.
+
+    Example:
+
+    >>> from keras_attention.utils.optional_imports import require_extra
+    >>> require_extra("viz", "keras_attention.viz")
+    """
+    missing = [name for name in EXTRAS[extra] if not _is_installed(name)]
+    if missing:
+        raise ImportError(
+            f"`{feature}` requires the extra `{extra}`: in a checkout of the project, run "
+            f'`pip install -e ".[{extra}]"`. Received: no package {", ".join(map(repr, missing))}'
+        )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # raised by import hooks that block a package
+        return False
+    except ValueError:  # a module without a spec is in sys.modules, or None is
+        return sys.modules.get(name) is not None
