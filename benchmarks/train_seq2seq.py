@@ -30,7 +30,7 @@ def writer(options, jit_compile):
 
     x, _ = data(options.batch, options.length, options.vocabulary)
     model = seq2seq(options.vocabulary, options.vocabulary, options.embedding, options.units)
-    generator = Generator(model, GreedySearch(max_length=options.length))
+    generator = Generator(model, GreedySearch(max_new_tokens=options.length))
     compiled = tf.function(generator.__call__, jit_compile=jit_compile)
     source = tf.constant(x["source"])
     return lambda: compiled(source)["ids"].numpy()

@@ -131,7 +131,7 @@ for attention in options.attention:
     train_model(from_cells(model), data, options.epochs, loss, 1e-3, attention)
 
     # 5. What it says of photographs that it has not seen.
-    task = Captioner(model, tokenizer, BeamSearch(3, length_penalty=0.6, max_length=30))
+    task = Captioner(model, tokenizer, BeamSearch(3, length_penalty=0.6, max_new_tokens=30))
     task.save(options.output / f"{attention}-task")
     said = [answers[0].text for answers in task.generate([example.image for example in dev])]
     for name, score in caption_scores(said, [example.captions for example in dev]).items():

@@ -71,7 +71,7 @@ model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), MaskedCrossEntro
 model.fit(data, epochs=options.epochs, shuffle=False, verbose=2)
 
 # 3. The whole road, image to text.
-task = Captioner(model, tokenizer, GreedySearch(max_length=12))
+task = Captioner(model, tokenizer, GreedySearch(max_new_tokens=12))
 captions = task([scene.image for scene in test])
 right = sum(found == scene.caption for found, scene in zip(captions, test, strict=True))
 print(f"{right} of {len(test)} unseen images have exactly their caption")

@@ -3,7 +3,7 @@
     python examples/serving_client.py de-en "ein hund läuft ." "zwei männer"
     python examples/serving_client.py photos --images a.jpg b.png --signature details
     python examples/serving_client.py de-en --grpc localhost:8500 "ein hund läuft ."
-    python examples/serving_client.py de-en --option width=2 --option max_length=20 "ein hund"
+    python examples/serving_client.py de-en --option num_beams=2 "ein hund"
 
 REST needs nothing but Python; gRPC needs `pip install tensorflow-serving-api`. Each answer is a
 line of JSON.

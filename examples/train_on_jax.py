@@ -39,7 +39,7 @@ def pack(options):
     size = tokenizer.vocabulary_size
     keras.utils.set_random_seed(options.seed)
     model = transformer(size, size, options.size, norm="post", share_embeddings=True)
-    strategy = BeamSearch(5, max_length=options.max_length, length_penalty=1.0)
+    strategy = BeamSearch(5, max_new_tokens=options.max_length, length_penalty=1.0)
     Translator(model, tokenizer, tokenizer, strategy).save(options.output)
 
     limits = {"max_length": options.max_length, "batch_tokens": options.batch_tokens}

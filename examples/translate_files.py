@@ -49,7 +49,7 @@ model.compile(
 )
 
 # 4. The whole road, text to text. It reads the model's weights whenever it is called.
-translate = Translator(model, *tokenizers, GreedySearch(max_length=60))
+translate = Translator(model, *tokenizers, GreedySearch(max_new_tokens=60))
 sources, references = map(list, zip(*validation, strict=True))
 options.output.mkdir(parents=True, exist_ok=True)
 best = options.output / "best.weights.h5"
@@ -72,6 +72,6 @@ model.fit(
 
 # 5. The best weights, a better search, and all of it in a folder that the command line takes.
 model.load_weights(best)
-translate.strategy = BeamSearch(width=5, max_length=60)
+translate.strategy = BeamSearch(num_beams=5, max_new_tokens=60)
 translate.save(options.output / "translator")
 print(f"{sources[0]} -> {translate(sources[0])}")

@@ -122,7 +122,7 @@ print(
 )
 
 # 4. The whole road, prompt to text, and each piece as soon as it is there.
-strategy = Sampling(temperature=0.7, top_p=0.95, seed=1, max_length=40)
+strategy = Sampling(temperature=0.7, top_p=0.95, seed=1, max_new_tokens=40)
 writer = TextGenerator(model, tokenizer, strategy, max_prompt_length=64)
 prompts = [" ".join(text.split()[: 2 + i]) for i, text in enumerate(test[:3])]
 for prompt in [options.prompt] if options.prompt is not None else prompts:

@@ -81,7 +81,7 @@ def _train(train, validation, folder, seed):
     digits = CharacterTokenizer.train([iso for _, iso in train])
     sizes = letters.vocabulary_size, digits.vocabulary_size
     model = seq2seq(*sizes, embedding_dim=64, units=128, dropout=0.0)
-    task = Translator(model, letters, digits, GreedySearch(max_length=12), LONGEST)
+    task = Translator(model, letters, digits, GreedySearch(max_new_tokens=12), LONGEST)
     fit(
         task,
         train,

@@ -49,7 +49,7 @@ def strategy_of(options: argparse.Namespace, saved):
     from keras_attention.generation.strategy import Strategy
 
     if options.max_length:
-        saved = saved.replace(max_length=options.max_length)
+        saved = saved.replace(max_new_tokens=options.max_length)
     if options.length_penalty is not None and not options.beam:
         raise ValueError(
             "--length-penalty: expected with --beam. "
@@ -59,7 +59,7 @@ def strategy_of(options: argparse.Namespace, saved):
         return saved
     beam = saved if isinstance(saved, BeamSearch) else BeamSearch(**Strategy.get_config(saved))
     penalty = beam.length_penalty if options.length_penalty is None else options.length_penalty
-    return beam.replace(width=options.beam, length_penalty=penalty)
+    return beam.replace(num_beams=options.beam, length_penalty=penalty)
 
 
 def _between(text, low, high, expected, mask_value=True):

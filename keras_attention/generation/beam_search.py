@@ -18,7 +18,7 @@ from keras_attention.ops.ids import END, PAD
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class BeamSearch(Strategy):
-    """Follows the `width` likeliest beginnings; keeps the `width` best complete answers.
+    """Follows the `num_beams` likeliest beginnings; keeps the `num_beams` best complete answers.
 
     A hypothesis Y of source X is complete at END or at its limit. It then leaves the beam and
     stands still among the finished, ranked by Wu et al. 2016, eq. 14
@@ -28,73 +28,77 @@ class BeamSearch(Strategy):
         lp(Y) = ((5 + |Y|) / 6) ** length_penalty
         cp(X, Y) = coverage_penalty * sum_i log(min(sum_j p_ij, 1))
 
-    A source is done when none of its beams can still come among its `n_best`: log P only falls, so
-    `log P / lp(limit)` bounds all that a beam can reach. With `width=1` the answer is Greedy's.
+    A source is done when none of its beams can still come among its `num_return_sequences`: log P
+    only falls, so `log P / lp(limit)` bounds all that a beam can reach. With `num_beams=1` the
+    answer is Greedy's.
 
     Args:
-        width: beams followed.
+        num_beams: beams followed.
         length_penalty: alpha; 0 compares sums, 1 nearly averages.
         coverage_penalty: beta; 0 is off.
-        n_best: answers returned, at most `width`.
-        max_length: most tokens in an answer, END among them.
+        num_return_sequences: answers returned, at most `num_beams`.
+        max_new_tokens: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
-        forbidden: ids that are never written, beside PAD and START.
-        forced_end: whether an answer that comes to its limit ends with END, at no cost.
+        suppress_tokens: ids that are never written, beside PAD and START.
+        force_end: whether an answer that comes to its limit ends with END, at no cost.
 
     Raises:
-        ValueError: if a penalty is negative, `n_best` is not between 1 and `width`, or, when it
-            runs, the beam is wider than what the vocabulary can begin with.
+        ValueError: if a penalty is negative, `num_return_sequences` is not between 1 and
+            `num_beams`, or, when it runs, `num_beams` is too large for the vocabulary.
 
     Example:
 
-    >>> BeamSearch(width=5, length_penalty=1.0, n_best=2).beams
+    >>> BeamSearch(num_beams=5, length_penalty=1.0, num_return_sequences=2).num_beams
     5
     """
 
     def __init__(
         self,
-        width: int = 4,
+        num_beams: int = 4,
         length_penalty: float = 0.6,
         coverage_penalty: float = 0.0,
-        n_best: int = 1,
-        max_length: int = 64,
+        num_return_sequences: int = 1,
+        max_new_tokens: int = 64,
         length_ratio: float | None = None,
-        forbidden: Sequence[int] = (),
-        forced_end: bool = False,
+        suppress_tokens: Sequence[int] = (),
+        force_end: bool = False,
     ):
-        super().__init__(max_length, length_ratio, forbidden, forced_end)
-        if not 1 <= n_best <= width:
+        super().__init__(max_new_tokens, length_ratio, suppress_tokens, force_end)
+        if not 1 <= num_return_sequences <= num_beams:
             raise ValueError(
-                "n_best: expected between 1 and the beam's width. "
-                f"Received: n_best={n_best}, width={width}"
+                "num_return_sequences: expected between 1 and the beam's width. "
+                f"Received: num_return_sequences={num_return_sequences}, num_beams={num_beams}"
             )
         if length_penalty < 0 or coverage_penalty < 0:
             raise ValueError(
                 "length_penalty, coverage_penalty: expected 0 or more. Received: "
                 f"length_penalty={length_penalty}, coverage_penalty={coverage_penalty}"
             )
-        self.beams = width
+        self.num_beams = num_beams
         self.length_penalty = length_penalty
         self.coverage_penalty = coverage_penalty
-        self.n_best = n_best
+        self.num_return_sequences = num_return_sequences
 
     def options(self, batch=1):
-        """`width`, too: fewer beams than the strategy's, but at least its `n_best`."""
-        return {**super().options(batch), "width": np.full(batch, self.beams, "int32")}
+        """`num_beams`, too: from `num_return_sequences` to the strategy's."""
+        return {**super().options(batch), "num_beams": np.full(batch, self.num_beams, "int32")}
 
     def given(self, kept, options):
         given = super().given(kept, options)
-        return {**given, "width": ops.clip(given["width"], self.n_best, self.beams)}
+        return {
+            **given,
+            "num_beams": ops.clip(given["num_beams"], self.num_return_sequences, self.num_beams),
+        }
 
     def begin(self, batch, source, kept):
-        rows = (batch, self.beams)
-        first = ops.arange(self.beams) == 0  # all beams begin alike, so one alone may branch
+        rows = (batch, self.num_beams)
+        first = ops.arange(self.num_beams) == 0  # all beams begin alike, so one alone may branch
         pool = {
-            "ids": ops.full((*rows, self.max_length), PAD, "int32"),
+            "ids": ops.full((*rows, self.max_new_tokens), PAD, "int32"),
             "score": ops.full(rows, MIN_LOG_PROB, "float32"),
         }
         if source is not None:
-            pool["attention"] = ops.zeros((*rows, self.max_length, source), "float32")
+            pool["attention"] = ops.zeros((*rows, self.max_new_tokens, source), "float32")
         log_prob = ops.broadcast_to(ops.where(first, 0.0, MIN_LOG_PROB), rows)
         found = {"alive": {**pool, "score": log_prob}, "finished": pool}
         if self.coverage_penalty:
@@ -103,8 +107,8 @@ class BeamSearch(Strategy):
 
     def advance(self, t, logits, scores, found, given, kept):
         log_probs = self.log_probabilities(t, logits, given)
-        parents, token, alive = self._grow(t, log_probs, scores, found["alive"], self.beams)
-        alive["score"] = first(given["width"], alive["score"])
+        parents, token, alive = self._grow(t, log_probs, scores, found["alive"], self.num_beams)
+        alive["score"] = first(given["num_beams"], alive["score"])
         after = {}
         coverage = 0.0
         if self.coverage_penalty:
@@ -112,14 +116,16 @@ class BeamSearch(Strategy):
             after["covered"] = covered
             coverage = self._coverage(covered, kept)
 
-        limit = given["max_length"]  # (B, 1)
+        limit = given["max_new_tokens"]  # (B, 1)
         possible = alive["score"] > MIN_LOG_PROB / 2
         complete = possible & ((token == END) | (t + 1 >= limit))
         score = alive["score"] / self._length(t + 1) + coverage  # (B, K)
         completed = {**alive, "score": ops.where(complete, score, MIN_LOG_PROB)}
         after["finished"] = self._keep_best(found["finished"], completed)
 
-        to_beat = after["finished"]["score"][:, self.n_best - 1 : self.n_best]  # (B, 1)
+        to_beat = after["finished"]["score"][
+            :, self.num_return_sequences - 1 : self.num_return_sequences
+        ]  # (B, 1)
         can_win = alive["score"] / self._length(limit) > to_beat
         going_on = possible & ~complete & can_win
         after["alive"] = {**alive, "score": ops.where(going_on, alive["score"], MIN_LOG_PROB)}
@@ -130,8 +136,8 @@ class BeamSearch(Strategy):
         width, vocabulary = log_probs.shape[-2:]
         if width > vocabulary - 2:
             raise ValueError(
-                "width: expected a beam no wider than the vocabulary less PAD and START. "
-                f"Received: width={width}, vocabulary={vocabulary}"
+                "`num_beams` must be at most the vocabulary size minus 2. "
+                f"Received: num_beams={width}, vocabulary_size={vocabulary}"
             )
         total = ops.expand_dims(alive["score"], -1) + log_probs
         log_prob, index = ops.top_k(ops.reshape(total, (-1, width * vocabulary)), count)
@@ -151,7 +157,7 @@ class BeamSearch(Strategy):
         both = {
             name: ops.concatenate([finished[name], completed[name]], axis=1) for name in finished
         }
-        score, order = ops.top_k(both.pop("score"), self.beams)
+        score, order = ops.top_k(both.pop("score"), self.num_beams)
         order = ops.cast(order, "int32")
         return {"score": score, **{name: gather_beams(x, order) for name, x in both.items()}}
 
@@ -168,15 +174,15 @@ class BeamSearch(Strategy):
         return found["alive"]["score"] > MIN_LOG_PROB / 2
 
     def finish(self, found):
-        best = {name: x[:, : self.n_best] for name, x in found["finished"].items()}
+        best = {name: x[:, : self.num_return_sequences] for name, x in found["finished"].items()}
         return GenerationOutput(best["ids"], best["score"], best.get("attention"))
 
     def get_config(self) -> dict:
         return {
-            "width": self.beams,
+            "num_beams": self.num_beams,
             "length_penalty": self.length_penalty,
             "coverage_penalty": self.coverage_penalty,
-            "n_best": self.n_best,
+            "num_return_sequences": self.num_return_sequences,
             **super().get_config(),
         }
 

@@ -14,15 +14,15 @@ STOPS = (False, True, "never")
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class FullBeam(BeamSearch):
-    """Always follows `width` beginnings that have not ended, as transformers and Marian models do.
+    """Always follows `num_beams` beginnings that have not ended, as transformers does.
 
-    Of the `2 * width` likeliest continuations the unfinished ones go on, so that an answer that
-    ends makes room for another; only those among the first `width` may end. The `width` best
+    Of the `2 * num_beams` likeliest continuations the unfinished ones go on, so that an answer
+    that ends makes room for another; only the first `num_beams` may end. The `num_beams` best
     complete answers are kept, ranked by
 
         score(Y, X) = log P(Y|X) / |Y| ** length_penalty
 
-    A source is done when it has `width` complete answers and, by `early_stopping`:
+    A source is done when it has `num_beams` complete answers and, by `early_stopping`:
 
     | `early_stopping` | the best beginning, of length t, cannot beat the worst answer |
     | --- | --- |
@@ -31,37 +31,37 @@ class FullBeam(BeamSearch):
     | `True` | is not asked |
 
     Args:
-        width: beginnings followed.
+        num_beams: beginnings followed.
         length_penalty: 0 compares sums, 1 averages.
         early_stopping: see the table.
-        n_best: answers returned, at most `width`.
-        max_length: most tokens in an answer, END among them.
+        num_return_sequences: answers returned, at most `num_beams`.
+        max_new_tokens: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
-        forbidden: ids that are never written, beside PAD and START.
-        forced_end: whether an answer that comes to its limit ends with END, at no cost.
+        suppress_tokens: ids that are never written, beside PAD and START.
+        force_end: whether an answer that comes to its limit ends with END, at no cost.
 
     Raises:
         ValueError: as `BeamSearch` does, or if `early_stopping` is none of the table's.
 
     Example:
 
-    >>> FullBeam(width=4, n_best=2).beams
+    >>> FullBeam(num_beams=4, num_return_sequences=2).num_beams
     4
     """
 
     def __init__(
         self,
-        width: int = 4,
+        num_beams: int = 4,
         length_penalty: float = 1.0,
         early_stopping: bool | str = False,
-        n_best: int = 1,
-        max_length: int = 64,
+        num_return_sequences: int = 1,
+        max_new_tokens: int = 64,
         length_ratio: float | None = None,
-        forbidden: Sequence[int] = (),
-        forced_end: bool = False,
+        suppress_tokens: Sequence[int] = (),
+        force_end: bool = False,
     ):
-        limits = (max_length, length_ratio, forbidden, forced_end)
-        super().__init__(width, length_penalty, 0.0, n_best, *limits)
+        limits = (max_new_tokens, length_ratio, suppress_tokens, force_end)
+        super().__init__(num_beams, length_penalty, 0.0, num_return_sequences, *limits)
         if early_stopping not in STOPS:
             raise ValueError(
                 f"early_stopping: expected one of {STOPS}. Received: {early_stopping!r}"
@@ -70,8 +70,8 @@ class FullBeam(BeamSearch):
 
     def advance(self, t, logits, scores, found, given, kept):
         log_probs = self.log_probabilities(t, logits, given)
-        parents, token, grown = self._grow(t, log_probs, scores, found["alive"], 2 * self.beams)
-        limit, width = given["max_length"], given["width"]  # (B, 1)
+        parents, token, grown = self._grow(t, log_probs, scores, found["alive"], 2 * self.num_beams)
+        limit, width = given["max_new_tokens"], given["num_beams"]  # (B, 1)
         grown["score"] = first(2 * width, grown["score"])
         possible = grown["score"] > MIN_LOG_PROB / 2  # (B, 2 K)
         complete = possible & ((token == END) | (t + 1 >= limit))
@@ -81,11 +81,11 @@ class FullBeam(BeamSearch):
         finished["score"] = first(width, finished["score"])
 
         going_on = ops.where(complete, MIN_LOG_PROB, grown.pop("score"))
-        log_prob, order = ops.top_k(going_on, self.beams)
+        log_prob, order = ops.top_k(going_on, self.num_beams)
         log_prob = first(width, log_prob)
         order = ops.cast(order, "int32")
         alive = {name: gather_beams(x, order) for name, x in grown.items()}
-        is_last = ops.equal(ops.arange(self.beams), width - 1)
+        is_last = ops.equal(ops.arange(self.num_beams), width - 1)
         worst = ops.sum(ops.where(is_last, finished["score"], 0.0), axis=1, keepdims=True)
         still = self._can_win(log_prob[:, :1], worst, t + 1, limit)
         alive["score"] = ops.where(still, log_prob, MIN_LOG_PROB)  # (B, K)

@@ -33,7 +33,7 @@ class Generator(keras.Model):
         Options are the strategy's for each row, where they are others than its own.
         """
         mask, context, carry = self.begin(source)
-        *_, found = self.go_on(mask, context, carry, self.strategy.max_length, options)
+        *_, found = self.go_on(mask, context, carry, self.strategy.max_new_tokens, options)
         found = self.strategy.finish(found)._asdict()
         return {name: x for name, x in found.items() if x is not None}
 
@@ -41,7 +41,10 @@ class Generator(keras.Model):
         """Reads the source: its mask, the decoder's context, and the strategy's first carry."""
         mask = self.encoder.compute_mask(source)
         context, state = self.decoder.start(
-            self.encoder(source), mask, beams=self.strategy.beams, length=self.strategy.max_length
+            self.encoder(source),
+            mask,
+            beams=self.strategy.num_beams,
+            length=self.strategy.max_new_tokens,
         )
         return mask, context, self.strategy.first(state, mask, self.attention)
 

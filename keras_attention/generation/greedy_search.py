@@ -15,15 +15,15 @@ class GreedySearch(OneByOne):
     """Takes the likeliest token at every step. The score is the sum of log-probabilities.
 
     Args:
-        max_length: most tokens in an answer, END among them.
+        max_new_tokens: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
-        forbidden: ids that are never written, beside PAD and START.
-        forced_end: whether an answer that comes to its limit ends with END, at no cost.
+        suppress_tokens: ids that are never written, beside PAD and START.
+        force_end: whether an answer that comes to its limit ends with END, at no cost.
 
     Example:
 
-    >>> GreedySearch(max_length=20)
-    Greedy(max_length=20, length_ratio=None, forbidden=[], forced_end=False)
+    >>> GreedySearch(max_new_tokens=20)
+    GreedySearch(max_new_tokens=20, length_ratio=None, suppress_tokens=[], force_end=False)
     """
 
     def pick(self, t, log_probs, given):
@@ -44,18 +44,19 @@ class Sampling(OneByOne):
         top_p: draws from the fewest tokens whose probabilities reach p (nucleus sampling, Holtzman
             et al. 2020, https://arxiv.org/abs/1904.09751).
         seed: of the noise.
-        samples: answers drawn for each source.
-        max_length: most tokens in an answer, END among them.
+        num_return_sequences: answers drawn for each source.
+        max_new_tokens: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
-        forbidden: ids that are never written, beside PAD and START.
-        forced_end: whether an answer that comes to its limit ends with END, at no cost.
+        suppress_tokens: ids that are never written, beside PAD and START.
+        force_end: whether an answer that comes to its limit ends with END, at no cost.
 
     Raises:
-        ValueError: if temperature, top_k or samples is not positive, or top_p not in (0, 1].
+        ValueError: if temperature, top_k or num_return_sequences is not positive, or top_p is not
+            in (0, 1].
 
     Example:
 
-    >>> Sampling(temperature=0.8, top_p=0.9).beams
+    >>> Sampling(temperature=0.8, top_p=0.9).num_beams
     1
     """
 
@@ -65,14 +66,18 @@ class Sampling(OneByOne):
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
-        samples: int = 1,
-        max_length: int = 64,
+        num_return_sequences: int = 1,
+        max_new_tokens: int = 64,
         length_ratio: float | None = None,
-        forbidden: Sequence[int] = (),
-        forced_end: bool = False,
+        suppress_tokens: Sequence[int] = (),
+        force_end: bool = False,
     ):
-        super().__init__(max_length, length_ratio, forbidden, forced_end)
-        for name, value in (("temperature", temperature), ("top_k", top_k), ("samples", samples)):
+        super().__init__(max_new_tokens, length_ratio, suppress_tokens, force_end)
+        for name, value in (
+            ("temperature", temperature),
+            ("top_k", top_k),
+            ("num_return_sequences", num_return_sequences),
+        ):
             if value is not None and value <= 0:
                 raise ValueError(f"{name}: expected more than 0. Received: {name}={value}")
         if top_p is not None and not 0 < top_p <= 1:
@@ -81,7 +86,7 @@ class Sampling(OneByOne):
         self.top_k = top_k
         self.top_p = top_p
         self.seed = seed
-        self.beams = samples
+        self.num_beams = num_return_sequences
 
     def options(self, batch=1):
         """`temperature` and `seed`, too. By itself a row's seed is `seed` plus its place."""
@@ -111,7 +116,7 @@ class Sampling(OneByOne):
             "top_k": self.top_k,
             "top_p": self.top_p,
             "seed": self.seed,
-            "samples": self.beams,
+            "num_return_sequences": self.num_beams,
             **super().get_config(),
         }
 

@@ -16,9 +16,9 @@ class GenerationOutput(NamedTuple):
     """What a strategy found, best first.
 
     Attributes:
-        ids: `(batch, n, max_length)` int32; ends with END unless cut, then padding.
+        ids: `(batch, n, max_new_tokens)` int32; ends with END unless cut, then padding.
         scores: `(batch, n)` float32; -1e9 where there is no such hypothesis.
-        attention: `(batch, n, max_length, source)` float32, or None when it was not asked for.
+        attention: `(batch, n, max_new_tokens, source)` float32, or None when it was not asked for.
     """
 
     ids: Any
@@ -29,41 +29,42 @@ class GenerationOutput(NamedTuple):
 class Strategy:
     """Base of Greedy, Beam and Sample: limits, the loop, and what is written in it.
 
-    A strategy says how many `beams` it follows, what a hypothesis holds at first (`begin`), how it
-    goes on (`advance`), which still run (`running`), and what comes out (`finish`). What may be
+    A strategy says how many `num_beams` it follows, what a hypothesis holds at first (`begin`), how
+    it goes on (`advance`), which still run (`running`), and what comes out (`finish`). What may be
     another for each row of a batch are its `options`.
 
     Args:
-        max_length: most tokens in an answer, END among them.
+        max_new_tokens: most tokens in an answer, END among them.
         length_ratio: limits the answer further, to this many tokens for each token of the source.
-        forbidden: ids that are never written, beside PAD and START.
-        forced_end: whether an answer that comes to its limit ends with END, which then costs
+        suppress_tokens: ids that are never written, beside PAD and START.
+        force_end: whether an answer that comes to its limit ends with END, which then costs
             nothing; else it is cut.
 
     Raises:
         ValueError: if a limit is not positive, or END is forbidden.
     """
 
-    beams = 1
+    num_beams = 1
 
     def __init__(
         self,
-        max_length: int = 64,
+        max_new_tokens: int = 64,
         length_ratio: float | None = None,
-        forbidden: Sequence[int] = (),
-        forced_end: bool = False,
+        suppress_tokens: Sequence[int] = (),
+        force_end: bool = False,
     ):
-        for name, limit in (("max_length", max_length), ("length_ratio", length_ratio)):
+        for name, limit in (("max_new_tokens", max_new_tokens), ("length_ratio", length_ratio)):
             if limit is not None and limit <= 0:
                 raise ValueError(f"{name}: expected more than 0. Received: {name}={limit}")
-        if END in forbidden:
+        if END in suppress_tokens:
             raise ValueError(
-                f"forbidden: expected ids without END, {END}. Received: forbidden={forbidden}"
+                f"suppress_tokens: expected ids without END, {END}. "
+                f"Received: suppress_tokens={suppress_tokens}"
             )
-        self.max_length = max_length
+        self.max_new_tokens = max_new_tokens
         self.length_ratio = length_ratio
-        self.forbidden = tuple(forbidden)
-        self.forced_end = forced_end
+        self.suppress_tokens = tuple(suppress_tokens)
+        self.force_end = force_end
 
     def __call__(
         self,
@@ -85,21 +86,21 @@ class Strategy:
                 `(1,)`.
         """
         carry = self.first(state, source_mask, attention)
-        *_, found = self.go_on(step, carry, source_mask, self.max_length, options)
+        *_, found = self.go_on(step, carry, source_mask, self.max_new_tokens, options)
         return self.finish(found)
 
     def options(self, batch: int = 1) -> dict[str, np.ndarray]:
         """What each row of a batch may have another of, and what it has else, `(batch,)`.
 
-        `max_length` limits the answer further.
+        `max_new_tokens` limits the answer further.
         """
-        return {"max_length": np.full(batch, self.max_length, "int32")}
+        return {"max_new_tokens": np.full(batch, self.max_new_tokens, "int32")}
 
     def first(self, state: Any, source_mask: Any, attention: bool = False) -> tuple:
         """What the loop carries, before the first step: `(t, last ids, state, found)`."""
         kept = ops.cast(source_mask, "float32")  # (B, S)
         batch, source = ops.shape(kept)
-        last = ops.full((batch, self.beams), START, "int32")
+        last = ops.full((batch, self.num_beams), START, "int32")
         found = self.begin(batch, source if attention else None, kept)
         return ops.convert_to_tensor(0, "int32"), last, state, found
 
@@ -133,20 +134,20 @@ class Strategy:
         for name, default in self.options().items():
             option = ops.cast(options.get(name, default), default.dtype)
             given[name] = ops.broadcast_to(ops.reshape(option, (-1, 1)), rows)  # (B, 1)
-        limit = ops.clip(given["max_length"], 1, self.max_length)
+        limit = ops.clip(given["max_new_tokens"], 1, self.max_new_tokens)
         if self.length_ratio is not None:
             tokens = ops.sum(kept, -1, keepdims=True)
             by_source = ops.cast(ops.ceil(self.length_ratio * tokens), "int32")
             limit = ops.minimum(limit, ops.maximum(by_source, 1))
-        return {**given, "max_length": limit}
+        return {**given, "max_new_tokens": limit}
 
     def log_probabilities(self, t, logits, given):
         """Of the token after `t` others, `(batch, beams, vocabulary)`."""
-        log_probs = log_probabilities(logits, self.forbidden)
-        if not self.forced_end:
+        log_probs = log_probabilities(logits, self.suppress_tokens)
+        if not self.force_end:
             return log_probs
         only_end = np.where(np.arange(logits.shape[-1]) == END, 0.0, MIN_LOG_PROB)
-        last = ops.expand_dims(t + 1 >= given["max_length"], -1)  # (B, 1, 1)
+        last = ops.expand_dims(t + 1 >= given["max_new_tokens"], -1)  # (B, 1, 1)
         return ops.where(last, ops.convert_to_tensor(only_end, "float32"), log_probs)
 
     def begin(self, batch, source, kept) -> dict:
@@ -179,10 +180,10 @@ class Strategy:
 
     def get_config(self) -> dict:
         return {
-            "max_length": self.max_length,
+            "max_new_tokens": self.max_new_tokens,
             "length_ratio": self.length_ratio,
-            "forbidden": list(self.forbidden),
-            "forced_end": self.forced_end,
+            "suppress_tokens": list(self.suppress_tokens),
+            "force_end": self.force_end,
         }
 
     @classmethod
@@ -195,7 +196,7 @@ class Strategy:
         Example:
 
         >>> from keras_attention.generation import BeamSearch
-        >>> BeamSearch(width=4, length_penalty=1.0).replace(width=6).beams
+        >>> BeamSearch(num_beams=4, length_penalty=1.0).replace(num_beams=6).num_beams
         6
         """
         return type(self)(**{**self.get_config(), **options})
@@ -209,14 +210,14 @@ class OneByOne(Strategy):
     """What Greedy and Sample share: every row picks its own next token, no row ends another."""
 
     def begin(self, batch, source, kept):
-        rows = (batch, self.beams)
+        rows = (batch, self.num_beams)
         found = {
-            "ids": ops.full((*rows, self.max_length), PAD, "int32"),
+            "ids": ops.full((*rows, self.max_new_tokens), PAD, "int32"),
             "score": ops.zeros(rows, "float32"),
             "open": ops.ones(rows, "bool"),
         }
         if source is not None:
-            found["attention"] = ops.zeros((*rows, self.max_length, source), "float32")
+            found["attention"] = ops.zeros((*rows, self.max_new_tokens, source), "float32")
         return found
 
     def advance(self, t, logits, scores, found, given, kept):
@@ -228,7 +229,7 @@ class OneByOne(Strategy):
         after = {
             "ids": write(found["ids"], t, token),
             "score": found["score"] + ops.where(found["open"], gained, 0.0),
-            "open": found["open"] & (token != END) & (t + 1 < given["max_length"]),
+            "open": found["open"] & (token != END) & (t + 1 < given["max_new_tokens"]),
         }
         if "attention" in found:
             looked = ops.where(ops.expand_dims(found["open"], -1), scores, 0.0)
@@ -243,10 +244,10 @@ class OneByOne(Strategy):
         return found["open"]
 
 
-def log_probabilities(logits, forbidden: Sequence[int] = ()):
+def log_probabilities(logits, suppress_tokens: Sequence[int] = ()):
     """Log-softmax in float32; PAD, START and the forbidden ids are never generated."""
     log_probs = ops.log_softmax(ops.cast(logits, "float32"), axis=-1)
-    never = np.isin(np.arange(logits.shape[-1]), (PAD, START, *forbidden))
+    never = np.isin(np.arange(logits.shape[-1]), (PAD, START, *suppress_tokens))
     return ops.where(ops.convert_to_tensor(never), MIN_LOG_PROB, log_probs)
 
 

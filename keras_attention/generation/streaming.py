@@ -46,7 +46,7 @@ class Streamer:
             the longest answer left out.
         """
         given = self._begin.predict_on_batch(ops.convert_to_numpy(source))
-        limit, before = self.strategy.max_length, 0
+        limit, before = self.strategy.max_new_tokens, 0
         for until in range(every, limit + every, every):
             given["until"] = np.int32(min(until, limit))
             given["carry"] = self._go_on.predict_on_batch(given)

@@ -193,9 +193,9 @@ def _strategy(generation, banned):
     # Theirs counts the token that the decoder begins with.
     limit = generation.get("max_new_tokens") or (generation.get("max_length") or 21) - 1
     limits = {
-        "max_length": limit,
-        "forbidden": [id for id in banned if id >= UNKNOWN],
-        "forced_end": generation.get("forced_eos_token_id") is not None,
+        "max_new_tokens": limit,
+        "suppress_tokens": [id for id in banned if id >= UNKNOWN],
+        "force_end": generation.get("forced_eos_token_id") is not None,
     }
     width = generation.get("num_beams") or 1
     if width == 1:

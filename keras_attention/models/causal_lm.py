@@ -66,7 +66,7 @@ class CausalLM(GenerativeModel):
     def check(self, source: np.ndarray, strategy: Strategy) -> None:
         """Raises a `ValueError` unless the model can read this prompt and go on from it."""
         super().check(source, strategy)
-        self.decoder.check_room(source.shape[1], strategy.max_length)
+        self.decoder.check_room(source.shape[1], strategy.max_new_tokens)
 
     def get_config(self):
         return {"name": self.name, "decoder": keras.saving.serialize_keras_object(self.decoder)}

@@ -116,7 +116,9 @@ class CandidateBatches(keras.utils.PyDataset):
     def _write(self, rows: np.ndarray, length: int) -> tuple[dict, np.ndarray, np.ndarray]:
         """The batch of these pairs, (size * (candidates + 1), length) each side."""
         sources, targets = (side[rows, :length] for side in self.ids)
-        strategy = BeamSearch(self.candidates, n_best=self.candidates, max_length=length)
+        strategy = BeamSearch(
+            self.candidates, num_return_sequences=self.candidates, max_new_tokens=length
+        )
         found = self.task.model.generate(sources, strategy).ids  # (size, candidates, L)
         costs = [self._cost(row, ids) for row, ids in zip(rows, found, strict=True)]
         labels = np.concatenate([found, targets[:, None]], axis=1).reshape(-1, length)

@@ -54,7 +54,7 @@ class Captioner(Generating, ImagesToTokens):
     >>> from keras_attention.text import WordPieceTokenizer
     >>> words = WordPieceTokenizer.train(["a red circle", "a blue square"], 40)
     >>> model = captioner(words.vocabulary_size, image_size=32, hidden_dim=8)
-    >>> task = Captioner(model, words, GreedySearch(max_length=5))
+    >>> task = Captioner(model, words, GreedySearch(max_new_tokens=5))
     >>> len(task([np.zeros((40, 50, 3), "uint8")] * 2))
     2
     """

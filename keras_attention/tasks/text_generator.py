@@ -41,7 +41,7 @@ class TextGenerator(Generating, PromptToTokens):
     >>> from keras_attention.text import CharacterTokenizer
     >>> letters = CharacterTokenizer.train(["abc"])
     >>> model = causal_lm(letters.vocabulary_size, num_layers=1)
-    >>> writer = TextGenerator(model, letters, GreedySearch(max_length=5))
+    >>> writer = TextGenerator(model, letters, GreedySearch(max_new_tokens=5))
     >>> len(writer(["ab", ""]))
     2
     """
@@ -57,7 +57,7 @@ class TextGenerator(Generating, PromptToTokens):
         super().__init__(tokenizer, max_prompt_length)
         self.model = model
         self.strategy = strategy or GreedySearch()
-        model.decoder.check_room(max_prompt_length, self.strategy.max_length)
+        model.decoder.check_room(max_prompt_length, self.strategy.max_new_tokens)
 
     def stream(self, prompt: str, callback: Callable[[str], None], every: int = 1) -> str:
         """Goes on from a prompt and hands over each piece of text as soon as it is written.

@@ -34,7 +34,7 @@ class Translator(Generating, TokensToTokens):
     >>> from keras_attention.text import CharacterTokenizer
     >>> letters = CharacterTokenizer.train(["abc"])
     >>> model = seq2seq(letters.vocabulary_size, letters.vocabulary_size, 8, 8)
-    >>> translator = Translator(model, letters, letters, GreedySearch(max_length=5))
+    >>> translator = Translator(model, letters, letters, GreedySearch(max_new_tokens=5))
     >>> len(translator(["ab", "", "cab"]))
     3
     """

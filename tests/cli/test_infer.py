@@ -129,7 +129,9 @@ def test_wrong_input(model, files, tmp_path, monkeypatch, refused):
 
 
 def test_wrong_strategies(model, tmp_path, refused):
-    assert "Received: width=49, vocabulary=50" in refused("generate", model, "--beam", 49, "a")
+    assert "Received: num_beams=49, vocabulary_size=50" in refused(
+        "generate", model, "--beam", 49, "a"
+    )
     assert "with --beam" in refused("generate", model, "--length-penalty", 1, "a")
     picture = tmp_path / "picture.docx"
     assert f"Received: {picture}" in refused("attention", model, "a", "--output", picture)

@@ -149,7 +149,7 @@ def test_mixed_precision_reloads_generates_and_trains(option, policy, tmp_path):
     half.save(tmp_path / "half.keras")
     loaded = keras.models.load_model(tmp_path / "half.keras")
     np.testing.assert_array_equal(array(loaded(inputs)), array(half(inputs)))
-    assert np.isfinite(loaded.generate(SOURCE, GreedySearch(max_length=4)).scores).all()
+    assert np.isfinite(loaded.generate(SOURCE, GreedySearch(max_new_tokens=4)).scores).all()
     loaded.compile("sgd", MaskedCrossEntropy())
     history = loaded.fit(inputs, LABELS, verbose=0)
     assert np.isfinite(history.history["loss"]).all()

@@ -162,7 +162,9 @@ def test_padding_on_either_side_changes_nothing(option):
      "rotary-everything"],
 )  # fmt: skip
 def test_what_is_generated_does_not_know_the_side_of_the_padding(option):
-    generate = Generator(make(option), BeamSearch(2, n_best=2, max_length=4), attention=True)
+    generate = Generator(
+        make(option), BeamSearch(2, num_return_sequences=2, max_new_tokens=4), attention=True
+    )
     source = SOURCE[:1, :4]
     alone = {name: array(x)[0] for name, x in generate(source).items()}
     padded = np.concatenate([np.pad(source, ((0, 0), side)) for side in ((0, 3), (3, 0))])

@@ -43,7 +43,10 @@ def loud(model):
 
 @pytest.fixture(scope="module")
 def tasks():
-    size, strategy = LETTERS.vocabulary_size, BeamSearch(2, n_best=2, max_length=5)
+    size, strategy = (
+        LETTERS.vocabulary_size,
+        BeamSearch(2, num_return_sequences=2, max_new_tokens=5),
+    )
     return {
         "letters": Translator(loud(seq2seq(size, size, 8, 8)), LETTERS, LETTERS, strategy, 12),
         "photos": Captioner(
@@ -143,8 +146,8 @@ def test_texts(tasks, server):
 
 def test_options(tasks, server):
     letters = tasks["letters"]
-    model, short = letters.model, letters.strategy.replace(max_length=2)
-    found = answered("letters", server, "--option", "max_length=2", "abc", "äß")
+    model, short = letters.model, letters.strategy.replace(max_new_tokens=2)
+    found = answered("letters", server, "--option", "max_new_tokens=2", "abc", "äß")
     expected = model.generate(letters.encode(["abc", "äß"]), short)
     texts = letters.written(None, expected.ids).numpy().tolist()
     assert [each["text"] for each in found] == [[x.decode() for x in row] for row in texts]

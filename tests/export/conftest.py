@@ -31,7 +31,7 @@ def small_translator(
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.8, weight.shape))
-    strategy = strategy or BeamSearch(3, n_best=2, max_length=9)
+    strategy = strategy or BeamSearch(3, num_return_sequences=2, max_new_tokens=9)
     return Translator(model, source, target, strategy, max_source_length)
 
 

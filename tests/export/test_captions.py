@@ -30,7 +30,7 @@ def task(request):
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.6, weight.shape))
     model.encoder(np.stack([IMAGES[0][:16, :24]] * 2), training=True)  # statistics of their own
-    return Captioner(model, WORDS, BeamSearch(3, n_best=2, max_length=5))
+    return Captioner(model, WORDS, BeamSearch(3, num_return_sequences=2, max_new_tokens=5))
 
 
 @pytest.fixture(scope="module")

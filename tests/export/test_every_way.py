@@ -68,7 +68,7 @@ def translator(build, epochs):
     model = build(source.vocabulary_size, target.vocabulary_size)
     pairs = [(each, each.upper()) for each in texts()]
     train(model, batches(pairs, source, target, 64, LIMIT), epochs, MaskedCrossEntropy())
-    task = Translator(model, source, target, BeamSearch(3, max_length=LIMIT), LIMIT)
+    task = Translator(model, source, target, BeamSearch(3, max_new_tokens=LIMIT), LIMIT)
     return task, text, str.upper
 
 
@@ -95,7 +95,7 @@ def writer():
     def rest(prompt):
         return ALPHABET[ALPHABET.index(prompt[-1]) + 1 :][:9]
 
-    return TextGenerator(model, tokenizer, GreedySearch(max_length=9), LIMIT), prompt, rest
+    return TextGenerator(model, tokenizer, GreedySearch(max_new_tokens=9), LIMIT), prompt, rest
 
 
 def text_classifier():
@@ -141,7 +141,7 @@ def image_captioner():
     model = captioner(tokenizer.vocabulary_size, (16, 24), "soft", grid, hidden_dim=32, dropout=0.0)
     data = captioned_batches(list(said.items()), tokenizer, (16, 24), 30, LIMIT)
     train(model, data, 10, MaskedCrossEntropy())
-    return Captioner(model, tokenizer, BeamSearch(3, max_length=LIMIT)), image, said.get
+    return Captioner(model, tokenizer, BeamSearch(3, max_new_tokens=LIMIT)), image, said.get
 
 
 def words(answers):

@@ -21,8 +21,10 @@ from keras_attention.layers import (
 )
 from keras_attention.models import transformer
 
-BEAM = BeamSearch(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
-SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, samples=2, max_length=9)
+BEAM = BeamSearch(
+    3, coverage_penalty=0.1, num_return_sequences=2, max_new_tokens=9, length_ratio=1.5
+)
+SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, num_return_sequences=2, max_new_tokens=9)
 LSTM = {"cell": "lstm", "encoder_layers": 2, "decoder_layers": 2}
 LIMIT = 12
 GEMMA = {"norm": "sandwich", "norm_kind": "rms", "activation": "swiglu", "use_bias": False}

@@ -27,17 +27,17 @@ def answers(task, **options):
 
 
 def test_each_row_has_its_own(session, translator):
-    given = {"width": [2, 3, 3], "max_length": [9, 9, 2]}
+    given = {"num_beams": [2, 3, 3], "max_new_tokens": [9, 9, 2]}
     found = session.run("with_options", {"text": TEXTS, **given})
     for row, (width, length) in enumerate(zip(*given.values(), strict=True)):
-        texts, scores = answers(translator, width=width, max_length=length)
+        texts, scores = answers(translator, num_beams=width, max_new_tokens=length)
         assert found["text"][row].tolist() == texts[row]
         np.testing.assert_allclose(found["score"][row], scores[row], rtol=1e-5)
-    narrow, wide = (answers(translator, width=width)[1] for width in (2, 3))
+    narrow, wide = (answers(translator, num_beams=width)[1] for width in (2, 3))
     assert not np.allclose(narrow, wide)  # or nothing was tested
 
 
-@pytest.mark.parametrize("given", [{}, {"max_length": [3]}])
+@pytest.mark.parametrize("given", [{}, {"max_new_tokens": [3]}])
 def test_what_is_not_given_is_the_strategys(session, translator, given):
     texts, scores = answers(translator, **{name: value for name, (value,) in given.items()})
     found = session.run("with_options", {"text": TEXTS, **given})
@@ -46,18 +46,20 @@ def test_what_is_not_given_is_the_strategys(session, translator, given):
     found = session.run("ids_with_options", {"source": translator.encode(TEXTS), **given})
     np.testing.assert_allclose(found["scores"], scores, rtol=1e-5)
     defaults = session.signatures["with_options"].defaults
-    assert defaults == {"width": [3], "max_length": [9]}
+    assert defaults == {"num_beams": [3], "max_new_tokens": [9]}
 
 
 def test_what_is_no_option_is_refused(session):
-    with pytest.raises(ValueError, match=r"expected \['max_length', 'text', 'width'\]. Received"):
+    with pytest.raises(
+        ValueError, match=r"expected \['max_new_tokens', 'num_beams', 'text'\]. Received"
+    ):
         session.run("with_options", {"text": TEXTS, "temperature": [1.0]})
 
 
 @pytest.fixture(scope="module")
 def sampled(make_translator, tmp_path_factory):
     """A translator that draws, and its TFLite file."""
-    task = make_translator(Sampling(seed=5, samples=2, max_length=9))
+    task = make_translator(Sampling(seed=5, num_return_sequences=2, max_new_tokens=9))
     folder = tmp_path_factory.mktemp("phone") / "small"
     task.export(folder, "tflite", TEXTS, options=True)
     return task, LiteRT(folder / "model.tflite")
@@ -68,7 +70,7 @@ def test_a_phone_draws_anew_by_a_new_seed(sampled):
     source, expected = task.encode(TEXTS), []
     for seed, temperature in ((5, 1.0), (-9, 1.0), (-9, 0.5)):
         given = {"seed": seed + np.arange(3), "temperature": np.full(3, temperature)}
-        given["max_length"] = np.full(3, 9)
+        given["max_new_tokens"] = np.full(3, 9)
         given = {name: x.astype(task.strategy.options()[name].dtype) for name, x in given.items()}
         found = lite.call("with_options", source, **given)
         strategy = task.strategy.replace(seed=seed, temperature=temperature)
@@ -104,11 +106,14 @@ def test_a_transformer_has_them_too(make_translator, tmp_path):
         sizes = {"num_layers": 2, "hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4}
         return transformer(source, target, size="tiny", **sizes)
 
-    task = make_translator(BeamSearch(3, n_best=2, max_length=9), build=small)
+    task = make_translator(BeamSearch(3, num_return_sequences=2, max_new_tokens=9), build=small)
     task.export(tmp_path / "phone", "tflite", TEXTS, options=True)
     lite = LiteRT(tmp_path / "phone" / "model.tflite")
-    given = {"width": np.array([2, 3, 2], "int32"), "max_length": np.array([9, 9, 4], "int32")}
+    given = {
+        "num_beams": np.array([2, 3, 2], "int32"),
+        "max_new_tokens": np.array([9, 9, 4], "int32"),
+    }
     found = lite.call("with_options", task.encode(TEXTS), **given)
     for row, (width, length) in enumerate(zip(*given.values(), strict=True)):
-        _, scores = answers(task, width=int(width), max_length=int(length))
+        _, scores = answers(task, num_beams=int(width), max_new_tokens=int(length))
         np.testing.assert_allclose(found["scores"][row], scores[row], rtol=1e-5)

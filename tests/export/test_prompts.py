@@ -14,8 +14,8 @@ from keras_attention.models import causal_lm
 from keras_attention.tasks import TextGenerator
 from keras_attention.text import CharacterTokenizer, WordPieceTokenizer
 
-BEAM = BeamSearch(3, coverage_penalty=0.1, n_best=2, max_length=7)
-SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, samples=2, max_length=7)
+BEAM = BeamSearch(3, coverage_penalty=0.1, num_return_sequences=2, max_new_tokens=7)
+SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, num_return_sequences=2, max_new_tokens=7)
 PROMPTS = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 LIMIT = 12
 
@@ -80,7 +80,7 @@ def test_exports_equal_the_model(tmp_path, strategy, options):
 def test_an_export_is_called_as_the_task_is(tmp_path):
     """With proofs; WordPiece, whose words need the prompt to know of their spaces."""
     lines = ["ein hund schläft", "zwei hunde laufen schnell", "der hund läuft"]
-    strategy = Sampling(temperature=5.0, samples=2, max_length=7)
+    strategy = Sampling(temperature=5.0, num_return_sequences=2, max_new_tokens=7)
     task = make(strategy, WordPieceTokenizer.train(lines, vocabulary_size=70))
     prompts = ["der hund", "", "zwei hunde laufen schnell ein hund"]
     expected = task.generate(prompts)

@@ -32,7 +32,7 @@ class Table:
         return logits, {"sum": state["sum"] + ops.cast(ids, "float32")}, scores
 
     def run(self, strategy, attention=False, **options):
-        state = {"sum": ops.zeros((2, strategy.beams), "float32")}
+        state = {"sum": ops.zeros((2, strategy.num_beams), "float32")}
         return strategy(self.step, state, KEPT, attention=attention, options=options)
 
     def search(self, row, limit, alpha, beta):
@@ -58,7 +58,7 @@ class Table:
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 2.0])
 def test_with_every_first_token_on_the_beam_it_finds_the_best_of_all(seed, alpha):
     table = Table(seed, length=2)
-    found = table.run(BeamSearch(len(TOKENS), alpha, max_length=2))
+    found = table.run(BeamSearch(len(TOKENS), alpha, max_new_tokens=2))
     for row in range(2):
         score, ids = table.search(row, 2, alpha, 0.0)[0]
         assert tuple(i for i in array(found.ids)[row, 0] if i) == ids
@@ -89,10 +89,16 @@ def reachable_answers(table, row, limit, width, alpha, beta):
 def test_stopping_early_never_loses_a_winner(seed, width, alpha, beta):
     limit = 4
     table = Table(seed, limit, end=0.5)
-    for n_best in {1, width}:
-        found = table.run(BeamSearch(width, alpha, beta, n_best=n_best, max_length=limit))
+    for num_return_sequences in {1, width}:
+        found = table.run(
+            BeamSearch(
+                width, alpha, beta, num_return_sequences=num_return_sequences, max_new_tokens=limit
+            )
+        )
         for row in range(2):
-            expected = reachable_answers(table, row, limit, width, alpha, beta)[:n_best]
+            expected = reachable_answers(table, row, limit, width, alpha, beta)[
+                :num_return_sequences
+            ]
             got = [tuple(int(i) for i in ids if i) for ids in array(found.ids)[row]]
             scores = [score for score, _ in expected]
             assert got == [ids for _, ids in expected]
@@ -103,8 +109,8 @@ def test_stopping_early_never_loses_a_winner(seed, width, alpha, beta):
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_a_beam_of_one_is_greedy(seed, penalty):
     table = Table(seed, 6)
-    beam = table.run(BeamSearch(1, penalty, max_length=6), attention=True)
-    greedy = table.run(GreedySearch(max_length=6), attention=True)
+    beam = table.run(BeamSearch(1, penalty, max_new_tokens=6), attention=True)
+    greedy = table.run(GreedySearch(max_new_tokens=6), attention=True)
     np.testing.assert_array_equal(array(beam.ids), array(greedy.ids))
     np.testing.assert_allclose(array(beam.attention), array(greedy.attention), rtol=1e-5)
     lengths = (array(greedy.ids) > 0).sum(-1)
@@ -116,7 +122,7 @@ def test_a_beam_of_one_is_greedy(seed, penalty):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_n_best_are_sorted_distinct_and_carry_their_own_attention(seed):
     table = Table(seed, 5)
-    found = table.run(BeamSearch(4, n_best=4, max_length=5), attention=True)
+    found = table.run(BeamSearch(4, num_return_sequences=4, max_new_tokens=5), attention=True)
     scores, ids = array(found.scores), array(found.ids)
     assert (np.diff(scores, axis=1) <= 0).all() and (scores > -1e8).all()
     for row in range(2):
@@ -133,7 +139,7 @@ def test_it_stops_when_no_beam_can_win(steps):
     """END is nearly certain at once: what goes on has lost too much ever to win."""
     table = Table(0, 30)
     table.logits[0, :, :, 2] = 12.0
-    found = table.run(BeamSearch(4, length_penalty=0.6, max_length=30))
+    found = table.run(BeamSearch(4, length_penalty=0.6, max_new_tokens=30))
     assert steps == [1]
     assert array(found.ids)[:, 0, :2].tolist() == [[2, 0], [2, 0]]
 
@@ -144,12 +150,12 @@ def test_it_goes_on_while_a_beam_can_win(steps):
     table.logits[:] = -20.0
     table.logits[0, :, 1, 2], table.logits[0, :, 1, 4] = 0.0, -0.1  # END now, or 4
     table.logits[1, :, 4, 5] = table.logits[2, :, 5, 2] = 20.0  # 4 is followed by 5, END
-    found = table.run(BeamSearch(2, length_penalty=1.0, max_length=4))
+    found = table.run(BeamSearch(2, length_penalty=1.0, max_new_tokens=4))
     assert array(found.ids)[:, 0].tolist() == [[4, 5, 2, 0]] * 2
     assert steps == [3]
     log_p = -0.1 - np.log(1 + np.exp(-0.1))
     np.testing.assert_allclose(array(found.scores)[:, 0], log_p / (8 / 6), rtol=1e-4)
-    found = table.run(BeamSearch(2, length_penalty=0.0, max_length=4))
+    found = table.run(BeamSearch(2, length_penalty=0.0, max_new_tokens=4))
     assert array(found.ids)[:, 0].tolist() == [[2, 0, 0, 0]] * 2
     assert steps == [3, 1]
 
@@ -157,7 +163,9 @@ def test_it_goes_on_while_a_beam_can_win(steps):
 def test_finished_beams_stand_still():
     """More room changes nothing of an answer that was complete."""
     table = Table(1, 12, end=1.0)
-    short, long = (table.run(BeamSearch(3, 0.0, max_length=n, n_best=1)) for n in (6, 12))
+    short, long = (
+        table.run(BeamSearch(3, 0.0, max_new_tokens=n, num_return_sequences=1)) for n in (6, 12)
+    )
     ended = (array(short.ids)[:, 0] == 2).any(-1)
     assert ended.any()
     np.testing.assert_array_equal(array(long.ids)[ended, :, :6], array(short.ids)[ended])
@@ -167,16 +175,19 @@ def test_finished_beams_stand_still():
 
 def test_the_beam_may_not_be_wider_than_the_vocabulary():
     table = Table(0, 3)
-    with pytest.raises(ValueError, match="width: .* Received: width=5, vocabulary=6"):
-        table.run(BeamSearch(5, max_length=3))
+    with pytest.raises(ValueError, match="`num_beams` .* Received: num_beams=5, vocabulary_size=6"):
+        table.run(BeamSearch(5, max_new_tokens=3))
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"width": 0}, "Received: n_best=1, width=0"),
-        ({"width": 2, "n_best": 3}, "n_best: .* Received: n_best=3, width=2"),
-        ({"n_best": 0}, "n_best: .* Received: n_best=0"),
+        ({"num_beams": 0}, "Received: num_return_sequences=1, num_beams=0"),
+        (
+            {"num_beams": 2, "num_return_sequences": 3},
+            "num_return_sequences: .* Received: num_return_sequences=3, num_beams=2",
+        ),
+        ({"num_return_sequences": 0}, "num_return_sequences: .* Received: num_return_sequences=0"),
         ({"length_penalty": -1.0}, "Received: length_penalty=-1.0"),
         ({"coverage_penalty": -1.0}, "coverage_penalty=-1.0"),
     ],
@@ -222,7 +233,9 @@ def full_beam(table, row, limit, width, penalty, stop):
 def test_a_full_beam_is_the_plain_search(seed, width, penalty, stop):
     limit = 6
     table = Table(seed, limit, end=1.0)
-    found = table.run(FullBeam(width, penalty, stop, n_best=width, max_length=limit), True)
+    found = table.run(
+        FullBeam(width, penalty, stop, num_return_sequences=width, max_new_tokens=limit), True
+    )
     for row in range(2):
         expected = full_beam(table, row, limit, width, penalty, stop)
         got = [tuple(int(i) for i in ids if i) for ids in array(found.ids)[row]]
@@ -242,7 +255,7 @@ def test_how_a_full_beam_stops_changes_what_it_finds():
     for stop, scores in taken.items():
         for seed in range(8):
             table = Table(seed, 6, end=1.0)
-            found = table.run(FullBeam(2, 2.0, stop, max_length=6))
+            found = table.run(FullBeam(2, 2.0, stop, max_new_tokens=6))
             scores.extend(array(found.scores)[:, 0])
     first, middle, last = map(np.array, taken.values())
     assert (last >= middle).all() and (middle >= first).all()
@@ -257,10 +270,10 @@ def test_an_unknown_way_to_stop():
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", [BeamSearch, FullBeam])
 def test_each_row_may_have_a_width_and_a_limit_of_its_own(kind, seed):
-    table, made = Table(seed, 6, end=1.0), kind(4, n_best=2, max_length=6)
-    found = table.run(made, attention=True, width=[2, 3], max_length=[5, 3])
+    table, made = Table(seed, 6, end=1.0), kind(4, num_return_sequences=2, max_new_tokens=6)
+    found = table.run(made, attention=True, num_beams=[2, 3], max_new_tokens=[5, 3])
     for row, (width, limit) in enumerate([(2, 5), (3, 3)]):
-        alone = table.run(made.replace(width=width, max_length=limit), attention=True)
+        alone = table.run(made.replace(num_beams=width, max_new_tokens=limit), attention=True)
         np.testing.assert_array_equal(array(found.ids)[row, :, :limit], array(alone.ids)[row])
         assert not array(found.ids)[row, :, limit:].any()
         np.testing.assert_allclose(array(found.scores)[row], array(alone.scores)[row], rtol=1e-5)
@@ -271,8 +284,8 @@ def test_each_row_may_have_a_width_and_a_limit_of_its_own(kind, seed):
 
 @pytest.mark.parametrize("kind", [BeamSearch, FullBeam])
 def test_a_width_is_from_n_best_to_the_strategys(kind):
-    table, made = Table(1, 6, end=1.0), kind(4, n_best=2, max_length=6)
+    table, made = Table(1, 6, end=1.0), kind(4, num_return_sequences=2, max_new_tokens=6)
     for given, meant in ((0, 2), (9, 4)):
-        found, expected = (table.run(made, width=[width]) for width in (given, meant))
+        found, expected = (table.run(made, num_beams=[width]) for width in (given, meant))
         np.testing.assert_array_equal(array(found.ids), array(expected.ids))
         np.testing.assert_array_equal(array(found.scores), array(expected.scores))

@@ -39,7 +39,7 @@ def one_by_one(model, source, length):
 @pytest.mark.parametrize("options", [{}, {"attention": "luong", "input_feeding": True}])
 def test_greedy_is_the_plain_loop(options):
     model = make(**options)
-    found = model.generate(SOURCE, GreedySearch(max_length=5), attention=True)
+    found = model.generate(SOURCE, GreedySearch(max_new_tokens=5), attention=True)
     assert found.ids.shape == (3, 1, 5) and found.attention.shape == (3, 1, 5, 5)
     for source, ids, score in zip(SOURCE, found.ids[:, 0], found.scores[:, 0], strict=True):
         expected, total = one_by_one(model, source, 5)
@@ -54,7 +54,7 @@ LOGITS = np.random.default_rng(0).normal(size=V).astype("float32")
 
 def draw(n=4000, **options):
     """First tokens of `n` samples of one distribution."""
-    made = Sampling(samples=n, max_length=1, **options)
+    made = Sampling(num_return_sequences=n, max_new_tokens=1, **options)
     step = lambda ids, t, state: (  # noqa: E731
         ops.broadcast_to(ops.convert_to_tensor(LOGITS), (1, n, V)), state, ops.zeros((1, n, 1))
     )  # fmt: skip
@@ -120,7 +120,9 @@ def test_samples_are_the_plain_draws_on_every_backend(options):
         ops.take(ops.convert_to_tensor(table), ids, axis=0), state, ops.zeros((2, 2, 1))
     )  # fmt: skip
     state, mask = {"h": ops.zeros((2, 2, 1))}, np.ones((2, 1), bool)
-    found = Sampling(seed=7, samples=2, max_length=8)(step, state, mask, options=options)
+    found = Sampling(seed=7, num_return_sequences=2, max_new_tokens=8)(
+        step, state, mask, options=options
+    )
     for row in range(2):
         seed = options.get("seed", [7, 8])[row]
         temperature = options.get("temperature", [1.0, 1.0])[row]
@@ -140,7 +142,7 @@ def test_samples_are_the_plain_draws_on_every_backend(options):
     [
         ({"temperature": 0.0}, "temperature: .* Received: temperature=0.0"),
         ({"top_k": 0}, "top_k: .* Received: top_k=0"),
-        ({"samples": 0}, "samples: .* Received: samples=0"),
+        ({"num_return_sequences": 0}, "num_return_sequences: .* Received: num_return_sequences=0"),
         ({"top_p": 0.0}, "top_p: .* Received: top_p=0.0"),
         ({"top_p": 1.5}, "top_p: .* Received: top_p=1.5"),
     ],

@@ -58,8 +58,8 @@ def never_end():
 
 @every_strategy
 def test_the_limit_of_the_source(strategy):
-    made = STRATEGIES[strategy](max_length=8, length_ratio=1.5)
-    found = made(make_step(never_end()), begin(made.beams), KEPT)
+    made = STRATEGIES[strategy](max_new_tokens=8, length_ratio=1.5)
+    found = made(make_step(never_end()), begin(made.num_beams), KEPT)
     lengths = (array(found.ids) != 0).sum(-1)[:, 0]
     assert lengths.tolist() == [5, 3]  # ceil(1.5 * 3), ceil(1.5 * 2)
     assert array(found.ids).shape == (2, 1, 8)
@@ -67,8 +67,8 @@ def test_the_limit_of_the_source(strategy):
 
 @every_strategy
 def test_a_limit_is_at_least_one_token(strategy):
-    made = STRATEGIES[strategy](max_length=8, length_ratio=0.1)
-    found = made(make_step(never_end()), begin(made.beams), np.zeros((2, 3), bool))
+    made = STRATEGIES[strategy](max_new_tokens=8, length_ratio=0.1)
+    found = made(make_step(never_end()), begin(made.num_beams), np.zeros((2, 3), bool))
     assert (array(found.ids) != 0).sum(-1)[:, 0].tolist() == [1, 1]
 
 
@@ -77,28 +77,28 @@ def test_a_limit_is_at_least_one_token(strategy):
 def test_pad_and_start_are_never_written_and_end_is_last(strategy, seed):
     logits = table(seed)
     logits[:, :2] = 9.0
-    made = STRATEGIES[strategy](max_length=12)
-    found = made(make_step(logits), begin(made.beams), KEPT, attention=True)
+    made = STRATEGIES[strategy](max_new_tokens=12)
+    found = made(make_step(logits), begin(made.num_beams), KEPT, attention=True)
     for ids, rows in zip(array(found.ids)[:, 0], array(found.attention)[:, 0], strict=True):
         length = list(ids).index(2) + 1 if 2 in ids else 12
         assert (ids[:length] > 1).all() and not ids[length:].any()
         np.testing.assert_allclose(rows[:length].sum(-1), 1.0, rtol=1e-6)
         assert not rows[length:].any()
-    without = made(make_step(logits), begin(made.beams), KEPT)
+    without = made(make_step(logits), begin(made.num_beams), KEPT)
     assert without.attention is None
     np.testing.assert_array_equal(array(without.ids), array(found.ids))
 
 
 @every_strategy
 def test_it_stops_when_all_have_ended(strategy, steps):
-    """The loop takes as many steps as the longest answer needs, not `max_length`."""
+    """The loop takes as many steps as the longest answer needs, not `max_new_tokens`."""
     logits = np.full((V, V), -50.0, "float32")
     for token, after in ((1, 4), (4, 5), (5, 2), (2, 6), (6, 6)):
         logits[token, after] = 50.0
-    made = STRATEGIES[strategy](max_length=40)
+    made = STRATEGIES[strategy](max_new_tokens=40)
     if strategy == "full beam":  # it waits for as many answers as it is wide
-        made = FullBeam(1, max_length=40)
-    found = made(make_step(logits), begin(made.beams), KEPT)
+        made = FullBeam(1, max_new_tokens=40)
+    found = made(make_step(logits), begin(made.num_beams), KEPT)
     assert array(found.ids)[:, 0, :4].tolist() == [[4, 5, 2, 0]] * 2
     assert steps == [3]
 
@@ -108,19 +108,19 @@ def test_it_stops_when_all_have_ended(strategy, steps):
 def test_forbidden_ids_are_never_written(strategy, seed):
     logits = table(seed)
     logits[:, 2], logits[:, 3:5] = -50.0, 9.0
-    made = STRATEGIES[strategy](max_length=12, forbidden=[3, 4])
-    ids = array(made(make_step(logits), begin(made.beams), KEPT).ids)
+    made = STRATEGIES[strategy](max_new_tokens=12, suppress_tokens=[3, 4])
+    ids = array(made(make_step(logits), begin(made.num_beams), KEPT).ids)
     assert (ids > 4).all()
-    with pytest.raises(ValueError, match=r"without END, 2. Received: forbidden=\[5, 2\]"):
-        STRATEGIES[strategy](forbidden=[5, 2])
+    with pytest.raises(ValueError, match=r"without END, 2. Received: suppress_tokens=\[5, 2\]"):
+        STRATEGIES[strategy](suppress_tokens=[5, 2])
 
 
 @every_strategy
 def test_a_forced_end_is_written_at_the_limit_and_costs_nothing(strategy):
-    limits = {"max_length": 8, "length_ratio": 1.5}
+    limits = {"max_new_tokens": 8, "length_ratio": 1.5}
     logits = never_end()
-    forced = STRATEGIES[strategy](**limits, forced_end=True)
-    found = forced(make_step(logits), begin(forced.beams), KEPT)
+    forced = STRATEGIES[strategy](**limits, force_end=True)
+    found = forced(make_step(logits), begin(forced.num_beams), KEPT)
     ids = array(found.ids)[:, 0]
     assert (ids != 0).sum(-1).tolist() == [5, 3] and ids[0, 4] == ids[1, 2] == 2
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
@@ -131,22 +131,26 @@ def test_a_forced_end_is_written_at_the_limit_and_costs_nothing(strategy):
 
 
 def test_a_strategy_like_another():
-    made = BeamSearch(3, 0.5, max_length=9, forced_end=True).replace(width=5, max_length=7)
-    assert repr(made) == repr(BeamSearch(5, 0.5, max_length=7, forced_end=True))
+    made = BeamSearch(3, 0.5, max_new_tokens=9, force_end=True).replace(
+        num_beams=5, max_new_tokens=7
+    )
+    assert repr(made) == repr(BeamSearch(5, 0.5, max_new_tokens=7, force_end=True))
 
 
 @every_strategy
 def test_options_round_trip(strategy):
-    made = STRATEGIES[strategy](max_length=9, length_ratio=2.0, forbidden=(4, 5), forced_end=True)
+    made = STRATEGIES[strategy](
+        max_new_tokens=9, length_ratio=2.0, suppress_tokens=(4, 5), force_end=True
+    )
     config = keras.saving.serialize_keras_object(made)
     again = keras.saving.deserialize_keras_object(config)
     assert type(again) is type(made) and again.get_config() == made.get_config()
     assert repr(again) == repr(made)
-    assert "max_length=9" in repr(made)
+    assert "max_new_tokens=9" in repr(made)
 
 
 @every_strategy
-@pytest.mark.parametrize("limits", [{"max_length": 0}, {"length_ratio": 0.0}])
+@pytest.mark.parametrize("limits", [{"max_new_tokens": 0}, {"length_ratio": 0.0}])
 def test_limits_must_be_positive(strategy, limits):
     (name,) = limits
     with pytest.raises(ValueError, match=f"{name}: expected more than 0. Received: {name}=0"):

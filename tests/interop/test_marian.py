@@ -115,10 +115,10 @@ def test_answers_are_those_of_transformers(both, beams):
         **batch, num_beams=beams, output_scores=True, return_dict_in_generate=True
     )
     strategy = ours.strategy
-    assert isinstance(strategy, FullBeam) and strategy.beams == 4
+    assert isinstance(strategy, FullBeam) and strategy.num_beams == 4
     if beams == 1:
         options = strategy.get_config()
-        names = "max_length", "forbidden", "forced_end"
+        names = "max_new_tokens", "suppress_tokens", "force_end"
         strategy = GreedySearch(**{name: options[name] for name in names})
     found = ours.model.generate(encode(ours.source_tokenizer, theirs.texts), strategy)
     start = theirs.model.config.decoder_start_token_id
@@ -145,7 +145,7 @@ def test_all_beams_are_those_of_transformers(opus, early_stopping, options):
         **batch, **options, num_beams=3, num_return_sequences=3, output_scores=True,
         return_dict_in_generate=True,
     )  # fmt: skip
-    strategy = ours.strategy.replace(width=3, n_best=3, **options)
+    strategy = ours.strategy.replace(num_beams=3, num_return_sequences=3, **options)
     found = ours.model.generate(encode(ours.source_tokenizer, opus.texts), strategy)
     their = their_ids(opus.folder, ours.target_tokenizer.vocabulary, None)
     written = expected.sequences[:, 1:].numpy()
@@ -157,15 +157,17 @@ def test_all_beams_are_those_of_transformers(opus, early_stopping, options):
 def test_what_a_folder_says_becomes_a_strategy(opus, changed):
     folder = changed("generation_config.json", num_beams=1, max_new_tokens=7)
     strategy = read_marian(folder).strategy
-    assert strategy.get_config() == GreedySearch(max_length=7, forced_end=True).get_config()
+    assert strategy.get_config() == GreedySearch(max_new_tokens=7, force_end=True).get_config()
     # Older folders have it all in config.json.
     (folder / "generation_config.json").unlink()
     config = json.loads((folder / "config.json").read_text())
     config.update(num_beams=6, max_length=50, bad_words_ids=[[3], [config["pad_token_id"]]])
     (folder / "config.json").write_text(json.dumps(config))
     strategy = read_marian(folder).strategy
-    assert repr(strategy) == repr(FullBeam(6, max_length=49, forbidden=[5], forced_end=True))
-    given = GreedySearch(max_length=3)
+    assert repr(strategy) == repr(
+        FullBeam(6, max_new_tokens=49, suppress_tokens=[5], force_end=True)
+    )
+    given = GreedySearch(max_new_tokens=3)
     assert read_marian(folder, given).strategy is given
 
 

@@ -30,9 +30,9 @@ def expected(opus) -> list[str]:
 def test_text_to_text_is_that_of_transformers(translator, opus, expected):
     assert translator(opus.texts) == expected
     assert len(set(expected)) > 3
-    whole = Translator.from_marian(opus.folder, GreedySearch(max_length=3))
+    whole = Translator.from_marian(opus.folder, GreedySearch(max_new_tokens=3))
     assert whole.max_source_length == 64 and repr(whole.strategy) == repr(
-        GreedySearch(max_length=3)
+        GreedySearch(max_new_tokens=3)
     )
 
 
@@ -67,7 +67,9 @@ def test_bytes_and_control_pieces_are_written_as_sentencepiece_writes_them(maria
 
 @pytest.mark.slow
 def test_fit_goes_on_from_it(opus, tmp_path):
-    task = Translator.from_marian(opus.folder, GreedySearch(max_length=26), max_source_length=40)
+    task = Translator.from_marian(
+        opus.folder, GreedySearch(max_new_tokens=26), max_source_length=40
+    )
     pairs = opus.pairs[:60]
     before = task.model.get_weights()
     history = fit(
@@ -120,7 +122,7 @@ def test_the_commands_take_its_folder(opus, translator, capsys):
     assert main(["generate", str(opus.folder), *options]) == 0
     score, written = capsys.readouterr().out.rstrip("\n").split("\t")
     changed = Translator.from_marian(
-        opus.folder, translator.strategy.replace(width=2, length_penalty=0.0, max_length=9)
+        opus.folder, translator.strategy.replace(num_beams=2, length_penalty=0.0, max_new_tokens=9)
     )
     ((best,),) = changed.generate([text])
     assert (written, score) == (best.text, f"{best.score:.4f}")

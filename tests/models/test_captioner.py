@@ -34,7 +34,7 @@ def made(attention, **options):
 def test_steps_are_teacher_forcing(attention):
     """And where it looked is a distribution over the cells; without attention, nowhere."""
     model, source = made(attention), images()
-    found = model.generate(source, GreedySearch(max_length=5), attention=True)
+    found = model.generate(source, GreedySearch(max_new_tokens=5), attention=True)
     ids = found.ids[:, 0]
     target = np.concatenate([np.ones((2, 1), ids.dtype), ids[:, :-1]], axis=1)
     logits = np.array(ops.convert_to_numpy(model({"source": source, "target": target})))
@@ -61,8 +61,8 @@ def test_with_a_body_cells_learn_of_each_other():
 @every_kind
 def test_a_beam_finds_what_scores_at_least_as_much(attention):
     model, source = made(attention), images()
-    greedy = model.generate(source, GreedySearch(max_length=5))
-    beam = model.generate(source, BeamSearch(4, length_penalty=0.0, max_length=5))
+    greedy = model.generate(source, GreedySearch(max_new_tokens=5))
+    beam = model.generate(source, BeamSearch(4, length_penalty=0.0, max_new_tokens=5))
     assert (beam.scores[:, 0] >= greedy.scores[:, 0] - 1e-5).all()
 
 
@@ -76,8 +76,8 @@ def test_the_file_says_the_same(attention, tmp_path):
         ops.convert_to_numpy(loaded(inputs)), ops.convert_to_numpy(model(inputs)), atol=1e-6
     )
     np.testing.assert_array_equal(
-        loaded.generate(source, GreedySearch(max_length=4)).ids,
-        model.generate(source, GreedySearch(max_length=4)).ids,
+        loaded.generate(source, GreedySearch(max_new_tokens=4)).ids,
+        model.generate(source, GreedySearch(max_new_tokens=4)).ids,
     )
 
 
@@ -93,7 +93,7 @@ def test_it_learns_which_image_is_which(attention):
     model = captioner(VOCABULARY, SIZE, attention, Patches(8, 12), hidden_dim=16, dropout=0.0)
     model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
     model.fit({"source": source, "target": target}, labels, batch_size=16, epochs=8, verbose=0)
-    ids = model.generate(source, GreedySearch(max_length=3)).ids[:, 0]
+    ids = model.generate(source, GreedySearch(max_new_tokens=3)).ids[:, 0]
     np.testing.assert_array_equal(ids, labels)
 
 

@@ -12,7 +12,10 @@ from keras_attention.training import MaskedCrossEntropy
 V = 11
 PROMPTS = np.array([[5, 6, 7, 4], [8, 9, 0, 0], [0, 0, 0, 0], [0, 10, 0, 4]])
 IDS = np.array([[1, 5, 6, 2, 1, 7, 8, 2, 0], [1, 9, 10, 4, 4, 3, 5, 2, 0]])
-GREEDY, SAMPLE = GreedySearch(max_length=6), Sampling(seed=2, samples=2, max_length=6)
+GREEDY, SAMPLE = (
+    GreedySearch(max_new_tokens=6),
+    Sampling(seed=2, num_return_sequences=2, max_new_tokens=6),
+)
 
 
 def make(seed=0, **options):
@@ -82,7 +85,9 @@ def test_greedy_is_the_argmax_of_full_passes(options):
 
 def test_a_beam_as_wide_as_all_there_is_finds_the_best(model):
     """Of all answers of two tokens; and one beam is greedy."""
-    found = model.generate(PROMPTS, BeamSearch(V - 2, length_penalty=0.0, n_best=3, max_length=2))
+    found = model.generate(
+        PROMPTS, BeamSearch(V - 2, length_penalty=0.0, num_return_sequences=3, max_new_tokens=2)
+    )
     for row, prompt in enumerate(PROMPTS):
         given = [1, *[int(id) for id in prompt if id]]
         first = full_log_probs(model, given)
@@ -94,7 +99,7 @@ def test_a_beam_as_wide_as_all_there_is_finds_the_best(model):
         assert [tuple(ids) for ids in found.ids[row].tolist()] == best
         np.testing.assert_allclose(found.scores[row], [answers[ids] for ids in best], rtol=1e-4)
     one, greedy = (
-        model.generate(PROMPTS, BeamSearch(1, 0.0, max_length=6)),
+        model.generate(PROMPTS, BeamSearch(1, 0.0, max_new_tokens=6)),
         model.generate(PROMPTS, GREEDY),
     )
     np.testing.assert_array_equal(one.ids, greedy.ids)
@@ -111,11 +116,13 @@ def test_samples_are_scored_by_full_passes(model):
                     score += full_log_probs(model, ids)[id]
                     ids.append(int(id))
             np.testing.assert_allclose(found.scores[row, n], score, rtol=1e-4)
-    near = model.generate(PROMPTS, Sampling(temperature=1e-4, max_length=6))
+    near = model.generate(PROMPTS, Sampling(temperature=1e-4, max_new_tokens=6))
     np.testing.assert_array_equal(near.ids, model.generate(PROMPTS, GREEDY).ids)
 
 
-@pytest.mark.parametrize("strategy", [GREEDY, BeamSearch(3, coverage_penalty=0.2, max_length=6)])
+@pytest.mark.parametrize(
+    "strategy", [GREEDY, BeamSearch(3, coverage_penalty=0.2, max_new_tokens=6)]
+)
 def test_a_prompt_alone_is_a_prompt_among_others(model, strategy):
     together = model.generate(PROMPTS, strategy, attention=True)
     assert together.attention.shape == (4, 1, 6, 4)
@@ -139,7 +146,9 @@ def test_an_empty_batch(model):
     assert found.ids.shape == (0, 1, 6)
 
 
-@pytest.mark.parametrize("strategy", [GREEDY, SAMPLE, GreedySearch(max_length=6, length_ratio=0.5)])
+@pytest.mark.parametrize(
+    "strategy", [GREEDY, SAMPLE, GreedySearch(max_new_tokens=6, length_ratio=0.5)]
+)
 @pytest.mark.parametrize("every", [1, 4])
 def test_a_stream_is_what_generate_writes(model, strategy, every):
     pieces = list(model.stream(PROMPTS, strategy, every))
@@ -161,7 +170,7 @@ def test_a_stream_stops_when_all_have_ended():
     for norm in model.decoder.norm:
         norm.gamma.assign(np.zeros(16))
         norm.beta.assign(np.ones(16))
-    pieces = list(model.stream(PROMPTS, GreedySearch(max_length=500)))
+    pieces = list(model.stream(PROMPTS, GreedySearch(max_new_tokens=500)))
     assert [piece.tolist() for piece in pieces] == [[[[2]]] * 4]
 
 
@@ -207,7 +216,7 @@ def test_it_learns_packed_texts_by_heart():
     assert losses[-1] < 0.5 < losses[0]  # which of three texts begins cannot be known
     found = model.generate([[5, 0], [7, 0], [9, 10]], GREEDY).ids[:, 0]
     assert found.tolist() == [[6, 2, 0, 0, 0, 0], [8, 2, 0, 0, 0, 0], [4, 4, 3, 5, 2, 0]]
-    begun = model.generate([[0]], Sampling(seed=1, samples=8, max_length=6)).ids[0]
+    begun = model.generate([[0]], Sampling(seed=1, num_return_sequences=8, max_new_tokens=6)).ids[0]
     assert set(begun[:, 0]) <= {5, 7, 9} and len(set(begun[:, 0])) > 1
 
 

@@ -14,9 +14,9 @@ LABELS = np.array([[6, 5, 2, 0], [4, 4, 8, 2], [2, 0, 0, 0], [9, 2, 0, 0]])
 TARGET = np.array([[1, 6, 5, 0], [1, 4, 4, 8], [1, 0, 0, 0], [1, 9, 0, 0]])
 INPUTS = {"source": SOURCE, "target": TARGET}
 STRATEGIES = [
-    GreedySearch(max_length=5),
-    BeamSearch(3, n_best=2, max_length=5),
-    Sampling(seed=1, max_length=5),
+    GreedySearch(max_new_tokens=5),
+    BeamSearch(3, num_return_sequences=2, max_new_tokens=5),
+    Sampling(seed=1, max_new_tokens=5),
 ]
 
 
@@ -65,7 +65,7 @@ def fresh_answers(model, strategy):
 
 
 def test_it_learns_and_generate_sees_the_weights_of_now():
-    model, strategy = make(), GreedySearch(max_length=4)
+    model, strategy = make(), GreedySearch(max_new_tokens=4)
     before = model.generate(SOURCE, strategy)
     model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
     losses = model.fit(INPUTS, LABELS, epochs=40, verbose=0).history["loss"]
@@ -87,7 +87,7 @@ class Generates(keras.callbacks.Callback):
         self.scores = []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.scores.append(self.model.generate(SOURCE, GreedySearch(max_length=4)).scores.sum())
+        self.scores.append(self.model.generate(SOURCE, GreedySearch(max_new_tokens=4)).scores.sum())
 
 
 def test_generate_in_a_callback_sees_every_epoch():
@@ -95,10 +95,10 @@ def test_generate_in_a_callback_sees_every_epoch():
     model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
     model.fit(INPUTS, LABELS, epochs=3, verbose=0, callbacks=[callback])
     assert len(set(callback.scores)) == 3
-    last = fresh_answers(model, GreedySearch(max_length=4)).scores.sum()
+    last = fresh_answers(model, GreedySearch(max_new_tokens=4)).scores.sum()
     np.testing.assert_allclose(callback.scores[-1], last, rtol=1e-5)
     np.testing.assert_allclose(
-        model.generate(SOURCE, GreedySearch(max_length=4)).scores.sum(), last, rtol=1e-5
+        model.generate(SOURCE, GreedySearch(max_new_tokens=4)).scores.sum(), last, rtol=1e-5
     )
 
 
@@ -132,11 +132,13 @@ def test_an_empty_batch(strategy):
 
 def test_strategies_do_not_share_a_graph():
     model = make()
-    one = model.generate(SOURCE, GreedySearch(max_length=3))
-    two = model.generate(SOURCE, GreedySearch(max_length=5))
+    one = model.generate(SOURCE, GreedySearch(max_new_tokens=3))
+    two = model.generate(SOURCE, GreedySearch(max_new_tokens=5))
     assert one.ids.shape[-1] == 3 and two.ids.shape[-1] == 5
     assert one.attention is None
-    assert model.generate(SOURCE, GreedySearch(max_length=3), attention=True).attention is not None
+    assert (
+        model.generate(SOURCE, GreedySearch(max_new_tokens=3), attention=True).attention is not None
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,5 +156,7 @@ def test_sources_that_are_none(source, received):
 
 
 def test_a_beam_wider_than_the_vocabulary():
-    with pytest.raises(ValueError, match="width: .* Received: width=11, vocabulary=12"):
+    with pytest.raises(
+        ValueError, match="`num_beams` .* Received: num_beams=11, vocabulary_size=12"
+    ):
         make().generate(SOURCE, BeamSearch(11))

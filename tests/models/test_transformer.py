@@ -149,7 +149,7 @@ def test_reloaded_it_generates_the_same(tmp_path):
     model = make(12, 12, positions="relative", num_key_value_heads=2, **GEMMA)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    strategy = BeamSearch(2, n_best=2, max_length=5)
+    strategy = BeamSearch(2, num_return_sequences=2, max_new_tokens=5)
     first, again = (each.generate(SOURCE, strategy, attention=True) for each in (model, loaded))
     for expected, got in zip(first, again, strict=True):
         np.testing.assert_array_equal(got, expected)
@@ -184,9 +184,9 @@ def copies(rows=16, length=4):
 @pytest.mark.parametrize(
     "strategy, options",
     [
-        (GreedySearch(max_length=6), {"share_embeddings": True}),
+        (GreedySearch(max_new_tokens=6), {"share_embeddings": True}),
         pytest.param(
-            BeamSearch(3, max_length=6),
+            BeamSearch(3, max_new_tokens=6),
             {"positions": "rotary", "num_key_value_heads": 2, **GEMMA},
             marks=pytest.mark.slow,
         ),

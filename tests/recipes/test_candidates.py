@@ -48,7 +48,7 @@ def test_answers_of_the_model_then_the_reference_and_their_costs():
             said = [
                 text.decode() for text in task.target_tokenizer.detokenize(labels[group]).numpy()
             ]
-            task.strategy = BeamSearch(K, n_best=K, max_length=long)
+            task.strategy = BeamSearch(K, num_return_sequences=K, max_new_tokens=long)
             assert said[:K] == [answer.text for answer in task.generate([source])[0]]
             assert said[K] == source.upper()
             lacking = [len(said[K]) - length([text], [said[K]]) for text in said]

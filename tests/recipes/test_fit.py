@@ -20,7 +20,7 @@ def make(seed=0, letters="AB"):
     keras.utils.set_random_seed(seed)
     source, target = CharacterTokenizer.train(["ab"]), CharacterTokenizer.train([letters])
     model = seq2seq(source.vocabulary_size, target.vocabulary_size, 16, 32, dropout=0.0)
-    return Translator(model, source, target, GreedySearch(max_length=4), 8)
+    return Translator(model, source, target, GreedySearch(max_new_tokens=4), 8)
 
 
 def train(task, folder, **options):

@@ -19,7 +19,7 @@ def task():
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.6, weight.shape))
-    return Captioner(model, WORDS, GreedySearch(max_length=5))
+    return Captioner(model, WORDS, GreedySearch(max_new_tokens=5))
 
 
 def test_a_path_its_bytes_and_the_pixels_say_the_same(task, tmp_path):
@@ -36,7 +36,7 @@ def test_a_path_its_bytes_and_the_pixels_say_the_same(task, tmp_path):
 
 
 def test_answers_have_scores_and_are_best_first(task):
-    beam = Captioner(task.model, WORDS, BeamSearch(3, n_best=3, max_length=5))
+    beam = Captioner(task.model, WORDS, BeamSearch(3, num_return_sequences=3, max_new_tokens=5))
     for answers in beam.generate(IMAGES):
         scores = [answer.score for answer in answers]
         assert len(answers) == 3 and scores == sorted(scores, reverse=True)
@@ -49,7 +49,7 @@ def test_where_it_looked_is_a_grid_for_every_token(task):
     assert looked.image.shape == (16, 24, 3)
     assert looked.weights.shape == (len(looked.target), 2, 3)
     np.testing.assert_allclose(looked.weights.sum((1, 2)), 1, atol=1e-5)
-    ids = task.model.generate(looked.image[None], GreedySearch(max_length=5)).ids[0, 0]
+    ids = task.model.generate(looked.image[None], GreedySearch(max_new_tokens=5)).ids[0, 0]
     assert WORDS.tokens(ids[: len(looked.target)]) == looked.target
 
 
@@ -57,8 +57,8 @@ def test_a_saved_task_says_the_same(task, tmp_path):
     task.save(tmp_path / "task")
     loaded = Captioner.load(tmp_path / "task")
     assert loaded(IMAGES) == task(IMAGES) and loaded.image_size == (16, 24)
-    beam = Captioner.load(tmp_path / "task", BeamSearch(2, max_length=4))
-    assert repr(beam.strategy) == repr(BeamSearch(2, max_length=4))
+    beam = Captioner.load(tmp_path / "task", BeamSearch(2, max_new_tokens=4))
+    assert repr(beam.strategy) == repr(BeamSearch(2, max_new_tokens=4))
 
 
 def test_what_is_no_image_is_named(task, tmp_path):

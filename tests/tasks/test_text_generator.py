@@ -31,7 +31,7 @@ def make(strategy=None, tokenizer=None, seed=0, limit=20, **options):
     for weight in model.trainable_weights:
         if "norm" not in weight.path:
             weight.assign(rng.normal(0, 0.8, weight.shape))
-    return TextGenerator(model, tokenizer, strategy or GreedySearch(max_length=6), limit)
+    return TextGenerator(model, tokenizer, strategy or GreedySearch(max_new_tokens=6), limit)
 
 
 def words(seed=0):
@@ -78,7 +78,7 @@ def test_prompt_and_answer_are_the_text_of_all_their_tokens(kind, options):
     """Spaces stand where they stand in the whole text, once."""
     tokenizer = kind.train(LINES, **options)
     # hot, so that all kinds of tokens follow
-    writer = make(Sampling(temperature=30.0, samples=8, max_length=8), tokenizer)
+    writer = make(Sampling(temperature=30.0, num_return_sequences=8, max_new_tokens=8), tokenizer)
     spaces = 0
     for prompt in ["", *words()]:
         (row,) = tokenizer.tokenize([prompt]).to_list()
@@ -115,7 +115,7 @@ def test_a_learned_table_has_room_for_the_longest_prompt_and_answer():
     with pytest.raises(ValueError, match="max_length=25 .*Received: 26 for a prompt of 20 tokens"):
         make(positions="learned", max_length=25)
     writer = make(positions="learned", max_length=26)
-    writer.strategy = GreedySearch(max_length=19)
+    writer.strategy = GreedySearch(max_new_tokens=19)
     with pytest.raises(ValueError, match="Received: 27 for a prompt of 8 tokens"):
         writer("abc")
 
@@ -129,7 +129,9 @@ def test_attention_names_rows_and_columns(writer):
 
 
 @pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.parametrize("strategy", [GreedySearch(max_length=9), Sampling(seed=3, max_length=9)])
+@pytest.mark.parametrize(
+    "strategy", [GreedySearch(max_new_tokens=9), Sampling(seed=3, max_new_tokens=9)]
+)
 def test_a_stream_in_pieces_is_the_whole(strategy, every):
     tokenizer = SentencePieceTokenizer.train(LINES, 45, model_type="bpe")
     writer = make(strategy, tokenizer)
@@ -171,7 +173,7 @@ def test_characters_come_whole():
 
 def test_a_beam_does_not_stream():
     with pytest.raises(ValueError, match=r"strategy: expected Greedy or Sample .*Received: Beam\("):
-        make(BeamSearch(2, max_length=5)).stream("abc", print)
+        make(BeamSearch(2, max_new_tokens=5)).stream("abc", print)
 
 
 def test_save_and_load(writer, tmp_path):
@@ -183,7 +185,9 @@ def test_save_and_load(writer, tmp_path):
     assert loaded.generate(PROMPTS) == writer.generate(PROMPTS)
     assert repr(loaded.strategy) == repr(writer.strategy)
     assert loaded.max_source_length == 20
-    other = TextGenerator.load(tmp_path / "task", BeamSearch(2, n_best=2, max_length=4))
+    other = TextGenerator.load(
+        tmp_path / "task", BeamSearch(2, num_return_sequences=2, max_new_tokens=4)
+    )
     assert [len(answers) for answers in other.generate(["a"])] == [2]
 
 

@@ -22,7 +22,7 @@ def make(strategy=None, seed=0, **options):
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.8, weight.shape))
-    return Translator(model, source, target, strategy or GreedySearch(max_length=6), 12)
+    return Translator(model, source, target, strategy or GreedySearch(max_new_tokens=6), 12)
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,14 @@ def test_long_texts_are_cut_with_a_warning_that_counts(translator):
 
 
 def test_the_n_best():
-    got = make(BeamSearch(3, n_best=2, max_length=5)).generate(TEXTS)
+    got = make(BeamSearch(3, num_return_sequences=2, max_new_tokens=5)).generate(TEXTS)
     assert [len(answers) for answers in got] == [2] * len(TEXTS)
     assert all(first.score >= second.score for first, second in got)
 
 
-@pytest.mark.parametrize("strategy", [GreedySearch(max_length=6), BeamSearch(3, max_length=6)])
+@pytest.mark.parametrize(
+    "strategy", [GreedySearch(max_new_tokens=6), BeamSearch(3, max_new_tokens=6)]
+)
 @pytest.mark.parametrize("text", ["cab", ""])
 def test_attention_names_rows_and_columns(strategy, text):
     translator = make(strategy)
@@ -99,7 +101,9 @@ def test_save_and_load(translator, tmp_path):
     assert loaded.generate(TEXTS) == translator.generate(TEXTS)
     assert repr(loaded.strategy) == repr(translator.strategy)
     assert loaded.max_source_length == 12
-    other = Translator.load(str(tmp_path / "task"), BeamSearch(2, n_best=2, max_length=4))
+    other = Translator.load(
+        str(tmp_path / "task"), BeamSearch(2, num_return_sequences=2, max_new_tokens=4)
+    )
     assert [len(answers) for answers in other.generate(["a"])] == [2]
 
 

@@ -54,8 +54,8 @@ def export_saved_model(
     | --- | --- |
     | `with_options` | `text` and `score` `(batch, n)` |
 
-    `with_options` also takes, each `(batch,)` and each optional, `max_length` int32; of `BeamSearch` and
-    `FullBeam` `width` int32, from `n_best` to the strategy's own; of `Sampling` `temperature` float32
+    `with_options` also takes, each `(batch,)` and each optional, `max_new_tokens` int32; of `BeamSearch` and
+    `FullBeam` `num_beams` int32, from `num_return_sequences` to the strategy's own; of `Sampling` `temperature` float32
     and `seed` int32. A row's answer is that of a strategy with these options.
 
     Tokens are strings, padded with empty ones. Beside them `ids`, and `ids_details` and

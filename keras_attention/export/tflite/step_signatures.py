@@ -33,7 +33,9 @@ def add_endpoints(archive: keras.export.ExportArchive, task: Any) -> list[str]:
 
     def encode(source):
         mask = encoder.compute_mask(source)
-        context, state = decoder.start(encoder(source), mask, beams=1, length=strategy.max_length)
+        context, state = decoder.start(
+            encoder(source), mask, beams=1, length=strategy.max_new_tokens
+        )
         structure.update(context=context, state=state)
         return {**_named("context", context), **_named("state", state)}
 
@@ -41,7 +43,7 @@ def add_endpoints(archive: keras.export.ExportArchive, task: Any) -> list[str]:
         context, state = (_filled(name, structure[name], given) for name in ("context", "state"))
         ids = tf.expand_dims(given["ids"], 1)  # (B, 1)
         logits, state, _ = decoder.step(ids, given["position"], state, context)
-        found = log_probabilities(logits, strategy.forbidden)[:, 0]  # (B, V)
+        found = log_probabilities(logits, strategy.suppress_tokens)[:, 0]  # (B, V)
         return {GIVEN: found, **_named("state", state)}
 
     traced = archive.add_endpoint(ENCODE, encode, input_signature=[task.source_spec()])
@@ -106,8 +108,8 @@ def prove(task: Any, runner: Callable, batches: Sequence[list], rounded: bool) -
     Raises:
         ExportError: if one is not equal, and the file does not round.
     """
-    length = task.strategy.max_length
-    greedy = GreedySearch(length, forbidden=task.strategy.forbidden)
+    length = task.strategy.max_new_tokens
+    greedy = GreedySearch(length, suppress_tokens=task.strategy.suppress_tokens)
     said = {"answers": 0, "equal": 0}
     for texts in batches:
         source = task.encode(texts)

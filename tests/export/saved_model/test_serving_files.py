@@ -43,7 +43,7 @@ def test_warm_up_requests_are_answered(served, session, translator, sentences):
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
         requests[request.model_spec.signature_name] = inputs
     assert sorted(requests) == sorted(session.signatures)
-    assert requests["with_options"]["width"].tolist() == [3]
+    assert requests["with_options"]["num_beams"].tolist() == [3]
     assert requests["details"]["text"].tolist() == [sentences[0].encode()]
     expected = translator.generate(sentences[:1])[0]
     assert session.run("details", requests["details"])["text"].tolist() == [
@@ -102,7 +102,8 @@ def test_the_page_names_signatures_and_operations(page, session):
         "`score` float32 (batch), `text` string (batch)",
     )
     assert rows[2][1:] == (
-        "`text` string (batch), `max_length` int32 (batch), else 9, `width` int32 (batch), else 3",
+        "`text` string (batch), `max_new_tokens` int32 (batch), else 9, "
+        "`num_beams` int32 (batch), else 3",
         "`score` float32 (batch, 2), `text` string (batch, 2)",
     )
     assert rows[3][1:] == (

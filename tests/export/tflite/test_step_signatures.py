@@ -58,7 +58,7 @@ def small_transformer(source, target):
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_a_transformer(make_translator, tmp_path, weights):
-    task = make_translator(BeamSearch(2, max_length=9), build=small_transformer)
+    task = make_translator(BeamSearch(2, max_new_tokens=9), build=small_transformer)
     options = {} if weights == "float32" else {"weights": weights, "allow_loss": True}
     said = task.export(tmp_path / "new", "tflite", SENTENCES, steps=True, **options)
     assert said["steps_agreement"]["answers"] == 10

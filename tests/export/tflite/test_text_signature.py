@@ -29,7 +29,9 @@ def loud(model, scale=0.8):
 
 def translator():
     model = loud(seq2seq(WORDS.vocabulary_size, WORDS.vocabulary_size, 8, 8))
-    return Translator(model, WORDS, WORDS, BeamSearch(3, n_best=2, max_length=9), 12)
+    return Translator(
+        model, WORDS, WORDS, BeamSearch(3, num_return_sequences=2, max_new_tokens=9), 12
+    )
 
 
 def text_classifier():
@@ -41,7 +43,9 @@ def text_classifier():
 def image_captioner():
     grid = ResidualCNN((8, 12))
     model = captioner(WORDS.vocabulary_size, (16, 24), grid=grid, hidden_dim=8)
-    return Captioner(loud(model, 0.6), WORDS, BeamSearch(3, n_best=2, max_length=5))
+    return Captioner(
+        loud(model, 0.6), WORDS, BeamSearch(3, num_return_sequences=2, max_new_tokens=5)
+    )
 
 
 @pytest.fixture(scope="module")

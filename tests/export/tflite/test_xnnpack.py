@@ -31,7 +31,9 @@ for _ in range(40):
     wrong += not all(np.allclose(found[name], expected[name], atol=1e-4) for name in expected)
 print(wrong)
 """
-BEAM = BeamSearch(3, coverage_penalty=0.1, n_best=2, max_length=9, length_ratio=1.5)
+BEAM = BeamSearch(
+    3, coverage_penalty=0.1, num_return_sequences=2, max_new_tokens=9, length_ratio=1.5
+)
 
 
 @pytest.fixture(scope="module")
