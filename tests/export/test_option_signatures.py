@@ -51,7 +51,7 @@ def test_what_is_not_given_is_the_strategys(session, translator, given):
 
 def test_what_is_no_option_is_refused(session):
     with pytest.raises(
-        ValueError, match=r"expected \['max_new_tokens', 'num_beams', 'text'\]. Received"
+        ValueError, match=r"the keys \['max_new_tokens', 'num_beams', 'text'\]. Received"
     ):
         session.run("with_options", {"text": TEXTS, "temperature": [1.0]})
 

@@ -1,8 +1,9 @@
-"""Runs a SavedModel as a stranger does: TensorFlow's C API, without TensorFlow's Python or Keras.
+"""Script that runs a SavedModel with TensorFlow's C API, without TensorFlow's Python or Keras.
 
-It is a script of its own, `python -P c_api_script.py VERSION CALLS.json ANSWERS.json`, so that
-nothing of this library is imported but `c_api`, which stands beside it. Python is only what holds
-the files open: what loads the SavedModel, and runs it, is what TF Serving is made of.
+    python -P c_api_script.py VERSION CALLS.json RESULTS.json [--no-libraries]
+
+It imports only the package `c_api` next to it, not `keras_attention`, so that the SavedModel is
+loaded and run by the same C++ code as in TF Serving and nothing else.
 """
 
 import base64
@@ -10,55 +11,58 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-ABSENT = ("keras", "tf_keras", "keras_attention", "tensorflow", "tensorflow_text")
+BLOCKED_MODULES = ("keras", "tf_keras", "keras_attention", "tensorflow", "tensorflow_text")
 
 
-def main(version: str, calls: str, answers: str, *option: str) -> None:
-    """Answers calls, and times those that ask for it.
+def main(version: str, calls: str, results: str, *options: str) -> None:
+    """Runs calls of a SavedModel's signatures and writes their outputs to a file.
 
     Args:
         version: folder of the SavedModel.
-        calls: file with a list of calls: `signature`, `inputs` by name, and whether it is `timed`.
-            An input is a list of strings, or of `{"b64": bytes in base64}`, or of numbers.
-        answers: file to write: `outputs` by name for each call and `milliseconds` for each that is
-            timed, the `operations` that are not TensorFlow's own, the `signatures`, and what was
-            `imported`.
-        option: `--no-libraries` goes without tensorflow-text's operations.
+        calls: JSON file with a list of calls. Each has a `signature`, `inputs` by name, and
+            `timed`, true to measure the time of a second run. An input is a list of strings, of
+            `{"b64": ...}` with base64-encoded bytes, or of numbers.
+        results: JSON file to write. It has `outputs` (by name, for each call), `milliseconds`
+            (for each timed call), the custom `operations` of the graph, the `signatures`, and the
+            `imported` Python packages.
+        options: `--no-libraries` does not load tensorflow-text's operations.
     """
-    for name in ABSENT:
-        sys.modules[name] = None  # importing it fails
+    for name in BLOCKED_MODULES:
+        sys.modules[name] = None  # makes an import fail
     sys.path.insert(0, str(Path(__file__).parent))
     from c_api import Session
 
     outputs, milliseconds = [], []
-    with Session(version, () if option else None) as session:
+    libraries = () if "--no-libraries" in options else None
+    with Session(version, libraries) as session:
         for call in json.loads(Path(calls).read_text(encoding="utf-8")):
-            inputs = {name: _given(values) for name, values in call["inputs"].items()}
-            found = session.run(call["signature"], inputs)
-            outputs.append({name: _plain(array.tolist()) for name, array in found.items()})
+            inputs = {name: _decode_bytes(values) for name, values in call["inputs"].items()}
+            arrays = session.run(call["signature"], inputs)
+            outputs.append({name: _to_json(array.tolist()) for name, array in arrays.items()})
             if call["timed"]:
                 start = time.perf_counter()
                 session.run(call["signature"], inputs)
                 milliseconds.append(1000 * (time.perf_counter() - start))
-    written = {
+    report = {
         "outputs": outputs,
         "milliseconds": milliseconds,
         "operations": session.operations,
         "signatures": session.signatures,
-        "imported": sorted({name.split(".")[0] for name, loaded in sys.modules.items() if loaded}),
+        "imported": sorted({name.split(".")[0] for name, module in sys.modules.items() if module}),
     }
-    Path(answers).write_text(json.dumps(written), encoding="utf-8")
+    Path(results).write_text(json.dumps(report), encoding="utf-8")
 
 
-def _given(values):
+def _decode_bytes(values: list) -> list:
     return [base64.b64decode(x["b64"]) if isinstance(x, dict) else x for x in values]
 
 
-def _plain(value):
-    """Strings and numbers, as JSON has them."""
+def _to_json(value: Any) -> Any:
+    """Returns nested lists with bytes decoded to strings."""
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 

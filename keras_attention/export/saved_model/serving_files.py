@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_attention.export.option_signatures import IDS_WITH_OPTIONS, WITH_OPTIONS
-from keras_attention.export.saved_model.c_api.wire import field
+from keras_attention.export.saved_model.c_api.wire import encode_field
 from keras_attention.export.saved_model.verify import Received, plain, signatures
 
 LONGEST = 2000  # characters of an example in `serving.md`
@@ -138,12 +138,12 @@ def prediction_log(name: str, signature: str, inputs: dict[str, Any]) -> bytes:
 
     It is the message `PredictionLog` of tensorflow-serving-api, which is not needed to write it.
     """
-    model = field(1, name) + field(3, signature)  # ModelSpec
-    request = field(1, model)  # PredictRequest
+    model = encode_field(1, name) + encode_field(3, signature)  # ModelSpec
+    request = encode_field(1, model)  # PredictRequest
     for each, value in inputs.items():
         tensor = tf.make_tensor_proto(value).SerializeToString()
-        request += field(2, field(1, each) + field(2, tensor))
-    return field(6, field(1, request))  # PredictionLog, PredictLog
+        request += encode_field(2, encode_field(1, each) + encode_field(2, tensor))
+    return encode_field(6, encode_field(1, request))  # PredictionLog, PredictLog
 
 
 def _curl(name, signature, given):

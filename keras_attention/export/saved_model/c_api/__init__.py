@@ -1,8 +1,8 @@
-"""TensorFlow's C API: loads a SavedModel as TF Serving does, without Python's TensorFlow.
+"""Loads and runs a SavedModel with TensorFlow's C API, as TF Serving does.
 
-The library is the one in TensorFlow's wheel, called through `ctypes`. These files need NumPy and
-nothing else, and import one another by relative names: `c_api_script.py` has them as `c_api`,
-where nothing of this library may be imported.
+The C library is the one in TensorFlow's wheel, called with `ctypes`. TensorFlow's Python package
+is not imported. The modules of this package need NumPy only and import one another by relative
+names, because `c_api_script.py` imports them as `c_api` in a process without `keras_attention`.
 """
 
 from .session import Session

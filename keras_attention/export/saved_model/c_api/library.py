@@ -1,13 +1,14 @@
-"""TensorFlow's C library, the one in its wheel, through `ctypes`."""
+"""Loads the C library of TensorFlow's wheel with `ctypes`."""
 
 import ctypes
 import importlib.machinery
 import os
 from pathlib import Path
+from typing import Any
 
 
 class Buffer(ctypes.Structure):
-    """TF_Buffer."""
+    """The C structure `TF_Buffer`."""
 
     _fields_ = [
         ("data", ctypes.c_void_p),
@@ -17,36 +18,41 @@ class Buffer(ctypes.Structure):
 
 
 class Output(ctypes.Structure):
-    """TF_Output: an operation of a graph, and which of what it gives."""
+    """The C structure `TF_Output`: an operation of a graph and the index of one of its outputs."""
 
     _fields_ = [("operation", ctypes.c_void_p), ("index", ctypes.c_int)]
 
 
-def content(buffer: Buffer) -> memoryview:
-    """What a buffer holds, copied."""
+def copy_buffer(buffer: Buffer) -> memoryview:
+    """Returns a copy of a buffer's contents."""
     return memoryview(ctypes.string_at(buffer.data, buffer.length))
 
 
 class Status:
-    """A TF_Status; leaving the block raises a `ValueError` with what it says."""
+    """Context manager that creates a `TF_Status` and raises its error as a `ValueError`.
 
-    def __init__(self, library):
+    Args:
+        library: the library from `load_library`.
+    """
+
+    def __init__(self, library: ctypes.CDLL):
         self._library = library
 
-    def __enter__(self):
+    def __enter__(self) -> int:
         self._status = self._library.TF_NewStatus()
         return self._status
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, exception_type: type[BaseException] | None, *_: Any) -> None:
         code = self._library.TF_GetCode(self._status)
         message = self._library.TF_Message(self._status).decode("utf-8", "replace")
         self._library.TF_DeleteStatus(self._status)
-        if code and kind is None:
+        if code and exception_type is None:
             raise ValueError(f"{message} (TF_Code {code})")
 
 
-ENDS = ("so.2", "2.dylib")  # Linux, macOS
+SUFFIXES = ("so.2", "2.dylib")  # Linux, macOS
 _P, _S, _I = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
+# The result type and the argument types of each function.
 FUNCTIONS = {
     "TF_NewStatus": (_P,),
     "TF_DeleteStatus": (None, _P),
@@ -84,14 +90,22 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-def load() -> ctypes.CDLL:
-    """TensorFlow's library, with the types of what is called of it."""
+def load_library() -> ctypes.CDLL:
+    """Returns TensorFlow's C library, with the types of `FUNCTIONS` declared.
+
+    Raises:
+        ValueError: if TensorFlow's wheel is not installed or lacks the library.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # the model may be there beside it
-    names = [f"libtensorflow_{part}.{end}" for part in ("framework", "cc") for end in ENDS]
-    files = [path for name in names if (path := _package("tensorflow") / name).is_file()]
+    # The Keras model may be on the same GPU, in another process.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    folder = _package_folder("tensorflow")
+    names = [
+        f"libtensorflow_{part}.{suffix}" for part in ("framework", "cc") for suffix in SUFFIXES
+    ]
+    files = [folder / name for name in names if (folder / name).is_file()]
     if len(files) != 2:
-        raise ValueError(f"Expected TensorFlow's wheel to have two of {names}. Received: {files}")
+        raise ValueError(f"TensorFlow's wheel must contain two of {names}. Received: {files}")
     library = [ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL) for path in files][-1]
     for name, (result, *arguments) in FUNCTIONS.items():
         function = getattr(library, name)
@@ -100,13 +114,13 @@ def load() -> ctypes.CDLL:
 
 
 def tensorflow_text_libraries() -> list[Path]:
-    """The files of tensorflow-text's operations, which TF Serving has linked in."""
-    return sorted(_package("tensorflow_text").glob("python/ops/_*.so"))
+    """Returns the libraries of tensorflow-text's operations, which TF Serving links."""
+    return sorted(_package_folder("tensorflow_text").glob("python/ops/_*.so"))
 
 
-def _package(name: str) -> Path:
-    """Where a package is, without importing it."""
-    found = importlib.machinery.PathFinder.find_spec(name)
-    if found is None:
-        raise ValueError(f"Expected the package {name} to be installed. Received: none")
-    return Path(found.origin).parent
+def _package_folder(name: str) -> Path:
+    """Returns the folder of an installed package without importing the package."""
+    spec = importlib.machinery.PathFinder.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"The package `{name}` must be installed. Received: no such package")
+    return Path(spec.origin).parent

@@ -1,4 +1,4 @@
-"""A SavedModel, loaded and run through the C API."""
+"""A session of TensorFlow's C API that runs the signatures of a SavedModel."""
 
 import ctypes
 import os
@@ -8,19 +8,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .library import Output, Status, content, load, tensorflow_text_libraries
-from .wire import string, values
+from .library import Output, Status, copy_buffer, load_library, tensorflow_text_libraries
+from .wire import field_values, string_value
 
-# TF_DataType to NumPy; strings are `object`.
-TYPES = {1: "f4", 2: "f8", 3: "i4", 4: "u1", 5: "i2", 6: "i1", 7: "O", 9: "i8", 10: "?", 19: "f2"}
+# TF_DataType to NumPy's dtype; strings are `object`.
+DTYPES = {1: "f4", 2: "f8", 3: "i4", 4: "u1", 5: "i2", 6: "i1", 7: "O", 9: "i8", 10: "?", 19: "f2"}
 STRING = 7
-TSTRING = 24  # bytes of a TF_TString
+TSTRING_SIZE = 24  # bytes of a TF_TString
 
 
 class Tensor(NamedTuple):
-    """An input or output of a signature: its name in the graph, its dtype, and its shape.
+    """An input or output of a signature.
 
-    `None` in the shape is free; `None` in its place is any shape.
+    Attributes:
+        name: name of the tensor in the graph.
+        dtype: a `TF_DataType`.
+        shape: sizes, `None` for a free dimension; `None` if the rank is free.
     """
 
     name: str
@@ -29,7 +32,7 @@ class Tensor(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """Inputs and outputs by their names, and what an input is that is not given."""
+    """Inputs and outputs of a signature by name, and the defaults of optional inputs."""
 
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
@@ -37,72 +40,82 @@ class Signature(NamedTuple):
 
 
 class Session:
-    """A version of a SavedModel, loaded by `TF_LoadSessionFromSavedModel` with the tag `serve`.
-
-    Attributes:
-        signatures: what can be run.
-        operations: names of the operations in the graph that are not TensorFlow's own.
+    """A SavedModel loaded with `TF_LoadSessionFromSavedModel` and the tag `serve`.
 
     Args:
-        version: the folder with `saved_model.pb`.
-        libraries: files of operations to load first; None loads tensorflow-text's.
+        version: folder that contains `saved_model.pb`.
+        libraries: libraries of custom operations to load first. Defaults to those of
+            tensorflow-text.
+
+    Attributes:
+        signatures: the SavedModel's signatures by name.
+        operations: names of the operations in the graph that come from `libraries`.
 
     Raises:
-        ValueError: if the folder holds no SavedModel, or one with operations that are not there.
+        ValueError: if the folder contains no SavedModel, or one with unknown operations.
 
     Example: `Session("serving/dates/1").run("serving_default", {"text": ["march 3, 1998"]})`
     """
 
     def __init__(self, version: str | Path, libraries: Sequence[str | Path] | None = None):
-        self._library, self._session = load(), None
-        added = {
+        self._library, self._session = load_library(), None
+        custom_operations = {
             name
             for path in (tensorflow_text_libraries() if libraries is None else libraries)
-            for name in self._add_operations(path)
+            for name in self._load_operations(path)
         }
         self._graph = self._library.TF_NewGraph()
-        meta_graph = self._open(version)
-        (info,) = values(meta_graph, 1)
-        used = {string(op, 1) for found in values(info, 2) for op in values(found, 1)}
-        self.operations = sorted(used & added)
-        self.signatures = dict(_signature(entry) for entry in values(meta_graph, 5))
+        meta_graph = self._load_saved_model(version)
+        (info,) = field_values(meta_graph, 1)  # MetaGraphDef.meta_info_def
+        operations = {
+            string_value(operation, 1)  # OpDef.name
+            for op_list in field_values(info, 2)  # MetaInfoDef.stripped_op_list
+            for operation in field_values(op_list, 1)
+        }
+        self.operations = sorted(operations & custom_operations)
+        # MetaGraphDef.signature_def
+        self.signatures = dict(_parse_signature(entry) for entry in field_values(meta_graph, 5))
         self.signatures.pop("__saved_model_init_op", None)
 
     def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
         """Runs a signature.
 
         Args:
-            signature: its name.
-            inputs: arrays or lists by name; strings may be `str` or `bytes`. Those that have a
-                default may be left out.
+            signature: name of the signature.
+            inputs: arrays or lists by name; strings may be `str` or `bytes`. Inputs that have a
+                default may be omitted.
 
         Returns:
-            Arrays by name; strings are arrays of `bytes`.
+            The outputs by name; strings are arrays of `bytes`.
 
         Raises:
-            ValueError: if there is no such signature, the inputs are not its own, or it fails.
+            ValueError: if there is no such signature, the inputs do not match it, or running it
+                fails.
         """
         if signature not in self.signatures:
             raise ValueError(
-                f"signature: expected one of {sorted(self.signatures)}. "
+                f"`signature` must be one of {sorted(self.signatures)}. "
                 f"Received: signature={signature!r}"
             )
-        expected, given = self.signatures[signature], {}
-        inputs = {**expected.defaults, **inputs}
-        if set(inputs) != set(expected.inputs):
+        definition = self.signatures[signature]
+        inputs = {**definition.defaults, **inputs}
+        if set(inputs) != set(definition.inputs):
             raise ValueError(
-                f"inputs: expected {sorted(expected.inputs)}. Received: {sorted(inputs)}"
+                f"`inputs` must have the keys {sorted(definition.inputs)}. "
+                f"Received: {sorted(inputs)}"
             )
+        tensors: dict[str, int] = {}
         try:
-            for name, tensor in expected.inputs.items():
-                given[name] = self._tensor(_array(name, inputs[name], tensor), tensor.dtype)
-            return self._run(expected, given)
+            for name, spec in definition.inputs.items():
+                array = _to_array(name, inputs[name], spec)
+                tensors[name] = self._new_tensor(array, spec.dtype)
+            return self._run(definition, tensors)
         finally:
-            for tensor in given.values():
-                self._free(tensor)
+            for tensor in tensors.values():
+                self._delete_tensor(tensor)
 
     def close(self) -> None:
-        """Gives back the model's memory; nothing can be run afterward."""
+        """Frees the model's memory. The session cannot run anything afterwards."""
         session, self._session = self._session, None
         if session:
             with Status(self._library) as status:
@@ -115,39 +128,39 @@ class Session:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def _add_operations(self, path) -> list[str]:
-        """Loads a library of operations, and returns their names."""
+    def _load_operations(self, path: str | Path) -> list[str]:
+        """Loads a library of operations and returns their names."""
         with Status(self._library) as status:
             handle = self._library.TF_LoadLibrary(os.fsencode(path), status)
-        listed = self._library.TF_GetOpList(handle)
-        return [string(op, 1) for op in values(content(listed), 1)]
+        op_list = copy_buffer(self._library.TF_GetOpList(handle))
+        return [string_value(operation, 1) for operation in field_values(op_list, 1)]
 
-    def _open(self, version) -> memoryview:
-        """Loads the session, and returns the MetaGraphDef."""
+    def _load_saved_model(self, version: str | Path) -> memoryview:
+        """Loads the session and returns the serialized `MetaGraphDef`."""
         tf = self._library
-        options, found = tf.TF_NewSessionOptions(), tf.TF_NewBuffer()
+        options, meta_graph = tf.TF_NewSessionOptions(), tf.TF_NewBuffer()
         tags = (ctypes.c_char_p * 1)(b"serve")
         try:
             with Status(tf) as status:
                 self._session = tf.TF_LoadSessionFromSavedModel(
-                    options, None, os.fsencode(version), tags, 1, self._graph, found, status
+                    options, None, os.fsencode(version), tags, 1, self._graph, meta_graph, status
                 )
-            return content(found.contents)
+            return copy_buffer(meta_graph.contents)
         except ValueError as error:
             tf.TF_DeleteGraph(self._graph)
             raise ValueError(
-                "version: expected a SavedModel of operations that are there. "
+                "`version` must be the folder of a SavedModel whose operations are loaded. "
                 f"Received: version={str(version)!r}, {error}"
             ) from None
         finally:
-            tf.TF_DeleteBuffer(found)
+            tf.TF_DeleteBuffer(meta_graph)
             tf.TF_DeleteSessionOptions(options)
 
-    def _run(self, signature, given) -> dict[str, np.ndarray]:
+    def _run(self, signature: Signature, tensors: dict[str, int]) -> dict[str, np.ndarray]:
         tf = self._library
-        feeds = [self._place(tensor) for tensor in signature.inputs.values()]
-        fetches = [self._place(tensor) for tensor in signature.outputs.values()]
-        inputs = (ctypes.c_void_p * len(given))(*given.values())
+        feeds = [self._graph_output(spec) for spec in signature.inputs.values()]
+        fetches = [self._graph_output(spec) for spec in signature.outputs.values()]
+        inputs = (ctypes.c_void_p * len(tensors))(*tensors.values())
         results = (ctypes.c_void_p * len(fetches))()
         with Status(tf) as status:
             tf.TF_SessionRun(
@@ -157,105 +170,110 @@ class Session:
                 None, 0, None, status,
             )  # fmt: skip
         try:
-            # Read before inputs are freed: an output may be an input, passed on.
-            found = map(self._read, results)
-            return dict(zip(signature.outputs, found, strict=True))
+            # Read before the inputs are freed: an output may share an input's memory.
+            arrays = map(self._read_tensor, results)
+            return dict(zip(signature.outputs, arrays, strict=True))
         finally:
             for tensor in results:
                 tf.TF_DeleteTensor(tensor)
 
-    def _place(self, tensor) -> "Output":
-        operation, _, index = tensor.name.rpartition(":")
+    def _graph_output(self, spec: Tensor) -> Output:
+        operation, _, index = spec.name.rpartition(":")
         return Output(
             self._library.TF_GraphOperationByName(self._graph, operation.encode()), int(index)
         )
 
-    def _tensor(self, array, dtype) -> int:
-        """A new TF_Tensor, which `_free` gives back."""
-        tf, size = self._library, array.size * (TSTRING if dtype == STRING else array.itemsize)
+    def _new_tensor(self, array: np.ndarray, dtype: int) -> int:
+        """Returns a new `TF_Tensor`, to be freed by `_delete_tensor`."""
+        tf, itemsize = self._library, TSTRING_SIZE if dtype == STRING else array.itemsize
         dims = (ctypes.c_int64 * array.ndim)(*array.shape)
-        tensor = tf.TF_AllocateTensor(dtype, dims, array.ndim, size)
-        place = tf.TF_TensorData(tensor)
+        tensor = tf.TF_AllocateTensor(dtype, dims, array.ndim, array.size * itemsize)
+        address = tf.TF_TensorData(tensor)
         if dtype != STRING:
-            ctypes.memmove(place, array.ctypes.data, size)
+            ctypes.memmove(address, array.ctypes.data, array.size * itemsize)
             return tensor
-        for number, text in enumerate(array.ravel()):
+        for index, text in enumerate(array.ravel()):
             text = text.encode() if isinstance(text, str) else text
-            tf.TF_StringInit(place + number * TSTRING)
-            tf.TF_StringCopy(place + number * TSTRING, text, len(text))
+            tf.TF_StringInit(address + index * TSTRING_SIZE)
+            tf.TF_StringCopy(address + index * TSTRING_SIZE, text, len(text))
         return tensor
 
-    def _free(self, tensor) -> None:
-        """Strings that were copied in are not the tensor's, which would leave them."""
+    def _delete_tensor(self, tensor: int) -> None:
+        """Frees a tensor and its strings, which `TF_DeleteTensor` alone would leak."""
         tf = self._library
         if tf.TF_TensorType(tensor) == STRING:
-            for number in range(tf.TF_TensorElementCount(tensor)):
-                tf.TF_StringDealloc(tf.TF_TensorData(tensor) + number * TSTRING)
+            for index in range(tf.TF_TensorElementCount(tensor)):
+                tf.TF_StringDealloc(tf.TF_TensorData(tensor) + index * TSTRING_SIZE)
         tf.TF_DeleteTensor(tensor)
 
-    def _read(self, tensor) -> np.ndarray:
+    def _read_tensor(self, tensor: int) -> np.ndarray:
         tf = self._library
         shape = [tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor))]
-        dtype, place = tf.TF_TensorType(tensor), tf.TF_TensorData(tensor)
-        if dtype not in TYPES:
-            raise ValueError(f"Expected outputs of dtypes {sorted(TYPES)}. Received: {dtype}")
+        dtype, address = tf.TF_TensorType(tensor), tf.TF_TensorData(tensor)
+        if dtype not in DTYPES:
+            raise ValueError(f"Outputs must have a dtype of {sorted(DTYPES)}. Received: {dtype}")
         if dtype != STRING:
-            data = ctypes.string_at(place, tf.TF_TensorByteSize(tensor))
-            return np.frombuffer(data, TYPES[dtype]).reshape(shape)
+            data = ctypes.string_at(address, tf.TF_TensorByteSize(tensor))
+            return np.frombuffer(data, DTYPES[dtype]).reshape(shape)
         array = np.empty(tf.TF_TensorElementCount(tensor), object)
-        for number in range(array.size):
-            text = place + number * TSTRING
-            array[number] = ctypes.string_at(
+        for index in range(array.size):
+            text = address + index * TSTRING_SIZE
+            array[index] = ctypes.string_at(
                 tf.TF_StringGetDataPointer(text), tf.TF_StringGetSize(text)
             )
         return array.reshape(shape)
 
 
-def _array(name: str, given: Any, tensor: Tensor) -> np.ndarray:
-    """What was given for an input, as the signature wants it."""
-    if tensor.dtype == STRING:
-        array = np.array(given, object)
-        fits = all(isinstance(text, str | bytes) for text in array.ravel())
+def _to_array(name: str, value: Any, spec: Tensor) -> np.ndarray:
+    """Converts an input to the signature's dtype, or raises if dtype or shape do not match."""
+    if spec.dtype == STRING:
+        array = converted = np.array(value, object)
+        matches = all(isinstance(text, str | bytes) for text in array.ravel())
     else:
-        array = np.asarray(given)
-        fits = array.dtype.kind in "biuf"
-        if fits:
-            cast = np.ascontiguousarray(array, TYPES[tensor.dtype]).reshape(array.shape)
-            fits = cast.dtype.kind == "f" or np.array_equal(cast, array)
-    shape = tensor.shape
-    if shape is not None:
-        fits = fits and len(shape) == array.ndim
-        fits = fits and all(a in (None, b) for a, b in zip(shape, array.shape, strict=True))
-    if not fits:
-        wanted = "strings" if tensor.dtype == STRING else np.dtype(TYPES[tensor.dtype]).name
-        raise ValueError(
-            f"{name}: expected {wanted} of shape {shape}. "
-            f"Received: {array.dtype} of shape {array.shape}, {repr(given)[:80]}"
+        array = converted = np.asarray(value)
+        matches = array.dtype.kind in "biuf"
+        if matches:
+            converted = np.ascontiguousarray(array, DTYPES[spec.dtype]).reshape(array.shape)
+            matches = converted.dtype.kind == "f" or np.array_equal(converted, array)
+    if spec.shape is not None:
+        matches = matches and len(spec.shape) == array.ndim
+        matches = matches and all(
+            size in (None, actual) for size, actual in zip(spec.shape, array.shape, strict=True)
         )
-    return array if tensor.dtype == STRING else cast
+    if not matches:
+        dtype = "strings" if spec.dtype == STRING else np.dtype(DTYPES[spec.dtype]).name
+        raise ValueError(
+            f"`{name}` must be {dtype} of shape {spec.shape}. "
+            f"Received: {array.dtype} of shape {array.shape}, {repr(value)[:80]}"
+        )
+    return converted
 
 
-def _signature(entry: memoryview) -> tuple[str, Signature]:
-    """From an entry of `MetaGraphDef.signature_def`."""
-    (definition,) = values(entry, 2)
-    sides = [dict(map(_tensor_info, values(definition, side))) for side in (1, 2)]
-    defaults = dict(map(_default, values(definition, 4)))
-    return string(entry, 1), Signature(*sides, defaults)
+def _parse_signature(entry: memoryview) -> tuple[str, Signature]:
+    """Parses an entry of `MetaGraphDef.signature_def`."""
+    (definition,) = field_values(entry, 2)
+    inputs, outputs = (
+        dict(map(_parse_tensor_info, field_values(definition, number))) for number in (1, 2)
+    )
+    defaults = dict(map(_parse_default, field_values(definition, 4)))
+    return string_value(entry, 1), Signature(inputs, outputs, defaults)
 
 
-def _default(entry: memoryview) -> tuple[str, list[float]]:
-    """From an entry of `SignatureDef.defaults`, numbers in `TensorProto.tensor_content`."""
-    (tensor,) = values(entry, 2)
-    (dtype,), (content,) = values(tensor, 1), values(tensor, 4)
-    return string(entry, 1), np.frombuffer(content, TYPES[dtype]).tolist()
+def _parse_default(entry: memoryview) -> tuple[str, list[float]]:
+    """Parses an entry of `SignatureDef.defaults` with numbers in `TensorProto.tensor_content`."""
+    (tensor,) = field_values(entry, 2)
+    (dtype,), (content,) = field_values(tensor, 1), field_values(tensor, 4)
+    return string_value(entry, 1), np.frombuffer(content, DTYPES[dtype]).tolist()
 
 
-def _tensor_info(entry: memoryview) -> tuple[str, Tensor]:
-    """From an entry of `SignatureDef.inputs` or `outputs`."""
-    (info,) = values(entry, 2)
-    dtype = next(iter(values(info, 2)), 0)
-    (shape,) = values(info, 3) or [b""]
-    sizes = [next(iter(values(dim, 1)), 0) for dim in values(shape, 2)]
-    free = any(values(shape, 3))
-    dims = tuple(None if size >= 2**63 else size for size in sizes)  # -1 in 64 bits is free
-    return string(entry, 1), Tensor(string(info, 1), dtype, None if free else dims)
+def _parse_tensor_info(entry: memoryview) -> tuple[str, Tensor]:
+    """Parses an entry of `SignatureDef.inputs` or `SignatureDef.outputs`."""
+    (info,) = field_values(entry, 2)
+    dtype = next(iter(field_values(info, 2)), 0)
+    (shape,) = field_values(info, 3) or [b""]
+    sizes = [next(iter(field_values(dim, 1)), 0) for dim in field_values(shape, 2)]
+    unknown_rank = any(field_values(shape, 3))
+    dims = tuple(None if size >= 2**63 else size for size in sizes)  # -1 as uint64 is free
+    return string_value(entry, 1), Tensor(
+        string_value(info, 1), dtype, None if unknown_rank else dims
+    )
