@@ -1,7 +1,8 @@
 """Layers that a Keras script imports."""
 
 from keras_attention.layers.backbones import KerasApplicationBackbone, ResidualCNN
-from keras_attention.layers.base_attention import BahdanauAttention, BaseAttention
+from keras_attention.layers.bahdanau import BahdanauAttention
+from keras_attention.layers.base_attention import BaseAttention, ScoredAttention
 from keras_attention.layers.blocks import DecoderBlock, EncoderBlock
 from keras_attention.layers.dot import ContentAttention, DotAttention
 from keras_attention.layers.embedding import TokenEmbedding
@@ -55,6 +56,7 @@ __all__ = [
     "Residual",
     "ResidualCNN",
     "RotaryEmbedding",
+    "ScoredAttention",
     "SelfAttention2D",
     "TaggerHead",
     "TextEncoder",

@@ -1,4 +1,4 @@
-"""The base of the attention layers, with the call of Keras's MultiHeadAttention, and Bahdanau's."""
+"""Base classes of the attention layers: `memory`, `attend`, and Keras's call on top of them."""
 
 from typing import Any
 
@@ -9,16 +9,19 @@ from keras_attention.layers.linear import Linear
 from keras_attention.layers.validation import (
     check_built,
     check_call,
-    check_positive,
     check_query,
     check_values,
 )
-from keras_attention.ops import masks, scores
-from keras_attention.ops.attention import Memory, context, masked_softmax
+from keras_attention.ops import masks
+from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
+from keras_attention.types import Mask, Tensor
 
 
 class BaseAttention(keras.layers.Layer):
-    """Base of the attention layers; a kind of attention overrides `energies`, or `align`.
+    """Base class of the attention layers; a subclass implements `memory` and `attend`.
+
+    `memory` projects keys and values once; `attend` compares queries with them. The call has the
+    arguments of `keras.layers.MultiHeadAttention`.
 
     Shapes: B batch, T queries, S keys, Q width of the query, D width of the values.
 
@@ -26,24 +29,22 @@ class BaseAttention(keras.layers.Layer):
         query: (B, T, Q).
         value: (B, S, D).
         key: (B, S, K), compared with the query in place of `value`; `None` takes `value`.
-        query_mask: Bool (B, T). Rows that are not kept get weights 0 and context 0. Where it is
-            `None`, the query's own Keras mask counts; so too for the next two.
-        value_mask: Bool (B, S), True is kept.
-        key_mask: Bool (B, S), joined with `value_mask`.
-        attention_mask: Bool (B, T, S), or of a shape that broadcasts to it.
-        return_attention_scores: Return the pair `(context, scores)`.
-        training: Whether the layer trains; only noise depends on it.
-        use_causal_mask: Query t sees keys up to t.
+        query_mask: bool (B, T). Masked queries get weights 0 and context 0. `None` takes the
+            query's own Keras mask, as do the next two for value and key.
+        value_mask: bool (B, S), True means attend.
+        key_mask: bool (B, S), combined with `value_mask`.
+        attention_mask: bool (B, T, S), or any shape that broadcasts to it.
+        return_attention_scores: whether to return the pair `(output, weights)`.
+        training: whether the layer runs in training mode.
+        use_causal_mask: whether query t attends only to keys up to t.
 
     Returns:
-        The context (B, T, D), or the pair of it and the scores (B, T, S). The context carries the
+        The output (B, T, D), or the pair of it and the weights (B, T, S). The output carries the
         query's Keras mask.
 
     Raises:
-        ValueError: If the shapes cannot attend to each other, or a mask has another length.
+        ValueError: If the shapes of queries, keys, values or masks do not match.
     """
-
-    uses_previous = False
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -52,110 +53,106 @@ class BaseAttention(keras.layers.Layer):
     def build(self, query_shape, value_shape, key_shape=None):
         self.built = True
 
-    def memory(self, values: Any, keys: Any = None, mask: Any = None) -> Memory:
-        """Projects what is looked at; do it once, before any loop over queries.
+    def memory(self, values: Tensor, keys: Tensor | None = None, mask: Mask = None) -> Memory:
+        """Projects keys and values; call it once, before any loop over queries.
 
         Args:
             values: (B, S, D).
-            keys: (B, S, K), or `None` for `values`.
-            mask: Bool (B, S), or `None`.
+            keys: (B, S, K); `None` takes `values`.
+            mask: bool (B, S), True means attend.
 
         Returns:
-            A `Memory`, for `energies` and `attend`.
+            A `Memory` for `attend`.
 
         Raises:
-            ValueError: If keys or mask do not have the batch and length of `values`, or the layer
-                is not built.
+            ValueError: If keys or mask do not have the batch size and length of `values`, or the
+                layer is not built.
         """
-        check_values(values, keys, mask)
-        check_built(self)
-        values = ops.cast(values, self.compute_dtype)
-        keys = values if keys is None else ops.cast(keys, self.compute_dtype)
-        mask = None if mask is None else ops.cast(mask, "bool")
-        return Memory(values, self.project_keys(keys), mask)
-
-    def project_keys(self, keys: Any):
-        """What `memory` keeps of the keys: (B, S, K) -> (B, S, U)."""
-        return keys
-
-    def energies(self, query: Any, memory: Memory):
-        """The raw scores that the papers call energies or alignments' logits.
-
-        Args:
-            query: (B, T, Q).
-            memory: From `memory`.
-
-        Returns:
-            (B, T, S), nothing masked.
-        """
-        raise NotImplementedError("abstract")
+        raise NotImplementedError("A subclass of BaseAttention must implement `memory`.")
 
     def attend(
         self,
-        query: Any,
+        query: Tensor,
         memory: Memory,
-        mask: Any = None,
-        position: Any = None,
-        previous: Any = None,
+        *,
+        mask: Mask = None,
+        state: Tensor | None = None,
+        positions: Tensor | None = None,
+        return_weights: bool = False,
         training: bool = False,
-    ) -> tuple[Any, Any]:
-        """Attends with any number of queries, none of which depends on another.
+    ) -> AttentionOutput:
+        """Attends with queries that do not depend on each other, such as the beams of one step.
 
         Args:
             query: (B, T, Q).
-            memory: From `memory`.
-            mask: Bool (B, T, S) or (B, 1, S), beyond the memory's own mask.
-            position: Target position of the queries, an int scalar or (T,); `None` counts from 0.
-                Luong's window "local-m" reads it.
-            previous: (B, T, S), the alignment of the step before. MonotonicAttention reads it.
-            training: Whether noise is added. MonotonicAttention reads it.
+            memory: from `memory`.
+            mask: bool (B, T, S) or (B, 1, S), combined with the memory's mask.
+            state: from `initial_state` or the previous step's output; `None` is the initial one.
+            positions: positions of the queries, an int scalar, (T,) or (B, T); `None` is 0, 1, 2,
+                ...
+            return_weights: whether to return the weights.
+            training: whether the layer runs in training mode.
 
         Returns:
-            The context (B, T, D) and the scores (B, T, S).
+            An `AttentionOutput`: the context (B, T, D), the weights (B, T, S) or `None` unless
+            requested, and the state of the next step or `None` for attention without state.
 
         Raises:
-            ValueError: If the query or the mask does not fit the memory.
+            ValueError: If the query or the mask does not match the memory.
         """
-        query, mask = self.ask(query, memory, mask)
-        weights = self.align(query, memory, mask, position, previous, training)
-        return context(weights, memory.values), weights
+        raise NotImplementedError("A subclass of BaseAttention must implement `attend`.")
 
-    def attend_in_order(
-        self, query: Any, memory: Memory, mask: Any = None, training: bool = False
-    ) -> tuple[Any, Any]:
-        """`attend` with the queries as successive time steps, from the first one on."""
-        query, mask = self.ask(query, memory, mask)
-        weights = self.align_in_order(query, memory, mask, training)
-        return context(weights, memory.values), weights
+    def attend_sequence(
+        self,
+        queries: Tensor,
+        memory: Memory,
+        *,
+        mask: Mask = None,
+        return_weights: bool = False,
+        training: bool = False,
+    ) -> AttentionOutput:
+        """Attends with successive queries, at positions 0, 1, 2, ...
 
-    def ask(self, query, memory, mask):
-        """The query in the compute dtype, and its mask joined with the memory's, if any."""
-        check_query(query, memory.values, mask)
-        mask = masks.combine_masks(masks.expand_key_mask(memory.mask), mask)  # (B, 1 or T, S)
-        return ops.cast(query, self.compute_dtype), mask
+        Args:
+            queries: (B, T, Q).
+            memory: from `memory`.
+            mask: bool (B, T, S) or (B, 1, S), combined with the memory's mask.
+            return_weights: whether to return the weights.
+            training: whether the layer runs in training mode.
 
-    def align(self, query, memory, mask, position, previous, training):
-        """The weights of the values, (B, T, S)."""
-        return masked_softmax(self.energies(query, memory), mask)
+        Returns:
+            An `AttentionOutput` as `attend` returns it; its state, if any, is that of the last
+            query, (B, 1, S).
+        """
+        return self.attend(
+            queries, memory, mask=mask, return_weights=return_weights, training=training
+        )
 
-    def initial_alignment(self, memory: Memory, queries: int):
-        """The `previous` of the first step: (B, queries, S), zeros where nothing reads it."""
-        batch, length = ops.shape(memory.values)[:2]
-        return ops.zeros((batch, queries, length), dtype=self.compute_dtype)
+    def initial_state(self, memory: Memory, num_queries: int) -> Tensor | None:
+        """Returns the state before the first step, or `None` for attention without state.
+
+        Args:
+            memory: from `memory`.
+            num_queries: number of queries T.
+
+        Returns:
+            (B, T, S), or `None`.
+        """
+        return None
 
     def call(
         self,
-        query: Any,
-        value: Any,
-        key: Any = None,
-        query_mask: Any = None,
-        value_mask: Any = None,
-        key_mask: Any = None,
-        attention_mask: Any = None,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        query_mask: Mask = None,
+        value_mask: Mask = None,
+        key_mask: Mask = None,
+        attention_mask: Mask = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
         use_causal_mask: bool = False,
-    ):
+    ) -> Tensor | tuple[Tensor, Tensor]:
         check_call(query, value, key, query_mask, value_mask, key_mask, attention_mask)
         memory = self.memory(value, key, masks.combine_masks(value_mask, key_mask))
         mask = masks.combine_masks(
@@ -163,12 +160,14 @@ class BaseAttention(keras.layers.Layer):
             masks.expand_to_3d(attention_mask),
             masks.causal(ops.shape(query)[1], ops.shape(value)[1]) if use_causal_mask else None,
         )
-        output, weights = self.attend_in_order(query, memory, mask, bool(training))
-        return (output, weights) if return_attention_scores else output
-
-    def align_in_order(self, query, memory, mask, training):
-        """`align` with the queries as successive time steps, from the first one on."""
-        return self.align(query, memory, mask, None, None, training)
+        output = self.attend_sequence(
+            query,
+            memory,
+            mask=mask,
+            return_weights=return_attention_scores,
+            training=bool(training),
+        )
+        return (output.context, output.weights) if return_attention_scores else output.context
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):
         return (*query_shape[:-1], value_shape[-1])
@@ -191,78 +190,101 @@ class BaseAttention(keras.layers.Layer):
         output = keras.KerasTensor(shape, dtype=self.compute_dtype)
         if not return_attention_scores:
             return output
-        shape = self.scores_shape(query.shape, value.shape)
+        shape = self.compute_weights_shape(query.shape, value.shape)
         return output, keras.KerasTensor(shape, dtype=self.compute_dtype)
 
-    def scores_shape(self, query_shape: tuple, value_shape: tuple) -> tuple:
-        """The shape of the scores."""
+    def compute_weights_shape(self, query_shape: tuple, value_shape: tuple) -> tuple:
+        """Returns the shape of the weights, (B, T, S)."""
         return (*query_shape[:-1], value_shape[1])
 
-    def weight(self, variable: Any):
-        """A weight in the compute dtype, in and out of `__call__`."""
+    def weight(self, variable: Any) -> Tensor:
+        """Returns a variable in the compute dtype, inside and outside of `__call__`."""
         return ops.cast(variable, self.compute_dtype)
 
     def projection(
         self, name: str, units: int, input_shape: tuple, use_bias: bool = False
     ) -> Linear:
-        """A built linear layer."""
+        """Returns a built linear layer."""
         return Linear(units, input_shape[-1], use_bias=use_bias, name=name, dtype=self.dtype_policy)
 
 
-@keras.saving.register_keras_serializable(package="keras_attention")
-class BahdanauAttention(BaseAttention):
-    """Additive attention: `e_ij = v_a . tanh(W_a s_(i-1) + U_a h_j)`.
+class ScoredAttention(BaseAttention):
+    """Base class of attention by one score per query and key; implement `compute_scores`.
 
-    Bahdanau et al. 2015, equation 6 and appendix A.1.2.
+    The weights are the softmax of the scores, and the context is the weighted sum of the values.
+    A subclass whose keys are projected overrides `project_keys`; one whose weights are not this
+    softmax overrides `compute_weights`.
 
-    Args:
-        units: Width of the hidden layer of the score.
-        normalize: Use `g v_a / ||v_a||` in place of `v_a`, and a bias under the tanh, as Raffel et
-            al. 2017 (section 2.4) and tfa.seq2seq do.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
-
-    Raises:
-        ValueError: If `units` is below 1.
-
-    References:
-        Bahdanau et al. 2015, [Neural Machine Translation by Jointly Learning to Align and
-        Translate](https://arxiv.org/abs/1409.0473).
+    Call arguments:
+        query, value, ...: see `BaseAttention`.
 
     Example:
 
     >>> import numpy as np
-    >>> layer = BahdanauAttention(units=4)
-    >>> query, value = np.ones((2, 3, 5), "float32"), np.ones((2, 7, 6), "float32")
-    >>> output, scores = layer(query, value, return_attention_scores=True)
-    >>> tuple(output.shape), tuple(scores.shape)
-    ((2, 3, 6), (2, 3, 7))
+    >>> from keras_attention.ops import scores
+    >>> class MyDotAttention(ScoredAttention):
+    ...     def compute_scores(self, query, memory):
+    ...         return scores.dot(query, memory.keys)
+    >>> tuple(MyDotAttention()(np.ones((2, 3, 4)), np.ones((2, 5, 4))).shape)
+    (2, 3, 4)
     """
 
-    def __init__(self, units: int, normalize: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
-        check_positive("units", units)
-        self.units = units
-        self.normalize = normalize
+    def project_keys(self, keys: Tensor) -> Tensor:
+        """Projects the keys of `memory`, (B, S, K) -> (B, S, U); by default returns them."""
+        return keys
 
-    def build(self, query_shape, value_shape, key_shape=None):
-        self.query_dense = self.projection("query", self.units, query_shape)
-        self.key_dense = self.projection("key", self.units, key_shape or value_shape)
-        self.v = self.add_weight(shape=(self.units,), initializer="glorot_uniform", name="v")
-        if self.normalize:
-            length = keras.initializers.Constant(self.units**-0.5)
-            self.g = self.add_weight(shape=(), initializer=length, name="g")
-            self.b = self.add_weight(shape=(self.units,), initializer="zeros", name="b")
-        self.built = True
+    def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
+        """Computes the scores, before mask and softmax.
 
-    def project_keys(self, keys: Any):
-        return self.key_dense(keys)
+        Args:
+            query: (B, T, Q).
+            memory: from `memory`.
 
-    def energies(self, query: Any, memory: Memory):
-        query, v = self.query_dense(query), self.weight(self.v)
-        if self.normalize:
-            query = query + self.weight(self.b)
-            v = self.weight(scores.weight_normalized(self.v, self.g))
-        return scores.additive(query, memory.keys, v)
+        Returns:
+            (B, T, S).
+        """
+        raise NotImplementedError("A subclass of ScoredAttention must implement `compute_scores`.")
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "units": self.units, "normalize": self.normalize}
+    def compute_weights(
+        self, query: Tensor, memory: Memory, mask: Mask, positions: Tensor | None
+    ) -> Tensor:
+        """Computes the attention weights, (B, T, S), from the scores.
+
+        Args:
+            query: (B, T, Q).
+            memory: from `memory`.
+            mask: bool, broadcasts with (B, T, S), the memory's mask included.
+            positions: positions of the queries, as `attend` takes them.
+        """
+        return masked_softmax(self.compute_scores(query, memory), mask)
+
+    def memory(self, values: Tensor, keys: Tensor | None = None, mask: Mask = None) -> Memory:
+        check_values(values, keys, mask)
+        check_built(self)
+        values = ops.cast(values, self.compute_dtype)
+        keys = values if keys is None else ops.cast(keys, self.compute_dtype)
+        mask = None if mask is None else ops.cast(mask, "bool")
+        return Memory(values, self.project_keys(keys), mask)
+
+    def attend(
+        self,
+        query: Tensor,
+        memory: Memory,
+        *,
+        mask: Mask = None,
+        state: Tensor | None = None,
+        positions: Tensor | None = None,
+        return_weights: bool = False,
+        training: bool = False,
+    ) -> AttentionOutput:
+        query, mask = self._prepare_query(query, memory, mask)
+        weights = self.compute_weights(query, memory, mask, positions)
+        return AttentionOutput(
+            context(weights, memory.values), weights if return_weights else None, None
+        )
+
+    def _prepare_query(self, query, memory, mask):
+        """Returns the query in the compute dtype, and its mask combined with the memory's."""
+        check_query(query, memory.values, mask)
+        mask = masks.combine_masks(masks.expand_key_mask(memory.mask), mask)  # (B, 1 or T, S)
+        return ops.cast(query, self.compute_dtype), mask

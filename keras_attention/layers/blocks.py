@@ -316,7 +316,13 @@ class DecoderBlock(Block):
         return x, own, scores
 
     def _attend_to(self, memory, training):
-        return lambda x: self.cross_attention.attend(x, memory, training=training)
+        def sublayer(x):
+            output, weights, _ = self.cross_attention.attend(
+                x, memory, return_weights=True, training=training
+            )
+            return output, weights
+
+        return sublayer
 
 
 def check_encoded(encoded: Any) -> None:

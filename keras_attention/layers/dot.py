@@ -5,14 +5,15 @@ from typing import Any
 
 import keras
 
-from keras_attention.layers.base_attention import BaseAttention
+from keras_attention.layers.base_attention import ScoredAttention
 from keras_attention.layers.validation import check_positive, check_width
 from keras_attention.ops import scores
 from keras_attention.ops.attention import Memory
+from keras_attention.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class DotAttention(BaseAttention):
+class DotAttention(ScoredAttention):
     """Dot-product attention: `q . k`, divided by the square root of the width when `scaled`.
 
     Vaswani et al. 2017, equation 1; unscaled it is Luong's "dot". It has no weights.
@@ -40,7 +41,7 @@ class DotAttention(BaseAttention):
         check_width(query_shape, key_shape or value_shape)
         self.built = True
 
-    def energies(self, query: Any, memory: Memory):
+    def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
         score = scores.scaled_dot if self.scaled else scores.dot
         return score(query, memory.keys)
 
@@ -49,7 +50,7 @@ class DotAttention(BaseAttention):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class ContentAttention(BaseAttention):
+class ContentAttention(ScoredAttention):
     """Content-based attention: `beta_t cos(q_t, k)`, where the query sets its own sharpness.
 
     Graves et al. 2014, equations 5 and 6. As the controller of the paper emits `beta_t > 0` beside
@@ -93,7 +94,7 @@ class ContentAttention(BaseAttention):
         self.beta.build((None, None, query_shape[-1]))
         self.built = True
 
-    def energies(self, query: Any, memory: Memory):
+    def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
         return scores.content(query, memory.keys, self.beta(query))
 
     def get_config(self) -> dict:

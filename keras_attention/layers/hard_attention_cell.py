@@ -39,9 +39,10 @@ class HardAttentionCell(RecurrentDecoderCell):
     """
 
     def _attend(self, query, memory, position, state):
-        _, scores = super()._attend(query, memory, position, state)
+        _, scores, attention = super()._attend(query, memory, position, state)
         noise = ops.take(state["noise"], position, axis=2) if "noise" in state else None
-        return ops.matmul(choice(scores, noise), memory.values), scores  # (B, K, D)
+        context = ops.matmul(choice(scores, noise), memory.values)  # (B, K, D)
+        return context, scores, attention
 
 
 def choice(scores: Any, noise: Any = None):

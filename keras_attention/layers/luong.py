@@ -5,17 +5,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.base_attention import BaseAttention
+from keras_attention.layers.base_attention import ScoredAttention
 from keras_attention.layers.validation import check_positive, check_width
 from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import Memory, gaussian, masked_softmax, predicted_centers
+from keras_attention.types import Tensor
 
 SCORES = ("dot", "general", "concat", "location")
 WINDOWS = (None, "local-m", "local-p")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class LuongAttention(BaseAttention):
+class LuongAttention(ScoredAttention):
     """Luong's attention (Luong et al. 2015, equations 7 to 10).
 
     | score | energy of query `h_t` and key `h_s` |
@@ -126,7 +127,7 @@ class LuongAttention(BaseAttention):
     def project_keys(self, keys: Any):
         return self.key_dense(keys) if self.score in ("general", "concat") else keys
 
-    def energies(self, query: Any, memory: Memory):
+    def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
         if self.score == "concat":
             query = self.query_dense(query)
             energies = scores.additive(query, memory.keys, self.weight(self.v))
@@ -139,25 +140,28 @@ class LuongAttention(BaseAttention):
             energies = scores.dot(query, memory.keys)
         return energies * self.weight(self.g) if self.scale else energies
 
-    def align(self, query, memory, mask, position, previous, training):
+    def compute_weights(self, query, memory, mask, positions):
         places = _places(memory)  # (B or 1, 1, S)
         if self.score == "location":
             mask = masks.combine_masks(mask, ops.less(places, self.max_length))
         if self.window is None:
-            return masked_softmax(self.energies(query, memory), mask)
-        centers = self.centers(query, memory, position)  # (B, T, 1)
+            return masked_softmax(self.compute_scores(query, memory), mask)
+        centers = self.centers(query, memory, positions)  # (B, T, 1)
         mask = masks.combine_masks(mask, masks.window(places, centers, self.window_width))
-        weights = masked_softmax(self.energies(query, memory), mask)
+        weights = masked_softmax(self.compute_scores(query, memory), mask)
         if self.window == "local-m":
             return weights
         return weights * ops.cast(gaussian(places, centers, self.window_width), weights.dtype)
 
-    def centers(self, query, memory, position):
+    def centers(self, query, memory, positions):
         """Where each query looks, `p_t`: (B or 1, T, 1)."""
         if self.window == "local-m":
-            if position is None:
-                position = ops.arange(ops.shape(query)[1], dtype="int32")
-            return ops.reshape(ops.convert_to_tensor(position), (1, -1, 1))
+            if positions is None:
+                positions = ops.arange(ops.shape(query)[1], dtype="int32")
+            positions = ops.convert_to_tensor(positions)
+            if len(positions.shape) < 2:
+                positions = ops.reshape(positions, (1, -1))
+            return ops.expand_dims(positions, -1)
         if memory.mask is None:
             lengths = ops.reshape(ops.shape(memory.values)[1], (1,))
         else:

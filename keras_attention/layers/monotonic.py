@@ -5,24 +5,26 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.base_attention import BahdanauAttention, BaseAttention
+from keras_attention.layers.bahdanau import BahdanauAttention
+from keras_attention.layers.base_attention import ScoredAttention
 from keras_attention.layers.luong import LuongAttention
 from keras_attention.layers.validation import check_positive
 from keras_attention.ops import masks
-from keras_attention.ops.attention import Memory
+from keras_attention.ops.attention import AttentionOutput, Memory, context
 from keras_attention.ops.loop import scan
 from keras_attention.ops.monotonic import MODES
+from keras_attention.types import Tensor
 
 SCORES = ("bahdanau", "luong")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class MonotonicAttention(BaseAttention):
+class MonotonicAttention(ScoredAttention):
     """Attention that only moves forward (Raffel et al. 2017).
 
     A query stands where the query before it attended, and stops at a key with probability
     `sigmoid(energy)`. Called on a sequence of queries, the layer runs them in order; `attend` takes
-    the last alignment of each query as `previous`, or starts with `initial_alignment`. Rows sum to
+    the previous alignment of each query as `state`, or starts with `initial_state`. Rows sum to
     at most 1: the rest is the chance to run past the end.
 
     Train it with mode "parallel" or "recursive", with noise so that the choices become sharp, and
@@ -59,8 +61,6 @@ class MonotonicAttention(BaseAttention):
     >>> [[float(score) for score in row] for row in scores[0]]
     [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
-
-    uses_previous = True
 
     def __init__(
         self,
@@ -112,43 +112,66 @@ class MonotonicAttention(BaseAttention):
     def project_keys(self, keys: Any):
         return self.scorer.project_keys(keys)
 
-    def energies(self, query: Any, memory: Memory):
-        return self.scorer.energies(query, memory) + self.weight(self.score_bias)
+    def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
+        return self.scorer.compute_scores(query, memory) + self.weight(self.score_bias)
 
-    def initial_alignment(self, memory: Memory, queries: int):
-        """All attention on the first key that is kept: (B, queries, S)."""
+    def initial_state(self, memory: Memory, num_queries: int) -> Tensor:
+        """Returns all attention on the first key that is not masked, (B, num_queries, S)."""
+        batch, length = ops.shape(memory.values)[:2]
         if memory.mask is None:
-            first = ops.one_hot([0], ops.shape(memory.values)[1], dtype=self.compute_dtype)
+            first = ops.one_hot([0], length, dtype=self.compute_dtype)
             first = ops.expand_dims(first, 0)  # (1, 1, S)
         else:
             is_first = masks.combine_masks(ops.equal(masks.positions(memory.mask), 0), memory.mask)
             first = ops.cast(ops.expand_dims(is_first, 1), self.compute_dtype)  # (B, 1, S)
-        return first + super().initial_alignment(memory, queries)
+        return first + ops.zeros((batch, num_queries, length), dtype=self.compute_dtype)
 
-    def align(self, query, memory, mask, position, previous, training):
-        if previous is None:
-            previous = self.initial_alignment(memory, ops.shape(query)[1])
-        return MODES[self.mode](self.choose(query, memory, mask, training), previous)
+    def attend(
+        self,
+        query,
+        memory,
+        *,
+        mask=None,
+        state=None,
+        positions=None,
+        return_weights=False,
+        training=False,
+    ) -> AttentionOutput:
+        query, mask = self._prepare_query(query, memory, mask)
+        if state is None:
+            state = self.initial_state(memory, ops.shape(query)[1])
+        weights = MODES[self.mode](self.choose(query, memory, mask, training), state)
+        return AttentionOutput(
+            context(weights, memory.values), weights if return_weights else None, weights
+        )
 
-    def align_in_order(self, query, memory, mask, training):
-        choose = self.choose(query, memory, mask, training)  # (B, T, S)
-        start = ops.squeeze(self.initial_alignment(memory, 1), 1)  # (B, S)
-        asks = ops.ones_like(choose[..., :1], dtype="bool")
+    def attend_sequence(
+        self, queries, memory, *, mask=None, return_weights=False, training=False
+    ) -> AttentionOutput:
+        queries, mask = self._prepare_query(queries, memory, mask)
+        choose = self.choose(queries, memory, mask, training)  # (B, T, S)
+        start = ops.squeeze(self.initial_state(memory, 1), 1)  # (B, S)
+        active = ops.ones_like(choose[..., :1], dtype="bool")
         if mask is not None:
-            asks = ops.logical_and(asks, ops.any(mask, axis=-1, keepdims=True))  # (B, T, 1)
+            active = ops.logical_and(active, ops.any(mask, axis=-1, keepdims=True))  # (B, T, 1)
 
         def step(previous, inputs):
-            choose, asks = inputs
+            choose, active = inputs
             weights = MODES[self.mode](ops.expand_dims(choose, 1), ops.expand_dims(previous, 1))
             weights = ops.squeeze(weights, 1)  # (B, S)
-            # A query that is padding leaves the position to the next one.
-            return ops.where(asks, weights, previous), weights
+            # A masked query does not move the state.
+            return ops.where(active, weights, previous), weights
 
-        return scan(step, start, (choose, asks), start)[1]
+        state, weights = scan(step, start, (choose, active), start)
+        return AttentionOutput(
+            context(weights, memory.values),
+            weights if return_weights else None,
+            ops.expand_dims(state, 1),
+        )
 
     def choose(self, query, memory, mask, training):
         """The probability of stopping at each key, `p`: (B, T, S)."""
-        energies = self.energies(query, memory)
+        energies = self.compute_scores(query, memory)
         if training and self.sigmoid_noise:
             noise = keras.random.normal(
                 ops.shape(energies), dtype=energies.dtype, seed=self.seed_generator

@@ -20,7 +20,8 @@ from keras_attention.layers.validation import (
     check_window,
 )
 from keras_attention.ops import heads, masks
-from keras_attention.ops.attention import Memory, masked_softmax
+from keras_attention.ops.attention import AttentionOutput, Memory, masked_softmax
+from keras_attention.types import Mask, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -136,60 +137,82 @@ class MultiHeadAttention(BaseAttention):
         )
         self.built = True
 
-    def memory(self, values: Any, keys: Any = None, mask: Any = None, position: Any = None):
-        """Projects what is looked at; do it once for a sequence, before any loop over queries.
+    def memory(
+        self,
+        values: Tensor,
+        keys: Tensor | None = None,
+        mask: Mask = None,
+        positions: Tensor | None = None,
+    ) -> Memory:
+        """Projects keys and values; call it once, before any loop over queries.
 
         Args:
             values: (B, S, D).
-            keys: (B, S, K), or `None` for `values`.
-            mask: Bool (B, S), or `None`.
-            position: where the keys stand, int (S,) or (B, S); `None` counts from 0.
+            keys: (B, S, K); `None` takes `values`.
+            mask: bool (B, S), True means attend.
+            positions: positions of the keys, int (S,) or (B, S); `None` is 0, 1, 2, ...
 
         Returns:
-            A `Memory` whose keys and values are (B, heads, S, width of a head).
+            A `Memory` whose keys and values are (B, heads, S, head width).
 
         Raises:
-            ValueError: If keys or mask do not have the batch and length of `values`, or the layer
-                is not built.
+            ValueError: If keys or mask do not have the batch size and length of `values`, or the
+                layer is not built.
         """
         check_values(values, keys, mask)
         check_built(self)
         values = ops.cast(values, self.compute_dtype)
         keys = values if keys is None else ops.cast(keys, self.compute_dtype)
-        return self._remember(self.project_keys(keys), self.project_values(values), mask, position)
+        return self._remember(self.project_keys(keys), self.project_values(values), mask, positions)
 
     def attend(
         self,
-        query: Any,
+        query: Tensor,
         memory: Memory,
-        mask: Any = None,
-        position: Any = None,
-        previous: Any = None,
+        *,
+        mask: Mask = None,
+        state: Tensor | None = None,
+        positions: Tensor | None = None,
+        return_weights: bool = False,
         training: bool = False,
-    ) -> tuple[Any, Any]:
+    ) -> AttentionOutput:
         """Attends with any number of queries.
 
         Args:
             query: (B, T, Q).
-            memory: From `memory`.
-            mask: Bool (B, T, S) or (B, 1, S), beyond the memory's own mask.
-            position: where the queries stand, int (T,), (B, T) or a scalar; `None` counts from 0.
-            previous: not read.
-            training: whether there is dropout.
+            memory: from `memory`.
+            mask: bool (B, T, S) or (B, 1, S), combined with the memory's mask.
+            state: unused; multi-head attention has no state.
+            positions: positions of the queries, an int scalar, (T,) or (B, T); `None` is 0, 1, 2,
+                ...
+            return_weights: whether to return the weights.
+            training: whether dropout is applied.
 
         Returns:
-            The output (B, T, output_dim) and the scores (B, H, T, S).
+            An `AttentionOutput`: the output projection (B, T, output_dim), the weights
+            (B, H, T, S) or `None` unless requested, and no state.
 
         Raises:
-            ValueError: If the query or the mask does not fit the memory.
+            ValueError: If the query or the mask does not match the memory.
         """
         check_query(query, memory.values, None)
         query = self.project_query(ops.cast(query, self.compute_dtype))
-        return self.look(query, memory, mask, position, training)
+        output, weights = self.look(query, memory, mask, positions, training)
+        return AttentionOutput(output, weights if return_weights else None, None)
 
-    def attend_in_order(self, query, memory, mask=None, training=False):
-        check_window(self.window, query.shape[1], memory.values.shape[2])
-        return self.attend(query, memory, mask, training=training)
+    def attend_sequence(
+        self,
+        queries: Tensor,
+        memory: Memory,
+        *,
+        mask: Mask = None,
+        return_weights: bool = False,
+        training: bool = False,
+    ) -> AttentionOutput:
+        check_window(self.window, queries.shape[1], memory.values.shape[2])
+        return self.attend(
+            queries, memory, mask=mask, return_weights=return_weights, training=training
+        )
 
     def attend_to_self(
         self,
@@ -276,7 +299,7 @@ class MultiHeadAttention(BaseAttention):
         check_window(self.window, query_shape[1], value_shape[1])
         return (*query_shape[:-1], self.output_dim or query_shape[-1])
 
-    def scores_shape(self, query_shape, value_shape):
+    def compute_weights_shape(self, query_shape, value_shape):
         return (query_shape[0], self.num_heads, query_shape[1], value_shape[1])
 
     def get_config(self) -> dict:

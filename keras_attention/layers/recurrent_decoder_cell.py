@@ -165,8 +165,10 @@ class RecurrentDecoderCell(keras.layers.Layer):
         batch, beams = ops.shape(top)[:2]
         if self.input_feeding:
             state["joined"] = ops.zeros((batch, beams, self.output_size), top.dtype)
-        if self.attention is not None and self.attention.uses_previous:
-            state["alignment"] = self.attention.initial_alignment(memory, beams)
+        if self.attention is not None:
+            attention = self.attention.initial_state(memory, beams)
+            if attention is not None:
+                state["attention"] = attention
         return state
 
     def call(self, inputs, state, memory, position=0):
@@ -175,7 +177,7 @@ class RecurrentDecoderCell(keras.layers.Layer):
             return output, {**state, "cell": cell}, _no_scores(output, memory)
         if self.order == "bahdanau":
             query = hidden_state(self.cell, state["cell"])  # (B, K, U)
-            context, scores = self._attend(query, memory, position, state)
+            context, scores, attention = self._attend(query, memory, position, state)
             if self.gate is not None:
                 context = self.gate(query) * context
             joined = ops.concatenate([inputs, context], axis=-1)  # (B, K, E + D)
@@ -185,9 +187,9 @@ class RecurrentDecoderCell(keras.layers.Layer):
             if self.input_feeding:
                 inputs = ops.concatenate([inputs, state["joined"]], axis=-1)
             output, cell = self._run_cell(inputs, state["cell"])
-            context, scores = self._attend(output, memory, position, state)
+            context, scores, attention = self._attend(output, memory, position, state)
             output = self._join(output, context)
-        after = {"cell": cell, "joined": output, "alignment": scores}
+        after = {"cell": cell, "joined": output, "attention": attention}
         return output, {name: after.get(name, leaf) for name, leaf in state.items()}, scores
 
     def sequence(self, inputs, state: dict, memory: Memory, training: bool = False) -> tuple:
@@ -214,7 +216,9 @@ class RecurrentDecoderCell(keras.layers.Layer):
         outputs = ops.squeeze(outputs, 2)  # (B, T, U)
         if self.attention is None:
             return outputs, _no_scores(outputs, memory)
-        context, scores = self.attention.attend_in_order(outputs, memory, training=training)
+        context, scores, _ = self.attention.attend_sequence(
+            outputs, memory, return_weights=True, training=training
+        )
         return self._join(outputs, context), scores
 
     def _sequence_by_steps(self, inputs, state, memory):
@@ -234,8 +238,13 @@ class RecurrentDecoderCell(keras.layers.Layer):
         return ops.squeeze(outputs, 2), ops.squeeze(scores, 2)
 
     def _attend(self, query, memory, position, state):
-        previous = state.get("alignment")
-        return self.attention.attend(query, memory, position=position, previous=previous)
+        return self.attention.attend(
+            query,
+            memory,
+            state=state.get("attention"),
+            positions=position,
+            return_weights=True,
+        )
 
     def _join(self, output, context):
         if self.combine == "add":

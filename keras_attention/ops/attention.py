@@ -7,24 +7,41 @@ from keras import ops
 
 from keras_attention.ops import masks
 from keras_attention.ops.linear import project
+from keras_attention.types import Mask, Tensor
 
 
 class Memory(NamedTuple):
-    """What attention looks at, projected once, before any loop.
+    """Keys and values to attend to, projected once, before any loop over queries.
 
     Attributes:
-        values: (B, S, D), what the context is made of.
-        keys: (B, S, U), what the query is compared with, already projected.
-        mask: (B, S) bool, True is kept; `None` keeps all.
-        positions: (B, S) or (1, S) int, where each item stands; `None` where nothing reads it.
+        values: (B, S, D), averaged into the context.
+        keys: (B, S, U), compared with the query, already projected.
+        mask: bool (B, S), True means attend; `None` attends to all.
+        positions: int (B, S) or (1, S), the positions of the keys; `None` where no layer reads
+            them.
 
-    With several heads, values and keys are (B, heads, S, width of a head).
+    With several heads, values and keys are (B, heads, S, head width).
     """
 
-    values: Any
-    keys: Any
-    mask: Any = None
-    positions: Any = None
+    values: Tensor
+    keys: Tensor
+    mask: Mask = None
+    positions: Tensor | None = None
+
+
+class AttentionOutput(NamedTuple):
+    """Result of `BaseAttention.attend`.
+
+    Attributes:
+        context: (B, T, D), the weighted sum of the values; with several heads, its projection.
+        weights: (B, T, S), or (B, H, T, S) with several heads; `None` unless requested.
+        state: what each query hands to the next one, (B, T, S); `None` for attention without
+            state.
+    """
+
+    context: Tensor
+    weights: Tensor | None = None
+    state: Tensor | None = None
 
 
 def masked_softmax(energies: Any, mask: Any = None):

@@ -14,6 +14,7 @@ from keras_attention.layers import (
     DotAttention,
     LuongAttention,
     MonotonicAttention,
+    ScoredAttention,
 )
 
 B, T, S, D = 2, 3, 5, 4
@@ -80,14 +81,35 @@ def test_call_is_attend_on_the_memory(kind):
     layer = make(kind)
     query, value = data()
     output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
-    memory, previous = layer.memory(value, mask=KEPT), None
+    memory = layer.memory(value, mask=KEPT)
+    state = layer.initial_state(memory, 1)
     for t in range(T):
-        previous = layer.initial_alignment(memory, 1) if previous is None else previous
-        context, previous = layer.attend(
-            query[:, t : t + 1], memory, position=np.array(t, "int32"), previous=previous
+        context, step_weights, state = layer.attend(
+            query[:, t : t + 1],
+            memory,
+            state=state,
+            positions=np.array(t, "int32"),
+            return_weights=True,
         )
         np.testing.assert_allclose(array(context), array(output)[:, t : t + 1], atol=1e-5)
-        np.testing.assert_allclose(array(previous), array(weights)[:, t : t + 1], atol=1e-6)
+        np.testing.assert_allclose(array(step_weights), array(weights)[:, t : t + 1], atol=1e-6)
+
+
+@every_kind
+def test_weights_are_returned_only_on_request(kind):
+    layer = make(kind)
+    query, value = data()
+    layer.build(query.shape, value.shape)
+    memory = layer.memory(value, mask=KEPT)
+    state = layer.initial_state(memory, T)
+    assert (state is None) == (not kind.startswith("monotonic"))
+    for attend in (layer.attend, layer.attend_sequence):
+        output = attend(query, memory)
+        assert output.weights is None
+        assert (output.state is None) == (state is None)
+        requested = attend(query, memory, return_weights=True)
+        assert array(requested.weights).shape == (B, T, S)
+        np.testing.assert_array_equal(array(output.context), array(requested.context))
 
 
 @every_kind
@@ -96,10 +118,13 @@ def test_queries_of_attend_do_not_depend_on_each_other(kind):
     query, value = data()
     layer.build(query.shape, value.shape)
     memory = layer.memory(value, mask=KEPT)
-    previous = layer.initial_alignment(memory, T)
-    context, weights = layer.attend(query, memory, position=1, previous=previous)
+    state = layer.initial_state(memory, T)
+    context, weights, _ = layer.attend(query, memory, state=state, positions=1, return_weights=True)
+    state = layer.initial_state(memory, 1)
     for t in range(T):
-        alone = layer.attend(query[:, t : t + 1], memory, position=1, previous=previous[:, :1])
+        alone = layer.attend(
+            query[:, t : t + 1], memory, state=state, positions=1, return_weights=True
+        )
         np.testing.assert_allclose(array(alone[0]), array(context)[:, t : t + 1], atol=1e-5)
         np.testing.assert_allclose(array(alone[1]), array(weights)[:, t : t + 1], atol=1e-6)
 
@@ -191,7 +216,7 @@ def test_mixed_precision(kind, policy):
     assert keras.backend.standardize_dtype(weights.dtype) == half.compute_dtype
     np.testing.assert_allclose(array(ops.cast(output, "float32")), expected, atol=0.04)
     memory = half.memory(value, mask=KEPT)
-    alone, _ = half.attend(query[:, :1], memory)  # outside of the call's autocast scope
+    alone, *_ = half.attend(query[:, :1], memory)  # outside of the call's autocast scope
     assert keras.backend.standardize_dtype(alone.dtype) == half.compute_dtype
     np.testing.assert_allclose(
         array(ops.cast(alone, "float32")), array(ops.cast(output, "float32"))[:, :1], atol=0.02
@@ -241,8 +266,13 @@ def test_attend_is_tflite_builtins(kind, tmp_path):
 
     def attend(query, value, source, position):
         memory = layer.memory(value, mask=tf.not_equal(source, 0))
-        previous = layer.initial_alignment(memory, ops.shape(query)[1])
-        context, weights = layer.attend(query, memory, position=position, previous=previous)
+        context, weights, _ = layer.attend(
+            query,
+            memory,
+            state=layer.initial_state(memory, ops.shape(query)[1]),
+            positions=position,
+            return_weights=True,
+        )
         return {"context": context, "weights": weights}
 
     archive = keras.export.ExportArchive()
@@ -306,11 +336,14 @@ def test_units_must_be_positive():
         BahdanauAttention(0)
 
 
-def test_the_base_has_no_score():
-    layer = BaseAttention()
+def test_base_classes_name_what_to_implement():
     query, value = data()
-    with pytest.raises(NotImplementedError):
-        layer(query, value)
+    with pytest.raises(NotImplementedError, match="must implement `memory`"):
+        BaseAttention()(query, value)
+    with pytest.raises(NotImplementedError, match="must implement `attend`"):
+        BaseAttention().attend(query, None)
+    with pytest.raises(NotImplementedError, match="must implement `compute_scores`"):
+        ScoredAttention()(query, value)
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -333,7 +366,7 @@ def test_bahdanau_is_the_mechanism_of_tfa(normalize):
     for weight in layer.weights:
         weight.assign(given[weight.path.removeprefix(f"{layer.name}/")])
     np.testing.assert_allclose(
-        array(layer.energies(query, layer.memory(value))), energies, rtol=1e-4, atol=1e-5
+        array(layer.compute_scores(query, layer.memory(value))), energies, rtol=1e-4, atol=1e-5
     )
     output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
     np.testing.assert_allclose(array(weights), expected, rtol=1e-4, atol=1e-6)

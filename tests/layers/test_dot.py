@@ -24,7 +24,7 @@ def softmax(energies):
 def check(layer, query, value, energies):
     """The layer gives these energies, their softmax and its context."""
     output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
-    got = layer.energies(query, layer.memory(value))
+    got = layer.compute_scores(query, layer.memory(value))
     expected = softmax(energies)
     for result, wanted in ((got, energies), (weights, expected), (output, expected @ value)):
         np.testing.assert_allclose(ops.convert_to_numpy(result), wanted, rtol=1e-4, atol=1e-5)

@@ -47,7 +47,7 @@ def softmax(energies, kept):
 
 def check(layer, query, value, energies, expected):
     output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
-    got = layer.energies(query, layer.memory(value))
+    got = layer.compute_scores(query, layer.memory(value))
     for result, wanted in ((got, energies), (weights, expected), (output, expected @ value)):
         np.testing.assert_allclose(ops.convert_to_numpy(result), wanted, rtol=1e-4, atol=1e-5)
 
@@ -108,7 +108,7 @@ def test_local_m_behind_the_source_sees_nothing():
     query, value = data()
     layer, _ = build(query, value, window="local-m", window_width=1)
     memory = layer.memory(value, mask=KEPT)
-    context, weights = layer.attend(query[:, :1], memory, position=5)
+    context, weights, _ = layer.attend(query[:, :1], memory, positions=5, return_weights=True)
     assert (ops.convert_to_numpy(weights)[0] == 0).all()
     assert (ops.convert_to_numpy(context)[0] == 0).all()
     np.testing.assert_allclose(ops.convert_to_numpy(weights)[1].sum(), 1, rtol=1e-5)
@@ -118,9 +118,11 @@ def test_local_m_takes_a_position_for_each_query():
     query, value = data()
     layer, _ = build(query, value, window="local-m", window_width=1)
     memory = layer.memory(value, mask=KEPT)
-    expected = ops.convert_to_numpy(layer.attend(query, memory)[1])
+    expected = ops.convert_to_numpy(layer.attend(query, memory, return_weights=True).weights)
     order = np.array([3, 1, 0, 2], "int32")
-    shuffled = layer.attend(query[:, order], memory, position=ops.convert_to_tensor(order))[1]
+    shuffled = layer.attend(
+        query[:, order], memory, positions=ops.convert_to_tensor(order), return_weights=True
+    ).weights
     np.testing.assert_allclose(ops.convert_to_numpy(shuffled), expected[:, order], atol=1e-6)
 
 
@@ -129,7 +131,9 @@ def test_local_p_predicts_its_position_in_the_true_length(score):
     """Equations 9 and 10, with S the length without padding, D = 2 and sigma = D / 2."""
     query, value = data()
     layer, weights = build(query, value, score=score, window="local-p", window_width=2)
-    energies = ops.convert_to_numpy(layer.energies(query, layer.memory(value)))  # tested above
+    energies = ops.convert_to_numpy(
+        layer.compute_scores(query, layer.memory(value))
+    )  # tested above
     w_p, v_p = weights["window_kernel"].T, weights["window_v"]
     p = np.zeros((B, T, 1))
     for b, t in np.ndindex(B, T):

@@ -82,7 +82,7 @@ def test_it_is_the_mechanism_of_tfa(score, normalize, mode):
     layer, weights = build(query, value, score=score, normalize=normalize, mode=mode)
     energies = energies_of(score, normalize, weights, query, value)
     expected = hard(energies) if mode == "hard" else soft(energies)
-    got = layer.energies(query, layer.memory(value))
+    got = layer.compute_scores(query, layer.memory(value))
     np.testing.assert_allclose(ops.convert_to_numpy(got), energies, rtol=1e-4, atol=1e-4)
     output, attention = layer(query, value, value_mask=KEPT, return_attention_scores=True)
     np.testing.assert_allclose(ops.convert_to_numpy(attention), expected, rtol=1e-3, atol=1e-5)
@@ -99,14 +99,14 @@ def test_attention_never_moves_back():
         assert stops == sorted(stops)
 
 
-def test_the_initial_alignment_is_on_the_first_key_that_is_kept():
+def test_the_initial_state_is_on_the_first_key_that_is_kept():
     query, value = data()
     layer, _ = build(query, value)
     mask = np.array([[0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
-    first = ops.convert_to_numpy(layer.initial_alignment(layer.memory(value, mask=mask), 3))
+    first = ops.convert_to_numpy(layer.initial_state(layer.memory(value, mask=mask), 3))
     assert first[0].tolist() == [[0, 0, 1, 0, 0]] * 3
     assert (first[1] == 0).all()
-    first = ops.convert_to_numpy(layer.initial_alignment(layer.memory(value), 2))
+    first = ops.convert_to_numpy(layer.initial_state(layer.memory(value), 2))
     assert first.tolist() == [[[1, 0, 0, 0, 0]] * 2] * B
 
 
@@ -135,7 +135,7 @@ def test_noise_is_there_in_training_alone_and_has_its_deviation():
     logits = np.log(choose / (1 - choose))
     assert abs(logits.mean()) < 0.03 and abs(logits.std() - 0.5) < 0.03
     noisy = layer(query, value, training=True, return_attention_scores=True)[1]
-    attended = layer.attend(query, memory, training=True)[1]
+    attended = layer.attend(query, memory, return_weights=True, training=True).weights
     for weights in (noisy, attended):
         assert (ops.convert_to_numpy(weights) != ops.convert_to_numpy(quiet)).any()
 
@@ -144,7 +144,7 @@ def test_the_bias_starts_where_it_is_told():
     query, value = np.zeros((B, 1, U), "float32"), np.zeros((B, S, D), "float32")
     layer = MonotonicAttention(U, score_bias_init=-4.0)
     layer.build(query.shape, value.shape)
-    energies = ops.convert_to_numpy(layer.energies(query, layer.memory(value)))
+    energies = ops.convert_to_numpy(layer.compute_scores(query, layer.memory(value)))
     np.testing.assert_allclose(energies, -4.0)
 
 
@@ -154,7 +154,7 @@ def test_weights_of_training_serve_the_hard_mode():
     decoder = MonotonicAttention.from_config({**trained.get_config(), "mode": "hard"})
     decoder.build(query.shape, value.shape)
     decoder.set_weights(trained.get_weights())
-    energies = ops.convert_to_numpy(trained.energies(query, trained.memory(value)))
+    energies = ops.convert_to_numpy(trained.compute_scores(query, trained.memory(value)))
     attention = decoder(query, value, value_mask=KEPT, return_attention_scores=True)[1]
     np.testing.assert_array_equal(ops.convert_to_numpy(attention), hard(energies))
 

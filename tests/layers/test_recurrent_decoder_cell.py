@@ -224,7 +224,8 @@ def test_the_top_layer_asks():
     value = data(B, S, D, seed=2)
     state, memory, states = begin(layer, value, KEPT)
     _, _, scores = layer(data(B, 1, E), state, memory)
-    _, expected = layer.attention.attend(states[2], memory)  # h of the second; 0, 1 are the first's
+    # h of the second layer; states 0 and 1 are the first layer's
+    _, expected, _ = layer.attention.attend(states[2], memory, return_weights=True)
     np.testing.assert_allclose(array(scores), array(expected), atol=1e-6)
 
 
