@@ -27,7 +27,7 @@ from keras_attention.metrics import caption_scores
 from keras_attention.models import captioner
 from keras_attention.tasks import Captioner
 from keras_attention.text import WordPieceTokenizer
-from keras_attention.text.bucketed_batches import decoder_input, group_by_length
+from keras_attention.text.batching import bucket_by_length, decoder_inputs
 from keras_attention.training import MaskedCrossEntropy
 
 parser = argparse.ArgumentParser()
@@ -110,7 +110,7 @@ def with_cells(photographs, labels):
     """Captions with any of the views of their photographs."""
     view = tf.random.uniform(tf.shape(photographs), maxval=options.views, dtype=tf.int64)
     cells = tf.gather_nd(views, tf.stack([view, photographs], axis=1))
-    return {"cells": tf.cast(cells, tf.float32), "target": decoder_input(labels)}, labels
+    return {"cells": tf.cast(cells, tf.float32), "target": decoder_inputs(labels)}, labels
 
 
 def from_cells(model):
@@ -122,7 +122,7 @@ def from_cells(model):
 
 
 # 4. Captioners that look at its cells, or at their mean alone.
-data = group_by_length(ids.row_lengths().numpy(), padded, 64, 30, True, 0, None)
+data = bucket_by_length(ids.row_lengths().numpy(), padded, 64, 30, True, 0, None)
 data = data.map(with_cells).prefetch(2)
 for attention in options.attention:
     kind = None if attention == "none" else attention

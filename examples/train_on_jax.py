@@ -27,7 +27,7 @@ def pack(options):
     from keras_attention.generation import BeamSearch
     from keras_attention.models import transformer
     from keras_attention.tasks import Translator
-    from keras_attention.text import SentencePieceTokenizer, batches, read_parallel
+    from keras_attention.text import SentencePieceTokenizer, bucketed_batches, read_parallel
 
     if options.output.exists():
         sys.exit(f"--output: expected a folder that is not there. Received: {options.output}")
@@ -43,7 +43,9 @@ def pack(options):
     Translator(model, tokenizer, tokenizer, strategy).save(options.output)
 
     limits = {"max_length": options.max_length, "batch_tokens": options.batch_tokens}
-    found = batches(pairs, tokenizer, tokenizer, options.batch_tokens, shuffle=False, **limits)
+    found = bucketed_batches(
+        pairs, tokenizer, tokenizer, options.batch_tokens, shuffle=False, **limits
+    )
     by_length = defaultdict(list)
     for inputs, labels in found.as_numpy_iterator():  # (B, L) each
         by_length[labels.shape[1]].append((inputs["source"], inputs["target"], labels))

@@ -15,7 +15,7 @@ from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.metrics import bleu
 from keras_attention.models import seq2seq
 from keras_attention.tasks import Translator
-from keras_attention.text import SentencePieceTokenizer, batches, read_parallel
+from keras_attention.text import SentencePieceTokenizer, bucketed_batches, read_parallel
 from keras_attention.training import GenerationScore, MaskedCrossEntropy, TokenAccuracy
 
 parser = argparse.ArgumentParser()
@@ -54,7 +54,7 @@ sources, references = map(list, zip(*validation, strict=True))
 options.output.mkdir(parents=True, exist_ok=True)
 best = options.output / "best.weights.h5"
 model.fit(
-    batches(train, *tokenizers, batch_size=64, max_length=60),
+    bucketed_batches(train, *tokenizers, batch_size=64, max_length=60),
     epochs=options.epochs,
     callbacks=[
         # after Ctrl-C the same command goes on from here

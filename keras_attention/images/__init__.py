@@ -4,7 +4,7 @@ from keras_attention.utils.optional_imports import require_extra
 
 require_extra("tensorflow", "keras_attention.images")
 
-from keras_attention.images.captioned_batches import Image, captioned_batches
+from keras_attention.images.batching import Image, captioned_batches
 from keras_attention.images.decode import decode_image, decode_images, read_image
 
 __all__ = ["Image", "captioned_batches", "decode_image", "decode_images", "read_image"]

@@ -8,19 +8,19 @@ import numpy as np
 from keras_attention.generation import BeamSearch
 from keras_attention.ops.ids import PAD
 from keras_attention.tasks.translator import Translator
-from keras_attention.text.bucketed_batches import by_length, decoder_input
+from keras_attention.text.batching import assign_buckets, decoder_inputs
 
 
 class CandidateBatches(keras.utils.PyDataset):
     """Batches for `training.MinimumRisk`: candidates by beam search, and the reference after them.
 
     Each epoch draws some of the pairs, and the model, as it is then, writes `candidates` answers
-    to each of their sources. Pairs are grouped by length as `text.batches` groups them; the last
+    to each of their sources. Pairs are grouped by length by `text.bucketed_batches`; the last
     batch of a length waits for another epoch unless it is the only one.
 
     A batch of S sources is `({"source": (S * (candidates + 1), L), "target": the same}, labels of
-    that shape, costs (S * (candidates + 1),))`; ids and labels as in `text.batches`, and a row of
-    padding where beam search found fewer answers.
+    that shape, costs (S * (candidates + 1),))`; ids and labels as in
+    `text.bucketed_batches`, and a row of padding where beam search found fewer answers.
 
     Args:
         task: the translator that is trained; its model is compiled.
@@ -84,7 +84,7 @@ class CandidateBatches(keras.utils.PyDataset):
         group = candidates + 1
         self.buckets = [  # pairs of about one length, that length, how many go into a batch
             (inside, length, min(max(1, size // group), len(inside)))
-            for inside, length, size in by_length(roomy, batch_size, max_length, batch_tokens)
+            for inside, length, size in assign_buckets(roomy, batch_size, max_length, batch_tokens)
         ]
         steps = sum(len(inside) // size for inside, _, size in self.buckets)
         self.steps = max(1, round(steps * min(1.0, sources / len(pairs))))
@@ -123,7 +123,7 @@ class CandidateBatches(keras.utils.PyDataset):
         costs = [self._cost(row, ids) for row, ids in zip(rows, found, strict=True)]
         labels = np.concatenate([found, targets[:, None]], axis=1).reshape(-1, length)
         source = np.repeat(sources, self.candidates + 1, axis=0)
-        inputs = {"source": source, "target": decoder_input(labels).numpy()}
+        inputs = {"source": source, "target": decoder_inputs(labels).numpy()}
         return inputs, labels, np.array(costs, "float32").reshape(-1)
 
     def _cost(self, row: int, ids: np.ndarray) -> list[float]:

@@ -13,7 +13,7 @@ from keras_attention.metrics import bleu
 from keras_attention.recipes.candidates import CandidateBatches
 from keras_attention.recipes.resume import begin_or_resume, fingerprints, unfinished
 from keras_attention.tasks.translator import Translator
-from keras_attention.text import batches, repeat_batch
+from keras_attention.text import bucketed_batches, repeat_batch
 from keras_attention.training import (
     AverageCheckpoints,
     Bfloat16,
@@ -226,7 +226,7 @@ def _data_and_loss(task, pairs, metric, settings):
     if risk is not None:
         data = CandidateBatches(task, pairs, metric, **options)
         return data, MinimumRisk(risk, data.candidates, label_smoothing=smoothing)
-    data = batches(pairs, task.source_tokenizer, task.target_tokenizer, **options)
+    data = bucketed_batches(pairs, task.source_tokenizer, task.target_tokenizer, **options)
     if r_drop is not None:
         return repeat_batch(data), RDrop(r_drop, smoothing)
     return data, MaskedCrossEntropy(smoothing)

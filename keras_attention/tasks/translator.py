@@ -15,8 +15,8 @@ __all__ = ["Alignment", "GeneratedText", "Translator", "cut"]
 class Translator(Generating, TokensToTokens):
     """Translates text with an `EncoderDecoder`.
 
-    Train `model` with `fit` on `keras_attention.text.batches`; the task sees its weights at every
-    call.
+    Train `model` with `fit` on `keras_attention.text.bucketed_batches`; the task sees its
+    weights at every call.
 
     Args:
         model: the model; its vocabularies are as large as the tokenizers'.

@@ -1,25 +1,24 @@
-"""Text to ids and back inside the graph, and batches for training."""
+"""Tokenizers that run inside a TensorFlow graph, and batches of text for `model.fit`."""
 
 from keras_attention.utils.optional_imports import require_extra
 
 require_extra("text", "keras_attention.text")
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
-from keras_attention.text.bucketed_batches import (
-    batches,
+from keras_attention.text.batching import (
     bucket_lengths,
-    read_parallel,
+    bucketed_batches,
     repeat_batch,
 )
-from keras_attention.text.files import read_lines
-from keras_attention.text.labeled_batches import (
+from keras_attention.text.files import read_lines, read_parallel
+from keras_attention.text.labeled import (
     encode_words,
     labeled_batches,
     split_words,
     tagged_batches,
 )
 from keras_attention.text.marian import MarianTokenizer
-from keras_attention.text.packed_batches import packed_batches
+from keras_attention.text.packed import packed_batches
 from keras_attention.text.sentencepiece import CharacterTokenizer, SentencePieceTokenizer
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.text.tokenizers import load_tokenizer
@@ -36,7 +35,7 @@ __all__ = [
     "SentencePieceTokenizer",
     "Tokenizer",
     "WordPieceTokenizer",
-    "batches",
+    "bucketed_batches",
     "bucket_lengths",
     "encode_words",
     "labeled_batches",

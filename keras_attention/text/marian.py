@@ -1,4 +1,4 @@
-"""SentencePiece as Marian models have it: pieces are looked up in a vocabulary of their own."""
+"""Tokenizer of Marian models: SentencePiece pieces with ids from a separate vocabulary."""
 
 from collections.abc import Sequence
 
@@ -10,25 +10,25 @@ from keras_attention.ops.ids import SPECIALS, UNKNOWN
 from keras_attention.text.sentencepiece import processor_of
 from keras_attention.text.tokenizer import Tokenizer
 
-BUCKETS = 2**62  # so many that two tokens have not the same hash
+HASH_BUCKETS = 2**62  # large enough to rule out collisions in practice
 
 
 class MarianTokenizer(Tokenizer):
-    """The pieces of a SentencePiece model, with ids from a vocabulary beside it.
+    """SentencePiece tokenizer whose ids come from a separate vocabulary, as in Marian models.
 
-    The vocabulary of a Marian model has the pieces of both languages; the model that splits has
-    those of one. A piece that is not in the vocabulary becomes `[UNK]`, also an unknown character
-    unless the vocabulary has it from the other language. A text may begin with a language code,
-    `>>fra<<`, which is one token. Text is written without `[UNK]`.
+    The vocabulary of a Marian model contains the pieces of both languages, the SentencePiece model
+    those of one. A piece outside the vocabulary becomes `[UNK]`. A text may begin with a language
+    code such as `>>fra<<`, which is one token. `detokenize` omits `[UNK]`.
 
-    The model normalizes text itself; nothing else does.
+    Text is normalized by the SentencePiece model only.
 
     Args:
-        proto: the serialized SentencePiece model, of any ids.
-        vocabulary: the tokens, the first four being the special ones.
+        proto: Serialized SentencePiece model with any special ids.
+        vocabulary: The tokens in the order of their ids, beginning with the four special tokens.
 
     Raises:
-        ValueError: if `proto` is no SentencePiece model, or as `Tokenizer` has it.
+        ValueError: If `proto` is not a SentencePiece model, or the vocabulary is invalid (see
+            `Tokenizer`).
     """
 
     vocabulary_file = "sentencepiece.model"
@@ -37,7 +37,7 @@ class MarianTokenizer(Tokenizer):
         super().__init__(vocabulary, lowercase=False, normalization=None)
         self._proto = proto
         self._surfaces = _surfaces(proto, self._vocabulary)
-        # A sorted array in place of a table, whose resource an export would have to initialize.
+        # A sorted array of hashes: an export would have to initialize a lookup table.
         tokens = tf.constant(self._vocabulary[len(SPECIALS) :])
         hashes = _hash(tokens).numpy()
         order = np.argsort(hashes)
@@ -57,21 +57,21 @@ class MarianTokenizer(Tokenizer):
         codes = tf.strings.regex_replace(strings, "^(>>.*?<<).*$", r"\1")
         strings = tf.strings.regex_replace(strings, "^>>.*?<<", "")
         codes = tf.ragged.boolean_mask(tf.expand_dims(codes, 1), tf.expand_dims(has_code, 1))
-        # Made anew for each call or graph, as in `SentencePieceTokenizer`.
+        # Created in each call or graph, as in `SentencePieceTokenizer`.
         pieces = tf_text.SentencepieceTokenizer(self._proto, out_type=tf.string).tokenize(strings)
         tokens = tf.concat([codes, pieces], axis=1)  # (B, None)
-        return tokens.with_values(self._look_up(tokens.values))
+        return tokens.with_values(self._token_ids(tokens.values))
 
-    def _look_up(self, tokens: tf.Tensor) -> tf.Tensor:
+    def _token_ids(self, tokens: tf.Tensor) -> tf.Tensor:
         hashes = _hash(tokens)
-        places = tf.searchsorted(self._hashes, hashes)
-        places = tf.minimum(places, len(self._hashes) - 1)
-        known = tf.gather(self._hashes, places) == hashes
-        return tf.where(known, tf.gather(self._ids, places), UNKNOWN)
+        indices = tf.searchsorted(self._hashes, hashes)
+        indices = tf.minimum(indices, len(self._hashes) - 1)
+        known = tf.gather(self._hashes, indices) == hashes
+        return tf.where(known, tf.gather(self._ids, indices), UNKNOWN)
 
     def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
         text = tf.strings.reduce_join(tf.gather(tf.constant(self._surfaces), ids), axis=1)
-        # Pieces that are bytes need not come together as UTF-8.
+        # Byte pieces may not form valid UTF-8.
         text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
         return tf.strings.strip(tf.strings.regex_replace(text, "▁", " "))
 
@@ -80,15 +80,15 @@ class MarianTokenizer(Tokenizer):
 
 
 def _hash(tokens: tf.Tensor) -> tf.Tensor:
-    return tf.strings.to_hash_bucket_fast(tokens, BUCKETS)
+    return tf.strings.to_hash_bucket_fast(tokens, HASH_BUCKETS)
 
 
 def _surfaces(proto: bytes, vocabulary: Sequence[str]) -> list[bytes]:
-    """What each token is in a text."""
+    """Returns the text of each token, empty for special tokens."""
     model = processor_of(proto)
 
     def surface(token):
-        id = model.piece_to_id(token)  # of [UNK] where there is no such piece
+        id = model.piece_to_id(token)  # the id of [UNK] if there is no such piece
         if model.is_byte(id):  # "<0xE4>"
             return bytes([int(token[1:-1], 16)])
         return b"" if model.is_control(id) else token.encode("utf-8")

@@ -1,4 +1,4 @@
-"""SentencePiece: pieces of raw text, spaces included; and its form with single characters."""
+"""SentencePiece tokenizers: subword pieces of raw text, and single characters."""
 
 import io
 import tempfile
@@ -18,20 +18,20 @@ from keras_attention.text.tokenizer import Tokenizer, training_lines
 class SentencePieceTokenizer(Tokenizer):
     """SentencePiece tokenizer (Kudo and Richardson, 2018).
 
-    Text is taken as it stands; a space is written "▁" and belongs to the piece that follows it,
-    so that joining pieces gives the text back: all of it but for spaces at the ends and for the
-    second and later of several spaces. Characters that were not in the text learned from become
-    `[UNK]`.
+    A space is written "▁" and belongs to the piece that follows it, so that joining the pieces
+    restores the text, except for spaces at its ends and repeated spaces. Characters that did not
+    occur in the training text become `[UNK]`.
 
-    Learned by the `sentencepiece` library, run by tensorflow-text's `SentencepieceTokenizer`.
+    The model is learned by the `sentencepiece` library, and text is split by tensorflow-text's
+    `SentencepieceTokenizer`.
 
     Args:
-        proto: The serialized SentencePiece model, with pad, bos, eos and unk at ids 0 to 3.
-        lowercase: Whether text is lower-cased.
+        proto: Serialized SentencePiece model with pad, bos, eos and unk at ids 0 to 3.
+        lowercase: Whether to lower-case text.
         normalization: `"NFC"`, `"NFKC"` or `None`.
 
     Raises:
-        ValueError: if `proto` is no SentencePiece model with these ids.
+        ValueError: If `proto` is not a SentencePiece model with these ids.
 
     Example:
 
@@ -58,14 +58,14 @@ class SentencePieceTokenizer(Tokenizer):
         normalization: str | None = "NFC",
         model_type: str = "unigram",
     ) -> "SentencePieceTokenizer":
-        """Learns a vocabulary. The same text gives the same vocabulary.
+        """Learns a vocabulary, deterministically.
 
         Args:
             source: A file (UTF-8, `.gz` allowed), a list of files, or an iterable of lines. Files
                 of two languages give a joint vocabulary.
-            vocabulary_size: The most tokens, special ones included. Fewer are learned from small
-                text.
-            lowercase: Whether text is lower-cased.
+            vocabulary_size: Maximum number of tokens, including the special ones. Fewer are learned
+                from little text.
+            lowercase: Whether to lower-case text.
             normalization: `"NFC"`, `"NFKC"` or `None`.
             model_type: `"unigram"` (Kudo, 2018) or `"bpe"` (Sennrich et al., 2016).
 
@@ -73,11 +73,13 @@ class SentencePieceTokenizer(Tokenizer):
             A `SentencePieceTokenizer`.
 
         Raises:
-            ValueError: if there is no text, no room for its characters, or an unknown
-                `model_type`.
+            ValueError: If there is no text, `vocabulary_size` is too small for its characters, or
+                `model_type` is unknown.
         """
         if model_type not in ("unigram", "bpe"):
-            raise ValueError(f"`model_type` should be 'unigram' or 'bpe'. Received: {model_type!r}")
+            raise ValueError(
+                f"`model_type` must be 'unigram' or 'bpe'. Received: model_type={model_type!r}"
+            )
         lines = training_lines(source, lowercase, normalization)
         proto = _learn(lines, model_type, vocabulary_size, hard_vocab_limit=False)
         return cls(proto, lowercase, normalization)
@@ -96,25 +98,24 @@ class SentencePieceTokenizer(Tokenizer):
         return self._runtime().detokenize(ids)
 
     def _runtime(self) -> tf_text.SentencepieceTokenizer:
-        # Made anew for each call or graph: its resource belongs to a kernel and dies when
-        # `keras.utils.set_random_seed` resets TensorFlow's. TensorFlow caches the kernel.
+        # Created in each call or graph: its resource is destroyed when
+        # `keras.utils.set_random_seed` resets TensorFlow's kernels. TensorFlow caches the kernel.
         return tf_text.SentencepieceTokenizer(self._proto, out_type=tf.int32)
 
 
 class CharacterTokenizer(SentencePieceTokenizer):
-    """Single characters: a SentencePiece model of type "char" that keeps every space.
+    """Character tokenizer: a SentencePiece model of type "char" that preserves all spaces.
 
-    Text whose characters are all in the vocabulary comes back as it was, spaces at the ends and
-    several spaces included (tabs and line breaks as spaces). A run of unknown characters is one
-    `[UNK]`.
+    If all characters of a text are in the vocabulary, `detokenize` restores it exactly, with tabs
+    and line breaks as spaces. A run of unknown characters becomes one `[UNK]`.
 
     Args:
-        proto: The serialized SentencePiece model, with pad, bos, eos and unk at ids 0 to 3.
-        lowercase: Whether text is lower-cased.
+        proto: Serialized SentencePiece model with pad, bos, eos and unk at ids 0 to 3.
+        lowercase: Whether to lower-case text.
         normalization: `"NFC"`, `"NFKC"` or `None`.
 
     Raises:
-        ValueError: if `proto` is no SentencePiece model with these ids.
+        ValueError: If `proto` is not a SentencePiece model with these ids.
 
     Example:
 
@@ -137,16 +138,16 @@ class CharacterTokenizer(SentencePieceTokenizer):
 
         Args:
             source: A file (UTF-8, `.gz` allowed), a list of files, or an iterable of lines.
-            vocabulary_size: The most tokens, special ones included; the rarest characters are
-                left out. `None` keeps all.
-            lowercase: Whether text is lower-cased.
+            vocabulary_size: Maximum number of tokens, including the special ones; the rarest
+                characters are left out. `None` sets no limit.
+            lowercase: Whether to lower-case text.
             normalization: `"NFC"`, `"NFKC"` or `None`.
 
         Returns:
             A `CharacterTokenizer`.
 
         Raises:
-            ValueError: if there is no text.
+            ValueError: If there is no text.
         """
         lines = training_lines(source, lowercase, normalization)
         proto = _learn(
@@ -162,13 +163,13 @@ class CharacterTokenizer(SentencePieceTokenizer):
 
 
 def _learn(lines: list[str], model_type: str, vocabulary_size: int, **options) -> bytes:
-    """Runs SentencePiece's trainer."""
+    """Trains a SentencePiece model and returns it serialized."""
     ids = {"pad": PAD, "bos": START, "eos": END, "unk": UNKNOWN}
     specials = {f"{name}_id": id for name, id in ids.items()}
     specials |= {f"{name}_piece": SPECIALS[id] for name, id in ids.items()}
     model = io.BytesIO()
-    # Text is normalized before it comes here. One rule (a tab is a space) stands for no rules:
-    # for a model without any, the runtime logs a line each time it starts.
+    # The text is already normalized. The single rule (tab to space) avoids the line that the
+    # runtime logs for each model without rules.
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder, "rules.tsv")
         rules.write_text("9\t20\n")
@@ -189,21 +190,21 @@ def _learn(lines: list[str], model_type: str, vocabulary_size: int, **options) -
             )
         except RuntimeError as error:
             raise ValueError(
-                "SentencePiece could not learn a vocabulary of this size from this text "
+                "SentencePiece cannot learn a vocabulary of this size from this text "
                 f"({error}). Received: vocabulary_size={vocabulary_size}"
             ) from None
     proto = ModelProto.FromString(model.getvalue())
-    proto.normalizer_spec.ClearField("normalization_rule_tsv")  # the rules are in; this is a path
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")  # a path; the rules are compiled in
     return proto.SerializeToString(deterministic=True)
 
 
 def processor_of(proto: bytes) -> SentencePieceProcessor:
-    """The model by SentencePiece's own library, which answers what it is made of."""
+    """Loads a serialized model with the sentencepiece library, to read its pieces."""
     try:
         return SentencePieceProcessor(model_proto=proto)
     except (RuntimeError, TypeError):
         raise ValueError(
-            f"`proto` should be a serialized SentencePiece model. Received: {proto[:20]!r}"
+            f"`proto` must be a serialized SentencePiece model. Received: proto[:20]={proto[:20]!r}"
         ) from None
 
 
@@ -212,7 +213,7 @@ def _pieces_of(proto: bytes) -> list[str]:
     ids = (model.pad_id(), model.bos_id(), model.eos_id(), model.unk_id())
     if ids != (PAD, START, END, UNKNOWN):
         raise ValueError(
-            f"`proto` should have pad, bos, eos and unk at ids {(PAD, START, END, UNKNOWN)}. "
+            f"`proto` must have pad, bos, eos and unk at ids {(PAD, START, END, UNKNOWN)}. "
             f"Received: {ids}"
         )
     return [model.id_to_piece(id) for id in range(model.vocab_size())]

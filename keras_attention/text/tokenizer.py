@@ -1,4 +1,4 @@
-"""What all tokenizers share: special ids, normalization, encoding, decoding, saving."""
+"""Base class of the tokenizers: special ids, normalization, encoding, decoding and saving."""
 
 import json
 import os
@@ -20,30 +20,30 @@ CONFIG_FILE = "tokenizer.json"
 
 
 class Tokenizer(tf.Module):
-    """Base class: text to ids and back, as operations of a TensorFlow graph.
+    """Base class of the tokenizers: text to ids and back, as operations of a TensorFlow graph.
 
-    Ids 0 to 3 are `[PAD]`, `[START]`, `[END]` and `[UNK]` in every vocabulary. Text never
-    becomes a special id, also where it spells one. `tokenize`, `encode` and `detokenize` work
-    eagerly, in `tf.function`, and in `tf.data` maps, whatever the Keras backend.
+    Ids 0 to 3 are `[PAD]`, `[START]`, `[END]` and `[UNK]` in every vocabulary. Special ids are
+    never produced from text, even if it contains a special token's string. `tokenize`, `encode`
+    and `detokenize` work eagerly, in `tf.function` and in `tf.data` maps, with every Keras backend.
 
-    A tokenizer is a `tf.Module`: an attribute of a Keras layer or model is tracked by itself,
-    and `ExportArchive.track(tokenizer)` tracks it for an export.
+    A tokenizer is a `tf.Module`. It is tracked automatically as an attribute of a Keras layer or
+    model; for an export, call `ExportArchive.track(tokenizer)`.
 
-    A subclass names its vocabulary's file and gives `train`, `_read` and `_write` (the
-    vocabulary as bytes), `_split` (text to ids) and `_join` (ids to text).
+    A subclass defines `vocabulary_file`, `train`, `_read` and `_write` (the vocabulary as bytes),
+    `_split` (text to ids) and `_join` (ids to text).
 
     Args:
-        vocabulary: The tokens, the first four being the special ones.
-        lowercase: Whether text is lower-cased (by Unicode, so "Ä" becomes "ä" and "ß" stays).
-        normalization: `"NFC"`, `"NFKC"` or `None`: Unicode's normal form that text is brought to.
+        vocabulary: The tokens in the order of their ids, beginning with the four special tokens.
+        lowercase: Whether to lower-case text (by Unicode: "Ä" becomes "ä", "ß" is unchanged).
+        normalization: Unicode normal form applied to text: `"NFC"`, `"NFKC"` or `None`.
 
     Raises:
-        ValueError: if `normalization` is none of these, or the vocabulary does not begin with the
-            special tokens, has none besides them, or has one twice.
+        ValueError: If `normalization` is unknown, or the vocabulary does not begin with the special
+            tokens, contains no other tokens, or contains a token twice.
     """
 
     vocabulary_file: str
-    for_tflite = False  # whether tensorflow-text has its operations for TFLite
+    for_tflite = False  # True if tensorflow-text provides the tokenizer's operations for TFLite
 
     def __init__(
         self, vocabulary: Sequence[str], lowercase: bool, normalization: str | None
@@ -52,13 +52,13 @@ class Tokenizer(tf.Module):
         vocabulary = tuple(vocabulary)
         if len(vocabulary) < 5 or vocabulary[:4] != SPECIALS:
             raise ValueError(
-                f"A vocabulary should begin with {SPECIALS} and have more. "
-                f"Received: {vocabulary[:5]}"
+                f"`vocabulary` must begin with {SPECIALS} and contain more tokens. "
+                f"Received: vocabulary[:5]={vocabulary[:5]}"
             )
         if len(set(vocabulary)) != len(vocabulary):
-            repeat_batch = next(token for token in vocabulary if vocabulary.count(token) > 1)
+            repeated = next(token for token in vocabulary if vocabulary.count(token) > 1)
             raise ValueError(
-                f"A vocabulary should have each token once. Received: {repeat_batch!r} twice"
+                f"`vocabulary` must contain each token once. Received: {repeated!r} more than once"
             )
         _check_normalization(normalization)
         self._vocabulary = vocabulary
@@ -67,93 +67,94 @@ class Tokenizer(tf.Module):
 
     @property
     def vocabulary(self) -> list[str]:
-        """The tokens, in the order of their ids."""
+        """List of the tokens, in the order of their ids."""
         return list(self._vocabulary)
 
     @property
     def vocabulary_size(self) -> int:
-        """The number of tokens, special ones included."""
+        """Number of tokens, including the special ones."""
         return len(self._vocabulary)
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """Names the tokens of one sequence, one name per id, special tokens included.
+        """Returns the tokens of one sequence of ids, including the special ones.
 
         Args:
-            ids: `(T,)` ids.
+            ids: Ids of shape `(T,)`.
 
         Returns:
-            `T` strings.
+            List of T strings.
 
         Raises:
-            ValueError: if an id is not in the vocabulary.
+            ValueError: If an id is not in the vocabulary.
         """
         ids = _as_array(ids).reshape(-1)
         self._check_range(ids)
         return [self._vocabulary[id] for id in ids]
 
     def tokenize(self, strings: Sequence[str] | tf.Tensor) -> tf.RaggedTensor:
-        """Splits text into ids, without special tokens.
+        """Converts text to ids, without special tokens.
 
         Args:
-            strings: `(B,)` strings. Bytes that are not UTF-8 become U+FFFD; tabs and line breaks
-                become spaces.
+            strings: Strings of shape `(B,)`. Bytes that are not UTF-8 become U+FFFD; tabs and line
+                breaks become spaces.
 
         Returns:
-            A `tf.RaggedTensor` `(B, None)` of int32.
+            int32 `tf.RaggedTensor` of shape `(B, None)`.
 
         Raises:
-            ValueError: if `strings` is not of rank 1.
+            ValueError: If `strings` is not of rank 1.
         """
         return self._split(self.normalize(strings))
 
     def normalize(self, strings: Sequence[str] | tf.Tensor) -> tf.Tensor:
-        """Brings text to the form that `tokenize` splits, as it does by itself.
+        """Applies the normalization that `tokenize` applies before it splits the text.
 
         Args:
-            strings: `(B,)` strings.
+            strings: Strings of shape `(B,)`.
 
         Returns:
-            `(B,)` strings: valid UTF-8 with plain spaces, one normal form and one case.
+            Strings of shape `(B,)` in valid UTF-8, with tabs and line breaks replaced by spaces,
+            the normal form of `normalization`, and lower case if `lowercase` is True.
 
         Raises:
-            ValueError: if `strings` is not of rank 1.
+            ValueError: If `strings` is not of rank 1.
         """
         return normalize(_as_strings(strings), self.lowercase, self.normalization)
 
     def encode(
         self, strings: Sequence[str] | tf.Tensor, max_length: int | None = None
     ) -> tf.Tensor:
-        """Turns text into a padded batch of ids, each row closed by `[END]`.
+        """Converts text to a padded batch of ids, each row ending with `[END]`.
 
         Args:
-            strings: `(B,)` strings.
-            max_length: The longest row, `[END]` counted. Longer rows lose their last tokens and
-                keep `[END]`; a warning says how many did (in a graph there is none). `None`
-                keeps all.
+            strings: Strings of shape `(B,)`.
+            max_length: Maximum length of a row, including `[END]`. Longer rows are truncated
+                before `[END]`; outside of a graph a warning gives their number. `None` sets no
+                limit.
 
         Returns:
-            int32 `(B, T)`, `T` the longest row, padded with 0.
+            int32 tensor of shape `(B, T)`, where T is the length of the longest row, padded with 0.
 
         Raises:
-            ValueError: if `strings` is not of rank 1 or `max_length` is not positive.
+            ValueError: If `strings` is not of rank 1 or `max_length` is not positive.
         """
         return self.encode_ragged(strings, max_length).to_tensor(PAD)
 
     def encode_ragged(
         self, strings: Sequence[str] | tf.Tensor, max_length: int | None = None
     ) -> tf.RaggedTensor:
-        """As `encode`, without padding: a `tf.RaggedTensor` `(B, None)` of int32."""
-        return close(self.tokenize(strings), max_length)
+        """Returns the ids of `encode` without padding: int32 `tf.RaggedTensor` `(B, None)`."""
+        return append_end(self.tokenize(strings), max_length)
 
     def encode_normal(self, strings: tf.Tensor, max_length: int) -> tf.Tensor:
-        """As `encode`, of text in normal form, and without operations that TFLite lacks.
+        """Encodes normalized text with operations that TFLite supports.
 
         Args:
-            strings: `(B,)`, from `normalize`.
-            max_length: The longest row, `[END]` counted.
+            strings: Strings of shape `(B,)` returned by `normalize`.
+            max_length: Maximum length of a row, including `[END]`.
 
         Returns:
-            int32 `(B, T)`, padded with 0; `T` is at most `max_length`.
+            int32 tensor of shape `(B, T)` with T at most `max_length`, padded with 0.
         """
         ids = self._split(strings)
         lengths = tf.minimum(tf.cast(ids.row_lengths(), "int32"), max_length - 1)
@@ -162,43 +163,45 @@ class Tokenizer(tf.Module):
         return tf.where(is_end, END, padded)
 
     def detokenize(self, ids: Sequence[Sequence[int]] | tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
-        """Turns ids into text: what stands before the first `[END]`, without special tokens.
+        """Converts ids to text, up to the first `[END]` and without special tokens.
 
-        `[UNK]` is written as it is named.
+        `[UNK]` is written as "[UNK]".
 
         Args:
-            ids: `(B, T)` ids, a tensor of any backend, an array or a `tf.RaggedTensor`.
+            ids: Ids of shape `(B, T)`: a tensor of any backend, an array or a `tf.RaggedTensor`.
 
         Returns:
-            `(B,)` strings.
+            Strings of shape `(B,)`.
 
         Raises:
-            ValueError: if `ids` is not of rank 2, or holds an id that is not in the vocabulary
-                (in a graph such an id is read as `[UNK]`).
+            ValueError: If `ids` is not of rank 2 or contains an id that is not in the vocabulary
+                (in a graph such an id is treated as `[UNK]`).
         """
         if isinstance(ids, tf.RaggedTensor):
             ids = ids.to_tensor(PAD)
         if not tf.is_tensor(ids):
             ids = _as_array(ids)
         if len(ids.shape) != 2:
-            raise ValueError(f"`ids` should have shape (batch, time). Received: {ids.shape}")
+            raise ValueError(
+                f"`ids` must have shape (batch, time). Received: ids.shape={ids.shape}"
+            )
         if tf.executing_eagerly():
             self._check_range(np.asarray(ids))
         known = (ids >= 0) & (ids < self.vocabulary_size)
         ids = tf.where(known, tf.cast(ids, "int32"), UNKNOWN)
         ended = tf.cumsum(tf.cast(ids == END, "int32"), axis=1)  # (B, T)
-        kept = (ended == 0) & (ids >= UNKNOWN)
-        return self._join(tf.ragged.boolean_mask(ids, kept))
+        is_text = (ended == 0) & (ids >= UNKNOWN)
+        return self._join(tf.ragged.boolean_mask(ids, is_text))
 
     def get_config(self) -> dict:
-        """The options that `save` writes beside the vocabulary."""
+        """Returns the options that `save` writes in addition to the vocabulary."""
         return {"lowercase": self.lowercase, "normalization": self.normalization}
 
     def save(self, folder: PathLike) -> None:
-        """Writes `tokenizer.json` and the vocabulary to a folder; `load_tokenizer` reads them.
+        """Writes `tokenizer.json` and the vocabulary to a folder, for `load_tokenizer`.
 
         Args:
-            folder: The folder; it is made where it does not exist.
+            folder: Path of the folder, created if it does not exist.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -210,13 +213,13 @@ class Tokenizer(tf.Module):
         wrong = ids[(ids < 0) | (ids >= self.vocabulary_size)]
         if wrong.size:
             raise ValueError(
-                f"ids should be at least 0 and less than the vocabulary's size, "
-                f"{self.vocabulary_size}. Received: {wrong.flat[0]}"
+                f"`ids` must be between 0 and the vocabulary size minus 1, "
+                f"{self.vocabulary_size - 1}. Received: {wrong.flat[0]}"
             )
 
 
 def normalize(strings: tf.Tensor, lowercase: bool, normalization: str | None) -> tf.Tensor:
-    """Brings strings to valid UTF-8 with plain spaces, one normal form and one case."""
+    """Normalizes strings: UTF-8, plain spaces, one Unicode normal form, optional lower case."""
     strings = tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8")
     strings = tf.strings.regex_replace(strings, r"\s", " ")
     if normalization is not None:
@@ -230,36 +233,39 @@ def normalize(strings: tf.Tensor, lowercase: bool, normalization: str | None) ->
 def training_lines(
     source: PathLike | Iterable[str], lowercase: bool, normalization: str | None
 ) -> list[str]:
-    """Reads the text that a vocabulary is learned from, normalized as `tokenize` does.
+    """Reads and normalizes the text from which a vocabulary is learned.
 
     Args:
         source: A file, a list of files, or an iterable of lines.
-        lowercase: As in `Tokenizer`.
-        normalization: As in `Tokenizer`.
+        lowercase: See `Tokenizer`.
+        normalization: See `Tokenizer`.
 
     Returns:
-        The lines that are not blank.
+        List of the normalized lines that are not blank.
 
     Raises:
-        ValueError: if there is no text, `normalization` is unknown, or as `read_lines` does.
+        ValueError: If there is no text, `normalization` is unknown, or a file cannot be read (see
+            `read_lines`).
     """
     _check_normalization(normalization)
     lines = lines_of(source)
-    kept = []
+    texts = []
     for chunk in _chunks(lines, 10_000):
         normalized = normalize(_as_strings(chunk), lowercase, normalization).numpy()
-        kept += [text for line in normalized if (text := line.decode("utf-8")).strip()]
-    if not kept:
+        texts += [text for line in normalized if (text := line.decode("utf-8")).strip()]
+    if not texts:
         raise ValueError(
-            f"Expected at least one line of text to learn a vocabulary from. Received: {source!r}"
+            "`source` must contain at least one line that is not blank. "
+            f"Received: source={source!r}"
         )
-    return kept
+    return texts
 
 
 def _check_normalization(normalization: str | None) -> None:
     if normalization not in NORMALIZATIONS:
         raise ValueError(
-            f"`normalization` should be one of {NORMALIZATIONS}. Received: {normalization!r}"
+            f"`normalization` must be one of {NORMALIZATIONS}. "
+            f"Received: normalization={normalization!r}"
         )
 
 
@@ -273,7 +279,7 @@ def _as_strings(strings: Sequence[str] | tf.Tensor) -> tf.Tensor:
     strings = tf.convert_to_tensor(strings, dtype=tf.string)
     if strings.shape.rank != 1:
         raise ValueError(
-            f"Expected a list or a tensor of strings, shape (batch,). Received: {strings}"
+            f"`strings` must be a list or a tensor of shape (batch,). Received: {strings}"
         )
     return strings
 
@@ -282,11 +288,11 @@ def _as_array(ids: Sequence) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(ids)).astype("int64")
 
 
-def close(ids: tf.RaggedTensor, max_length: int | None) -> tf.RaggedTensor:
-    """Cuts rows of ids to `max_length` with the `[END]` that it puts after each."""
+def append_end(ids: tf.RaggedTensor, max_length: int | None) -> tf.RaggedTensor:
+    """Appends `[END]` to each row, truncating it to `max_length` including `[END]`."""
     if max_length is not None:
         if max_length < 1:
-            raise ValueError(f"`max_length` should be at least 1. Received: {max_length}")
+            raise ValueError(f"`max_length` must be at least 1. Received: max_length={max_length}")
         _warn_if_longer(ids, max_length - 1)
         ids = ids[:, : max_length - 1]
     ends = tf.fill([ids.nrows(), 1], END)  # (B, 1)
@@ -305,7 +311,7 @@ def _warn_if_longer(ids: tf.RaggedTensor, length: int) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Writes a file so that a crash leaves the old one."""
+    """Writes a file atomically: an interruption leaves the previous version."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(content)
     os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""Reads back any tokenizer that was saved."""
+"""Loading of saved tokenizers of any class."""
 
 import json
 from pathlib import Path
@@ -9,32 +9,33 @@ from keras_attention.text.sentencepiece import CharacterTokenizer, SentencePiece
 from keras_attention.text.tokenizer import CONFIG_FILE, Tokenizer
 from keras_attention.text.wordpiece import WordPieceTokenizer
 
-KINDS = {
-    kind.__name__: kind
-    for kind in (WordPieceTokenizer, SentencePieceTokenizer, CharacterTokenizer, MarianTokenizer)
+TOKENIZERS = {
+    each.__name__: each
+    for each in (WordPieceTokenizer, SentencePieceTokenizer, CharacterTokenizer, MarianTokenizer)
 }
 
 
 def load_tokenizer(folder: PathLike) -> Tokenizer:
-    """Reads a tokenizer that `Tokenizer.save` wrote.
+    """Loads a tokenizer written by `Tokenizer.save`.
 
     Args:
-        folder: The folder it was saved to.
+        folder: Folder of the tokenizer.
 
     Returns:
-        A tokenizer of the class that was saved, with the same vocabulary and options.
+        A tokenizer of the saved class, with the same vocabulary and options.
 
     Raises:
-        ValueError: if the folder holds no tokenizer, or one of a class that is not known.
+        ValueError: If the folder contains no tokenizer, or one of an unknown class.
     """
     folder = Path(folder)
     if not (folder / CONFIG_FILE).is_file():
-        raise ValueError(f"Expected a folder with {CONFIG_FILE} in it. Received: {str(folder)!r}")
+        raise ValueError(f"`folder` must contain {CONFIG_FILE}. Received: folder={str(folder)!r}")
     saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    if saved["class_name"] not in KINDS:
+    if saved["class_name"] not in TOKENIZERS:
         raise ValueError(
-            f"`class_name` in {CONFIG_FILE} should be one of {sorted(KINDS)}. "
-            f"Received: {saved['class_name']!r}"
+            f"`class_name` in {CONFIG_FILE} must be one of {sorted(TOKENIZERS)}. "
+            f"Received: class_name={saved['class_name']!r}"
         )
-    kind = KINDS[saved["class_name"]]
-    return kind._read((folder / kind.vocabulary_file).read_bytes(), saved["config"])
+    tokenizer_class = TOKENIZERS[saved["class_name"]]
+    content = (folder / tokenizer_class.vocabulary_file).read_bytes()
+    return tokenizer_class._read(content, saved["config"])

@@ -1,4 +1,4 @@
-"""WordPiece: words split into the longest pieces that the vocabulary has."""
+"""WordPiece tokenizer: each word is split into the longest matching pieces."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,21 +14,22 @@ from keras_attention.text.tokenizer import Tokenizer, training_lines
 class WordPieceTokenizer(Tokenizer):
     """WordPiece tokenizer (Schuster and Nakajima, 2012; BERT's form, Devlin et al., 2018).
 
-    Text is split at white space, at punctuation and around Chinese characters; each word is then
-    split into the longest pieces of the vocabulary, from left to right, pieces inside a word
-    being marked "##". A word that cannot be split so becomes `[UNK]`. `detokenize` joins words by
-    single spaces: "Hello, world" comes back as "Hello , world".
+    Text is split at white space, punctuation and Chinese characters. Each word is then split from
+    left to right into the longest matching pieces of the vocabulary; pieces inside a word begin
+    with "##". A word that cannot be split becomes `[UNK]`. `detokenize` joins words with single
+    spaces: "Hello, world" becomes "Hello , world".
 
-    Learned by tensorflow-text's `bert_vocab_from_dataset`, run by its `FastWordpieceTokenizer`.
+    The vocabulary is learned by tensorflow-text's `bert_vocab_from_dataset`, and text is split by
+    its `FastWordpieceTokenizer`.
 
     Args:
-        vocabulary: The pieces, the first four being `[PAD]`, `[START]`, `[END]`, `[UNK]`.
-        lowercase: Whether text is lower-cased.
+        vocabulary: The pieces, beginning with `[PAD]`, `[START]`, `[END]`, `[UNK]`.
+        lowercase: Whether to lower-case text.
         normalization: `"NFC"`, `"NFKC"` or `None`.
 
     Raises:
-        ValueError: if the vocabulary does not begin with the special tokens, has none besides
-            them, or has one twice.
+        ValueError: If the vocabulary does not begin with the special tokens, contains no other
+            tokens, or contains a token twice.
 
     Example:
 
@@ -61,33 +62,33 @@ class WordPieceTokenizer(Tokenizer):
         lowercase: bool = False,
         normalization: str | None = "NFC",
     ) -> "WordPieceTokenizer":
-        """Learns a vocabulary. It takes about half a minute for 60,000 sentences.
+        """Learns a vocabulary, in about half a minute for 60,000 sentences.
 
         Args:
             source: A file (UTF-8, `.gz` allowed), a list of files, or an iterable of lines. Files
                 of two languages give a joint vocabulary.
-            vocabulary_size: The most tokens, special ones included. Usually a few percent fewer
-                are learned, from small text many fewer.
-            lowercase: Whether text is lower-cased.
+            vocabulary_size: Maximum number of tokens, including the special ones. Usually a few
+                percent fewer are learned, and many fewer from little text.
+            lowercase: Whether to lower-case text.
             normalization: `"NFC"`, `"NFKC"` or `None`.
 
         Returns:
             A `WordPieceTokenizer`.
 
         Raises:
-            ValueError: if there is no text, or no room for its characters.
+            ValueError: If there is no text, or `vocabulary_size` is too small for its characters.
         """
         lines = training_lines(source, lowercase, normalization)
-        # A piece that fills the vocabulary occurs at most this often, which halves the search.
-        often = sum(map(len, lines)) // max(1, vocabulary_size) + 2
+        # No threshold above this count can fill the vocabulary; the bound halves the search.
+        upper_threshold = sum(map(len, lines)) // max(1, vocabulary_size) + 2
         vocabulary = bert_vocab_from_dataset(
             tf.data.Dataset.from_tensor_slices(lines).batch(1000),
             vocabulary_size,
             list(SPECIALS),
             bert_tokenizer_params={"lower_case": False},
-            learn_params={"lower_thresh": 2, "upper_thresh": often},
+            learn_params={"lower_thresh": 2, "upper_thresh": upper_threshold},
         )
-        return cls(_cut(vocabulary, vocabulary_size), lowercase, normalization)
+        return cls(_drop_rarest(vocabulary, vocabulary_size), lowercase, normalization)
 
     @classmethod
     def _read(cls, content: bytes, config: dict) -> "WordPieceTokenizer":
@@ -103,15 +104,15 @@ class WordPieceTokenizer(Tokenizer):
         return self._model.detokenize(ids)
 
 
-def _cut(vocabulary: list[str], size: int) -> list[str]:
-    """Drops the rarest pieces of several characters: the learner only comes near the size."""
+def _drop_rarest(vocabulary: list[str], size: int) -> list[str]:
+    """Drops the rarest multi-character pieces, as the learner only approximates the size."""
     pieces = [token for token in vocabulary[4:] if len(token.removeprefix("##")) > 1]
     excess = max(0, len(vocabulary) - size)
     if excess > len(pieces):
         raise ValueError(
-            "`vocabulary_size` should leave room for the special tokens and for every character "
-            f"twice, at the start of words and inside them: {len(vocabulary) - len(pieces)}. "
-            f"Received: {size}"
+            "`vocabulary_size` must hold the special tokens and every character twice, at the "
+            f"start of words and inside them: at least {len(vocabulary) - len(pieces)}. "
+            f"Received: vocabulary_size={size}"
         )
     dropped = set(pieces[len(pieces) - excess :])
     return [token for token in vocabulary if token not in dropped]

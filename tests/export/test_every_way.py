@@ -26,7 +26,7 @@ from keras_attention.models import (
 from keras_attention.tasks import Captioner, TextClassifier, TextGenerator, TextTagger, Translator
 from keras_attention.text import (
     CharacterTokenizer,
-    batches,
+    bucketed_batches,
     labeled_batches,
     packed_batches,
     tagged_batches,
@@ -67,7 +67,7 @@ def translator(build, epochs):
     )
     model = build(source.vocabulary_size, target.vocabulary_size)
     pairs = [(each, each.upper()) for each in texts()]
-    train(model, batches(pairs, source, target, 64, LIMIT), epochs, MaskedCrossEntropy())
+    train(model, bucketed_batches(pairs, source, target, 64, LIMIT), epochs, MaskedCrossEntropy())
     task = Translator(model, source, target, BeamSearch(3, max_new_tokens=LIMIT), LIMIT)
     return task, text, str.upper
 

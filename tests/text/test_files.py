@@ -1,4 +1,4 @@
-"""Lines from files: line ends, gzip, errors with file and line, files told from lines."""
+"""Tests of the text file readers: line ends, gzip, errors, lists of files and of lines."""
 
 import gzip
 from pathlib import Path
@@ -20,15 +20,17 @@ def test_gzip(tmp_path):
     assert list(read_lines(str(path))) == ["grün", "rot"]
 
 
-def test_undecodable(tmp_path):
+def test_invalid_utf8(tmp_path):
     path = tmp_path / "latin.txt"
     path.write_bytes(b"ok\ngr\xfcn\n")
-    with pytest.raises(ValueError, match=r"latin\.txt', line 2, byte 3\. Received: b'gr"):
+    with pytest.raises(
+        ValueError, match=r"latin\.txt' must be UTF-8. Received: line 2, byte 3: b'gr"
+    ):
         list(read_lines(path))
 
 
 def test_missing(tmp_path):
-    with pytest.raises(ValueError, match=r"Received: '.*none\.txt'"):
+    with pytest.raises(ValueError, match=r"Received: path='.*none\.txt'"):
         list(read_lines(tmp_path / "none.txt"))
 
 

@@ -1,4 +1,4 @@
-"""The tokenizers against KerasHub's, with the same vocabulary."""
+"""Tests of the tokenizers against KerasHub's with the same vocabulary."""
 
 import keras_hub
 import numpy as np

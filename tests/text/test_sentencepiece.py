@@ -1,4 +1,4 @@
-"""SentencePiece and Characters: spaces, unknown characters, repeatable learning, errors."""
+"""Tests of the SentencePiece and character tokenizers."""
 
 import io
 
@@ -11,7 +11,7 @@ LINES = ["der hund läuft im park", "die hunde laufen", "ein park , ein hund"] *
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_repeatable(model_type):
+def test_learning_is_deterministic(model_type):
     first, second = (
         SentencePieceTokenizer.train(LINES, 24, model_type=model_type) for _ in range(2)
     )
@@ -21,7 +21,7 @@ def test_repeatable(model_type):
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe"])
-def test_size_is_a_limit(model_type):
+def test_vocabulary_size_is_a_maximum(model_type):
     tokenizer = SentencePieceTokenizer.train(LINES, 5000, model_type=model_type)
     assert 24 < tokenizer.vocabulary_size < 200
 
@@ -45,8 +45,8 @@ def test_rare_characters_are_left_out():
     assert tokenizer.vocabulary == [*SPECIALS, "a", "b"]
 
 
-def test_wrong_protos():
-    with pytest.raises(ValueError, match="Received: b'no model'"):
+def test_invalid_protos():
+    with pytest.raises(ValueError, match="Received: .*=b'no model'"):
         SentencePieceTokenizer(b"no model")
     model = io.BytesIO()
     SentencePieceTrainer.train(

@@ -1,4 +1,4 @@
-"""WordPiece: longest pieces first, unknown words, joining, the learner's size."""
+"""Tests of the WordPiece tokenizer."""
 
 import pytest
 
@@ -22,24 +22,24 @@ def test_learned_pieces():
     assert {"singen", "springen", "gehen"} <= set(tokenizer.vocabulary)
 
 
-def test_size_is_a_limit():
+def test_vocabulary_size_is_a_maximum():
     lines = [f"{a}{b}{c}" for a in "abcd" for b in "efgh" for c in "ijkl"] * 2
     sizes = [WordPieceTokenizer.train(lines, size).vocabulary_size for size in (28, 40, 80)]
     assert sizes[0] == 28 and 28 < sizes[1] <= 40 < sizes[2] <= 80
     assert WordPieceTokenizer.train(lines, 28).vocabulary[4:16] == list("abcdefghijkl")
-    with pytest.raises(ValueError, match="inside them: 28. Received: 27"):
+    with pytest.raises(ValueError, match="at least 28. Received: vocabulary_size=27"):
         WordPieceTokenizer.train(lines, 27)
 
 
 @pytest.mark.parametrize(
     ("vocabulary", "received"),
     [
-        ([], r"Received: \(\)"),
-        (SPECIALS, r"Received: \('\[PAD\]'"),
-        (["a", *SPECIALS], r"Received: \('a'"),
-        ([*PIECES, "sing"], "Received: 'sing' twice"),
+        ([], r"Received: .*=\(\)"),
+        (SPECIALS, r"Received: .*=\('\[PAD\]'"),
+        (["a", *SPECIALS], r"Received: .*=\('a'"),
+        ([*PIECES, "sing"], "Received: 'sing' more than once"),
     ],
 )
-def test_wrong_vocabularies(vocabulary, received):
+def test_invalid_vocabularies(vocabulary, received):
     with pytest.raises(ValueError, match=received):
         WordPieceTokenizer(vocabulary)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_attention.images.decode import read_image
 from keras_attention.ops.ids import PAD
 from keras_attention.text import Tokenizer
-from keras_attention.text.bucketed_batches import batches_of, decoder_input
+from keras_attention.text.batching import batch_examples, decoder_inputs
 
 Image = str | os.PathLike | bytes | np.ndarray
 
@@ -66,12 +66,12 @@ def captioned_batches(
         captions += texts
     images = tf.constant(np.stack(images))  # (N, H, W, 3)
     labels = tokenizer.encode_ragged(captions, max_length).to_tensor(PAD)  # (C, L)
-    data = {"source": np.array(places), "target": decoder_input(labels)}, labels
+    data = {"source": np.array(places), "target": decoder_inputs(labels)}, labels
 
     def with_images(inputs, labels):
         return {**inputs, "source": tf.gather(images, inputs["source"])}, labels
 
-    return batches_of(data, batch_size, seed if shuffle else None).map(with_images).prefetch(2)
+    return batch_examples(data, batch_size, seed if shuffle else None).map(with_images).prefetch(2)
 
 
 def _named(image):

@@ -1,4 +1,4 @@
-"""Pairs from files, and batches: each pair once, few shapes, repeatable orders, labels."""
+"""Tests of the batches of pairs: contents, shapes, order and errors."""
 
 import gzip
 from collections import Counter
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.text import CharacterTokenizer, batches, bucket_lengths, read_parallel
+from keras_attention.text import CharacterTokenizer, bucket_lengths, bucketed_batches, read_parallel
 
 TOKENIZER = CharacterTokenizer.train(["abcdefghij"])  # id of "a" is 4, of "b" 5, ...
 
@@ -28,7 +28,9 @@ def decoded(dataset):
 
 
 def make(pairs, **options):
-    return batches(pairs, TOKENIZER, TOKENIZER, **{"batch_size": 8, "max_length": 40, **options})
+    return bucketed_batches(
+        pairs, TOKENIZER, TOKENIZER, **{"batch_size": 8, "max_length": 40, **options}
+    )
 
 
 def test_two_files(tmp_path):
@@ -38,34 +40,34 @@ def test_two_files(tmp_path):
     assert pairs == [("eins", "one"), ("", "two"), ("drei", "three")]
 
 
-def test_tabs(tmp_path):
+def test_tab_separated_file(tmp_path):
     path = tmp_path / "a.tsv.gz"
     path.write_bytes(gzip.compress(b"go\tgeh\tCC-BY\nhi\t\n"))
     assert read_parallel(path) == [("go", "geh"), ("hi", "")]
     path = tmp_path / "b.tsv"
     path.write_text("go\tgeh\nno tab\n")
-    with pytest.raises(ValueError, match=r"b\.tsv', line 2. Received: 'no tab'"):
+    with pytest.raises(ValueError, match=r"b\.tsv' must be .*Received: line 2: 'no tab'"):
         read_parallel(path)
 
 
 def test_unequal_files(tmp_path):
     (tmp_path / "long").write_text("1\n2\n3\n")
     (tmp_path / "short").write_text("1\n2\n")
-    where = "Line 3 of '.*long' has no partner. Received: "
+    where = "must have the same number of lines. Received: "
     with pytest.raises(ValueError, match=where + "3 lines in '.*long', 2 lines in '.*short'"):
         read_parallel(tmp_path / "long", tmp_path / "short")
     with pytest.raises(ValueError, match=where + "2 lines in '.*short', 3 lines in '.*long'"):
         read_parallel(tmp_path / "short", tmp_path / "long")
 
 
-def test_undecodable(tmp_path):
+def test_invalid_utf8(tmp_path):
     (tmp_path / "a").write_bytes(b"a\nb\n")
     (tmp_path / "b").write_bytes(b"a\n\xff\n")
-    with pytest.raises(ValueError, match="b', line 2"):
+    with pytest.raises(ValueError, match="b' must be UTF-8. Received: line 2"):
         read_parallel(tmp_path / "a", tmp_path / "b")
 
 
-def test_values():
+def test_contents_of_a_batch():
     ((inputs, labels),) = make([("ab", "c"), ("", "de")], shuffle=False)
     assert {key: value.dtype for key, value in inputs.items()} == dict.fromkeys(
         ("source", "target"), "int32"
@@ -97,14 +99,14 @@ def test_shapes():
         assert (rows.shape[1] - (rows != 0).any(axis=0).sum()) < 8  # the smallest length that fits
 
 
-def test_orders_are_repeatable():
+def test_order_is_reproducible():
     pairs = some_pairs()
     orders = [[decoded(dataset) for _ in range(2)] for dataset in (make(pairs), make(pairs))]
     assert orders[0] == orders[1]
     assert decoded(make(pairs, seed=1)) != orders[0][0]
 
 
-def test_truncation_is_counted_once():
+def test_truncation_warns_once():
     pairs = [("a" * 20, "b"), ("a" * 19, "b" * 20), ("a", "b")]
     with pytest.warns(UserWarning) as warnings:
         dataset = make(pairs, max_length=20, shuffle=False)
@@ -127,14 +129,14 @@ def test_bucket_lengths():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"at least one pair. Received: \[\]"):
+    with pytest.raises(ValueError, match=r"at least one pair. Received: pairs=\[\]"):
         make([])
     for wrong in ({"batch_size": 0}, {"max_length": 0}, {"batch_tokens": -1}):
         with pytest.raises(ValueError, match="at least 1. Received"):
             make([("a", "b")], **wrong)
 
 
-def test_model_fit_takes_them():
+def test_model_fit_accepts_the_batches():
     source, target = (keras.Input((None,), dtype="int32", name=n) for n in ("source", "target"))
     embedded = keras.layers.Embedding(14, 4)(target) + keras.layers.Embedding(14, 4)(source)
     model = keras.Model({"source": source, "target": target}, keras.layers.Dense(14)(embedded))

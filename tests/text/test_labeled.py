@@ -1,4 +1,4 @@
-"""Batches for classifiers and taggers: each text with its own label, each word with its tag."""
+"""Tests of the batches for classification and tagging."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def some_texts(count=50, seed=0):
     return ["".join(rng.choice(list("abcdefghij"), rng.integers(0, 30))) for _ in range(count)]
 
 
-def test_labeled_values():
+def test_contents_of_labeled_batches():
     ((ids, labels),) = labeled_batches(["ab", ""], [3, 0], TOKENIZER, shuffle=False)
     assert ids.numpy().tolist() == [[4, 5, 2, 0, 0, 0, 0, 0], [2] + [0] * 7]
     assert labels.numpy().tolist() == [3, 0]
@@ -47,7 +47,7 @@ def test_each_text_keeps_its_label(shuffle):
     assert (epochs[0] != epochs[1]) == shuffle
 
 
-def test_tagged_values():
+def test_contents_of_tagged_batches():
     sentences = [(["ab", "c"], [2, 1]), ([], []), (["?", "d"], [3, 4])]
     ((ids, tags, weights),) = tagged_batches(sentences, TOKENIZER, shuffle=False)
     assert ids.numpy()[:, :4].tolist() == [[4, 5, 6, 2], [2, 0, 0, 0], [3, 7, 2, 0]]
@@ -56,7 +56,7 @@ def test_tagged_values():
     assert ids.shape == tags.shape == weights.shape == (3, 8)
 
 
-def test_tags_of_words_that_are_cut():
+def test_truncated_words_have_no_tag():
     with pytest.warns(UserWarning, match="1 of 2 texts have more than 4 tokens"):
         dataset = tagged_batches(
             [(["abc", "de", "f"], [1, 2, 3]), (["a"], [1])], TOKENIZER, max_length=5, shuffle=False
@@ -68,7 +68,7 @@ def test_tags_of_words_that_are_cut():
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
-def test_words_are_tokenized_as_text_is_where_pieces_stay_in_words(kind):
+def test_words_are_tokenized_like_text(kind):
     lines = ["ein hund läuft .", "zwei hunde laufen .", "ein kleiner hund schläft"]
     if kind == "wordpiece":
         tokenizer = WordPieceTokenizer.train(lines, 60)
@@ -81,7 +81,7 @@ def test_words_are_tokenized_as_text_is_where_pieces_stay_in_words(kind):
     assert all(row[0] for row, text in zip(begins.to_list(), texts, strict=True) if text)
 
 
-def test_a_word_of_which_nothing_is_kept_is_unknown():
+def test_word_without_tokens_is_unknown():
     class Vowels:
         def tokenize(self, words):
             return TOKENIZER.tokenize(tf.strings.regex_replace(words, "[^aei]", ""))
@@ -96,12 +96,18 @@ def test_a_word_of_which_nothing_is_kept_is_unknown():
     [
         (lambda: labeled_batches([], [], TOKENIZER), "Received: 0 texts, 0 labels"),
         (lambda: labeled_batches(["a"], [1, 2], TOKENIZER), "Received: 1 texts, 2 labels"),
-        (lambda: labeled_batches(["a"], ["x"], TOKENIZER), "numbers from 0. Received: 'x'"),
-        (lambda: labeled_batches(["a"], [-1], TOKENIZER), "numbers from 0. Received: -1"),
-        (lambda: labeled_batches(["a"], [1], TOKENIZER, 0), "at least 1. Received: 0, 128"),
-        (lambda: tagged_batches([], TOKENIZER), r"one pair at least. Received: \[\]"),
+        (lambda: labeled_batches(["a"], ["x"], TOKENIZER), "integers of at least 0. Received: 'x'"),
+        (lambda: labeled_batches(["a"], [-1], TOKENIZER), "integers of at least 0. Received: -1"),
+        (
+            lambda: labeled_batches(["a"], [1], TOKENIZER, 0),
+            "at least 1. Received: batch_size=0, max_length=128",
+        ),
+        (lambda: tagged_batches([], TOKENIZER), r"at least one pair .*Received: \[\]"),
         (lambda: tagged_batches([(["a"], [])], TOKENIZER), r"Received: \(\['a'\], \[\]\)"),
-        (lambda: tagged_batches([(["a"], [0.5])], TOKENIZER), "numbers from 0. Received: 0.5"),
+        (
+            lambda: tagged_batches([(["a"], [0.5])], TOKENIZER),
+            "integers of at least 0. Received: 0.5",
+        ),
     ],
 )
 def test_errors(make, message):

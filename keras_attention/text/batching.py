@@ -1,0 +1,209 @@
+"""Batches of sentence pairs grouped by length, for `model.fit`."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce
+
+import numpy as np
+import tensorflow as tf
+
+from keras_attention.ops.ids import PAD, START
+from keras_attention.text.files import Pair
+from keras_attention.text.tokenizer import Tokenizer
+
+Dataset = tf.data.Dataset
+
+
+def bucketed_batches(
+    pairs: Sequence[Pair],
+    source_tokenizer: Tokenizer,
+    target_tokenizer: Tokenizer,
+    batch_size: int = 64,
+    max_length: int = 128,
+    shuffle: bool = True,
+    seed: int = 0,
+    batch_tokens: int | None = None,
+) -> Dataset:
+    """Returns batches of encoded sentence pairs, grouped by length.
+
+    Each pair is assigned to the smallest of `bucket_lengths(max_length)` that holds both its
+    sides, and its batch is padded to that length. There are therefore few shapes, the same in every
+    epoch, which keeps XLA's compilations few. Each pair appears once per epoch; the last batch of a
+    length may be smaller. Text is tokenized once, by this function.
+
+    Args:
+        pairs: `(source, target)` sentences.
+        source_tokenizer: Tokenizer of the source.
+        target_tokenizer: Tokenizer of the target.
+        batch_size: Maximum number of pairs in a batch.
+        max_length: Maximum number of tokens, including `[END]`; longer sentences are truncated,
+            with a warning that gives their number.
+        shuffle: Whether to shuffle the pairs in each epoch. Use `False` for validation.
+        seed: Random seed of the order, together with that of `keras.utils.set_random_seed` if it
+            is set.
+        batch_tokens: Maximum number of positions in one side of a batch, including padding, so that
+            batches of long sentences are smaller. `None` sets no limit.
+
+    Returns:
+        A `tf.data.Dataset` of known cardinality with elements `({"source": (B, L), "target":
+        (B, L)}, labels (B, L))`, int32, padded with 0. `source` and `labels` are ids and `[END]`,
+        `target` is `[START]` and ids.
+
+    Raises:
+        ValueError: If there are no pairs, or a number is not positive.
+    """
+    if not len(pairs):
+        raise ValueError(f"`pairs` must contain at least one pair. Received: pairs={pairs!r}")
+    sources, targets = zip(*pairs, strict=True)
+    sources = source_tokenizer.encode_ragged(sources, max_length)
+    targets = target_tokenizer.encode_ragged(targets, max_length)
+    lengths = np.maximum(sources.row_lengths().numpy(), targets.row_lengths().numpy())
+
+    def pad(indices: np.ndarray, length: int) -> tuple:
+        return _pad_pairs(tf.gather(sources, indices), tf.gather(targets, indices), length)
+
+    return bucket_by_length(lengths, pad, batch_size, max_length, shuffle, seed, batch_tokens)
+
+
+def repeat_batch(data: Dataset) -> Dataset:
+    """Concatenates each batch with itself, as `training.RDrop` requires.
+
+    Args:
+        data: Dataset of tensors `(B, ...)`, or of nested tuples and dictionaries of them.
+
+    Returns:
+        A dataset of the same structure with tensors `(2 * B, ...)`: all rows, then all rows again.
+
+    Example:
+
+    >>> data = repeat_batch(Dataset.from_tensor_slices(([1, 2, 3], [4, 5, 6])).batch(2))
+    >>> [row.tolist() for row in next(data.as_numpy_iterator())]
+    [[1, 2, 1, 2], [4, 5, 4, 5]]
+    """
+    return data.map(
+        lambda *batch: tf.nest.map_structure(lambda rows: tf.concat([rows, rows], axis=0), batch)
+    )
+
+
+def bucket_by_length(
+    lengths: np.ndarray,
+    pad: Callable[[np.ndarray, int], tuple],
+    batch_size: int,
+    max_length: int,
+    shuffle: bool,
+    seed: int,
+    batch_tokens: int | None,
+) -> Dataset:
+    """Returns batches of any examples, grouped by length as in `bucketed_batches`.
+
+    Args:
+        lengths: Length of each example, `(N,)`.
+        pad: `pad(indices, length)` returns the examples of these indices padded to this length, as
+            a tuple of tensors, or of dictionaries of tensors, `(len(indices), ...)`.
+        batch_size: Maximum number of examples in a batch.
+        max_length: Maximum length of an example.
+        shuffle: Whether to shuffle the examples in each epoch.
+        seed: Random seed of the order.
+        batch_tokens: Maximum number of positions in a batch, or `None`.
+
+    Raises:
+        ValueError: If a number is not positive.
+    """
+    buckets = bucket_lengths(max_length)
+    datasets = [
+        batch_examples(
+            pad(indices, length), size, seed + buckets.index(length) if shuffle else None
+        )
+        for indices, length, size in assign_buckets(lengths, batch_size, max_length, batch_tokens)
+    ]
+    dataset = _interleave(datasets, seed) if shuffle else reduce(Dataset.concatenate, datasets)
+    steps = sum(len(each) for each in datasets)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def assign_buckets(
+    lengths: np.ndarray, batch_size: int, max_length: int, batch_tokens: int | None
+) -> list[tuple[np.ndarray, int, int]]:
+    """Assigns examples to the lengths that their batches are padded to.
+
+    Args:
+        lengths: Length of each example, `(N,)`.
+        batch_size: Maximum number of examples in a batch.
+        max_length: Maximum length of an example.
+        batch_tokens: Maximum number of positions in a batch, or `None`.
+
+    Returns:
+        List of `(indices, length, size)`, one for each of `bucket_lengths` that has examples: the
+        indices of its examples, the padded length, and the maximum number of examples in a batch.
+
+    Raises:
+        ValueError: If a number is not positive.
+
+    Example:
+
+    >>> assign_buckets(np.array([3, 9, 8]), batch_size=4, max_length=16, batch_tokens=24)
+    [(array([0, 2]), 8, 3), (array([1]), 12, 2)]
+    """
+    if min(batch_size, max_length, batch_tokens or 1) < 1:
+        raise ValueError(
+            "`batch_size`, `max_length` and `batch_tokens` must be at least 1. Received: "
+            f"batch_size={batch_size}, max_length={max_length}, batch_tokens={batch_tokens}"
+        )
+    buckets = bucket_lengths(max_length)
+    assigned = np.searchsorted(buckets, lengths)  # (N,)
+    return [
+        (
+            np.flatnonzero(assigned == bucket),
+            buckets[bucket],
+            min(batch_size, max(1, (batch_tokens or 2**31) // buckets[bucket])),
+        )
+        for bucket in np.unique(assigned)
+    ]
+
+
+def bucket_lengths(max_length: int) -> list[int]:
+    """Returns the padded lengths: multiples of 4, each about 25 percent above the previous.
+
+    Example:
+
+    >>> bucket_lengths(60)
+    [8, 12, 16, 20, 28, 36, 48, 60]
+    """
+    lengths, length = [], 8
+    while length < max_length:
+        lengths.append(length)
+        length = 4 * math.ceil(length * 1.25 / 4)
+    return [*lengths, max_length]
+
+
+def _pad_pairs(sources: tf.RaggedTensor, targets: tf.RaggedTensor, length: int) -> tuple:
+    source = sources.to_tensor(PAD, shape=[None, length])  # (N, L)
+    labels = targets.to_tensor(PAD, shape=[None, length])  # (N, L)
+    return {"source": source, "target": decoder_inputs(labels)}, labels
+
+
+def decoder_inputs(labels: tf.Tensor) -> tf.Tensor:
+    """Returns the decoder's input ids for labels (N, L): START and all labels but the last."""
+    starts = tf.fill([tf.shape(labels)[0], 1], START)  # (N, 1)
+    shifted = tf.concat([starts, labels[:, :-1]], axis=1)  # (N, L)
+    return tf.where(labels == PAD, PAD, shifted)
+
+
+def batch_examples(data: tuple, size: int, seed: int | None) -> Dataset:
+    """Returns batches of examples `(N, ...)`, shuffled in each epoch if `seed` is not None."""
+    count = len(data[1])
+    index = Dataset.range(count)
+    if seed is not None:
+        index = index.shuffle(count, seed=seed, reshuffle_each_iteration=True)
+    # Gathering a whole batch is many times faster than batching single rows.
+    return index.batch(size).map(
+        lambda rows: tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), data)
+    )
+
+
+def _interleave(buckets: list[Dataset], seed: int) -> Dataset:
+    """Draws the next batch from a random bucket until all are empty."""
+    steps = np.array([len(bucket) for bucket in buckets])
+    return Dataset.sample_from_datasets(
+        buckets, weights=steps / steps.sum(), seed=seed, rerandomize_each_iteration=True
+    )
