@@ -98,9 +98,11 @@ print(
 options.output.mkdir(parents=True, exist_ok=True)
 for place, scene in enumerate(test[:3]):
     looked = task.attention(scene.image)
-    figure = viz.overlay(looked.image, looked.target, looked.weights)
-    viz.save(figure, options.output / f"looked-{place}.png")
-viz.animation(looked.image, looked.target, looked.weights, options.output / "looked.gif")
+    figure = viz.plot_image_attention(looked.image, looked.target, looked.weights)
+    viz.save_figure(figure, options.output / f"looked-{place}.png")
+viz.animate_image_attention(
+    looked.image, looked.target, looked.weights, options.output / "looked.gif"
+)
 
 # 5. Out of Python. Each export is run by the runtime that will run it, and says the same.
 task.save(options.output / "task")

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from keras_attention.models import tagger
 from keras_attention.training import LinearWarmup
-from keras_attention.viz import save
+from keras_attention.viz import save_figure
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--output", type=Path, default=Path("pre_post_ln.png"))
@@ -145,5 +145,5 @@ right.set(
     ylim=(0, None),
 )
 right.legend()
-save(figure, options.output)
+save_figure(figure, options.output)
 print(f"\n{options.output}")

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from keras_attention.cli.export import report
     from keras_attention.cli.infer import answers
     from keras_attention.datasets import dates
-    from keras_attention.viz import alignment, save
+    from keras_attention.viz import plot_alignment, save_figure
 
     pairs = dates.dates(PAIRS + UNSEEN, seed=options.seed)
     train, unseen = dates.split(pairs, held_out=UNSEEN / len(pairs), seed=options.seed)
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
 
     looked = task.attention(SHOWN)
     picture = options.output / "alignment.png"
-    save(alignment(looked.weights, looked.source, looked.target), picture)
+    save_figure(plot_alignment(looked.weights, looked.source, looked.target), picture)
     print(f"\n3. Where it looked while reading {SHOWN!r}: {picture}")
 
     print("\n4. Exports, each run and compared with the model")

@@ -99,13 +99,13 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_attention(options: argparse.Namespace) -> None:
     """Draws one alignment."""
-    from keras_attention.viz import alignment, save
+    from keras_attention.viz import plot_alignment, save_figure
 
     task = _that_writes(task_from_options(options), options)
     if "source" not in task.sides:
         raise ValueError(f"Expected what reads text. Received: {str(options.model)!r}")
     looked = task.attention(options.text)
-    save(alignment(looked.weights, looked.source, looked.target), options.output)
+    save_figure(plot_alignment(looked.weights, looked.source, looked.target), options.output)
     print(f"{' '.join(looked.target)}\nThe picture is {options.output}")
 
 

@@ -1,4 +1,4 @@
-"""Images in and out of the graph: what `keras_attention.text` is to text."""
+"""Image decoding inside a TensorFlow graph, and batches of captioned images."""
 
 from keras_attention.utils.optional_imports import require_extra
 

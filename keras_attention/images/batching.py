@@ -1,4 +1,4 @@
-"""Batches of images and captions for `model.fit`."""
+"""Batches of captioned images for `model.fit`."""
 
 import os
 from collections.abc import Sequence
@@ -23,50 +23,50 @@ def captioned_batches(
     shuffle: bool = True,
     seed: int = 0,
 ) -> tf.data.Dataset:
-    """Makes batches of images with one caption each.
+    """Returns batches of images with one caption each.
 
-    All images are decoded once, here, and kept as uint8: 8,000 of 128 x 128 take 400 MB. An image
-    with several captions is there once for each of them. Every batch has the same shape but the
-    last, and captions are padded to the longest of all, which is what XLA wants.
+    All images are decoded once, by this function, and held in memory as uint8: 8,000 images of
+    128 x 128 take 400 MB. An image with several captions yields one example per caption. Captions
+    are padded to the longest one, so that all batches but the last have one shape, for XLA.
 
     Args:
-        examples: pairs of an image, as `read_image` takes it, and its caption or captions.
-        tokenizer: encodes the captions.
-        image_size: height and width, as the model's.
-        batch_size: captions in a batch.
-        max_length: the longest caption, `[END]` counted; longer ones are cut, with a warning that
-            counts them.
-        shuffle: whether captions come in a new order in each epoch.
-        seed: of the orders.
+        examples: Pairs of an image (see `read_image`) and its caption or list of captions.
+        tokenizer: Tokenizer of the captions.
+        image_size: Height and width of the model's input.
+        batch_size: Number of captions in a batch.
+        max_length: Maximum number of tokens of a caption, including `[END]`; longer ones are
+            truncated, with a warning that gives their number.
+        shuffle: Whether to shuffle the captions in each epoch.
+        seed: Random seed of the order.
 
     Returns:
-        A dataset of `({"source": (B, H, W, 3) uint8, "target": (B, L) int32}, labels (B, L))`.
-        `target` is `[START]` and ids, `labels` is ids and `[END]`, padded with 0.
+        A `tf.data.Dataset` with elements `({"source": (B, H, W, 3) uint8, "target": (B, L) int32},
+        labels (B, L))`. `target` is `[START]` and ids, `labels` is ids and `[END]`, padded with 0.
 
     Raises:
-        ValueError: if there are no examples, an image has no caption or cannot be read, or a number
+        ValueError: If there are no examples, an image has no caption or cannot be read, or a number
             is not positive.
     """
     if min(batch_size, max_length) < 1:
         raise ValueError(
-            "batch_size, max_length: expected at least 1. "
+            "`batch_size` and `max_length` must be at least 1. "
             f"Received: batch_size={batch_size}, max_length={max_length}"
         )
     if not len(examples):
-        raise ValueError(f"examples: expected at least one. Received: {examples!r}")
-    images, places, captions = [], [], []
-    for place, (image, texts) in enumerate(examples):
+        raise ValueError(f"`examples` must not be empty. Received: examples={examples!r}")
+    images, image_indices, captions = [], [], []
+    for index, (image, texts) in enumerate(examples):
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ValueError(
-                f"examples: expected a caption for every image. Received: none for {_named(image)}"
+                f"Each image must have a caption. Received: no caption of {_name_of(image)}"
             )
         images.append(read_image(image, image_size))
-        places += [place] * len(texts)
+        image_indices += [index] * len(texts)
         captions += texts
     images = tf.constant(np.stack(images))  # (N, H, W, 3)
     labels = tokenizer.encode_ragged(captions, max_length).to_tensor(PAD)  # (C, L)
-    data = {"source": np.array(places), "target": decoder_inputs(labels)}, labels
+    data = {"source": np.array(image_indices), "target": decoder_inputs(labels)}, labels
 
     def with_images(inputs, labels):
         return {**inputs, "source": tf.gather(images, inputs["source"])}, labels
@@ -74,5 +74,5 @@ def captioned_batches(
     return batch_examples(data, batch_size, seed if shuffle else None).map(with_images).prefetch(2)
 
 
-def _named(image):
-    return repr(str(image)) if isinstance(image, str | os.PathLike) else "an image without a name"
+def _name_of(image: Image) -> str:
+    return repr(str(image)) if isinstance(image, str | os.PathLike) else "an image without a path"

@@ -71,7 +71,7 @@ class Captioner(Generating, ImagesToTokens):
         """Captions one image and says where each token of the caption looked.
 
         Returns:
-            A `ImageAlignment`, ready for `keras_attention.viz.overlay`.
+            A `ImageAlignment`, ready for `keras_attention.viz.plot_image_attention`.
         """
         source = self.encode([image])
         found = self.model.generate(source, self.strategy, attention=True)

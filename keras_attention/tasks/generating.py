@@ -33,7 +33,7 @@ class Generating(Task):
             text: the source, or a prompt.
 
         Returns:
-            An `Alignment`, ready for `keras_attention.viz.alignment`.
+            An `Alignment`, ready for `keras_attention.viz.plot_alignment`.
         """
         (ids,) = self._read([text])
         found = self.model.generate(self._pad([ids]), self.strategy, attention=True)

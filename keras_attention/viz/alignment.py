@@ -1,4 +1,4 @@
-"""Alignment heatmap: which source tokens each target token was written from."""
+"""Heatmap of the attention weights between source and target tokens."""
 
 import os
 import warnings
@@ -13,57 +13,62 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from keras_attention.viz.fonts import families
+from keras_attention.viz.fonts import font_families
 
-CELL = 0.32  # inches, for a token that reads well
-LARGEST = 60.0  # inches; beyond it the cells shrink
+CELL_SIZE = 0.32  # inches, for legible tokens
+MAX_SIZE = 60.0  # inches; larger figures get smaller cells
+SENTENCEPIECE_SPACE, WORDPIECE_CONTINUATION = "▁", "##"
 
 
-def alignment(
+def plot_alignment(
     weights: Any,
     source_tokens: Sequence[str],
     target_tokens: Sequence[str],
     title: str | None = None,
 ) -> Figure:
-    """Draws attention weights as figure 3 of Bahdanau et al. (2015) does.
+    """Plots attention weights as a heatmap (Bahdanau et al., 2015, figure 3).
 
-    Source tokens run along the top, target tokens down the left, and each cell is the weight
-    of that source token while that target token was written: 0 is black, 1 is white. A token of
-    white space is drawn as `␣`. Scripts written from right to left keep the order of the tokens,
-    first token at the left; the letters inside each token run their own way.
+    Source tokens are on the top axis, target tokens on the left axis. Each cell is the weight of
+    the source token when the target token was generated, from 0 (black) to 1 (white). Markers of
+    subword tokenizers are not shown ("▁house" is drawn as "house"); white space is drawn as `␣`.
+    Tokens of right-to-left scripts are drawn from left to right, with their letters in the
+    direction of the script.
 
     Args:
-        weights: (T, S) attention weights, an array or a tensor of any backend.
-        source_tokens: the S source tokens.
-        target_tokens: the T target tokens.
-        title: a line above the picture.
+        weights: Attention weights (T, S), an array or a tensor of any backend.
+        source_tokens: The S source tokens.
+        target_tokens: The T target tokens.
+        title: Title of the figure.
 
     Returns:
-        A matplotlib `Figure` that belongs to no window; notebooks show it, `save` writes it.
+        A matplotlib `Figure` without a window: notebooks display it, `save_figure` writes it.
 
     Raises:
-        ValueError: if the weights are not (T, S) for those tokens, there are no tokens on one
-            side, or a weight is not between 0 and 1.
+        ValueError: If the shape of the weights is not (T, S), there are no tokens on one side, or a
+            weight is not between 0 and 1.
 
     References:
         - Bahdanau et al., 2015, https://arxiv.org/abs/1409.0473 (figure 3)
 
     Example:
 
-    >>> figure = alignment([[0.9, 0.1], [0.2, 0.8]], ["ein", "Haus"], ["a", "house"])
+    >>> figure = plot_alignment([[0.9, 0.1], [0.2, 0.8]], ["ein", "Haus"], ["a", "house"])
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
     ['ein', 'Haus']
     """
     weights = np.asarray(ops.convert_to_numpy(weights), dtype="float32")  # (T, S)
-    source, target = [visible(t) for t in source_tokens], [visible(t) for t in target_tokens]
-    check(weights, (len(target), len(source)), "target tokens, source tokens")
+    source, target = (
+        [display_token(t) for t in source_tokens],
+        [display_token(t) for t in target_tokens],
+    )
+    check_weights(weights, (len(target), len(source)), "target tokens, source tokens")
 
-    cell = min(CELL, LARGEST / max(weights.shape))  # inches
+    cell = min(CELL_SIZE, MAX_SIZE / max(weights.shape))  # inches
     size = cell * 72 * 0.55  # points
-    width = cell * len(source) + _inches(target, size) + 0.9
-    height = cell * len(target) + _inches(source, size) + 0.6
+    width = cell * len(source) + _text_width(target, size) + 0.9
+    height = cell * len(target) + _text_width(source, size) + 0.6
     figure = Figure(figsize=(width, height), layout="compressed")
-    font = {"family": families([*source, *target, title or ""]), "parse_math": False}
+    font = {"family": font_families([*source, *target, title or ""]), "parse_math": False}
 
     axes = figure.subplots()
     image = axes.imshow(weights, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -75,81 +80,85 @@ def alignment(
         label.set_rotation(0 if len(label.get_text()) == 1 else 90)
     if title:
         axes.set_title(title, fontsize=1.1 * size, pad=0.8 * size, **font)
-    _scale(axes, image, cell * len(source), cell * len(target))
+    _add_color_bar(axes, image, cell * len(source), cell * len(target))
     return figure
 
 
-def save(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes a figure; the file appears whole or not at all.
+def save_figure(figure: Figure, path: str | os.PathLike) -> None:
+    """Writes a figure to a file, atomically.
 
     Args:
-        figure: what `alignment` gave, or any figure of matplotlib.
-        path: where to; its ending (`.png`, `.svg`, `.pdf`) names the format. Folders are made.
+        figure: Any matplotlib figure.
+        path: Path of the file. Its suffix (`.png`, `.svg`, `.pdf`) selects the format. Missing
+            folders are created.
 
     Raises:
-        ValueError: if the ending names no format that matplotlib writes.
+        ValueError: If matplotlib does not support the suffix.
     """
-    with unfinished(path, figure.canvas.get_supported_filetypes()) as file:
+    with atomic_figure_file(path, figure.canvas.get_supported_filetypes()) as file:
         figure.savefig(file, dpi=150, bbox_inches="tight")
 
 
 @contextmanager
-def unfinished(path: str | os.PathLike, formats: Iterable[str]) -> Iterator[Path]:
-    """A file to draw into, that takes its own name when all is drawn.
+def atomic_figure_file(path: str | os.PathLike, formats: Iterable[str]) -> Iterator[Path]:
+    """Yields a temporary path and renames it to `path` on success.
 
     Args:
-        path: the name; folders are made.
-        formats: the endings, without the dot, that it may have.
+        path: Path of the file. Missing folders are created.
+        formats: Supported suffixes, without the dot.
 
     Yields:
-        The file to write.
+        The temporary path to write to.
 
     Raises:
-        ValueError: if the path has another ending.
+        ValueError: If the suffix is not supported.
     """
     path = Path(path)
     if path.suffix[1:].lower() not in formats:
-        raise ValueError(f"Expected a path that ends in one of {sorted(formats)}. Received: {path}")
+        raise ValueError(f"`path` must end in one of {sorted(formats)}. Received: path={path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # `families` named them all
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # already reported
             yield file
         os.replace(file, path)
     finally:
         file.unlink(missing_ok=True)
 
 
-def _scale(axes: Axes, image: AxesImage, width: float, height: float) -> None:
-    """Beside axes of that size in inches, what grey means: a bar of at most two inches."""
-    tall = min(1.0, 2 / height)
-    bar = axes.inset_axes((1 + 0.2 / width, 1 - tall, 0.12 / width, tall))
+def _add_color_bar(axes: Axes, image: AxesImage, width: float, height: float) -> None:
+    """Adds a color bar of at most two inches to axes of this size in inches."""
+    bar_height = min(1.0, 2 / height)  # relative to the axes
+    bar = axes.inset_axes((1 + 0.2 / width, 1 - bar_height, 0.12 / width, bar_height))
     axes.figure.colorbar(image, cax=bar, ticks=[0, 1], format="%d", label="weight")
 
 
-def visible(token: str) -> str:
-    """The token as it is drawn: `␣` for white space."""
+def display_token(token: str) -> str:
+    """Returns a token as it is drawn: without subword markers, and with `␣` for white space."""
+    if len(token) > 1:
+        token = token.removeprefix(SENTENCEPIECE_SPACE).removeprefix(WORDPIECE_CONTINUATION)
+    token = token.replace(SENTENCEPIECE_SPACE, " ")
     if token.strip() and token.isprintable():
         return token
     return "".join("␣" if letter.isspace() else letter for letter in token)
 
 
-def _inches(tokens: list[str], size: float) -> float:
-    # 0.6 of the size is an average letter's width.
+def _text_width(tokens: list[str], size: float) -> float:
+    # An average letter is 0.6 of the font size wide.
     return max(map(len, tokens)) * 0.6 * size / 72
 
 
-def check(weights: np.ndarray, expected: tuple[int, ...], axes: str) -> None:
-    """Raises ValueError unless the weights are of that shape and each is between 0 and 1."""
+def check_weights(weights: np.ndarray, expected: tuple[int, ...], axes: str) -> None:
+    """Raises a ValueError unless the weights have this shape and are between 0 and 1."""
     if weights.shape != expected or not weights.size:
         raise ValueError(
-            f"Expected weights of shape ({axes}), at least one of each: {expected}. "
-            f"Received: weights of shape {weights.shape}"
+            f"`weights` must have shape ({axes}), which is {expected}, and not be empty. "
+            f"Received: weights.shape={weights.shape}"
         )
     low, high = weights.min(), weights.max()
-    if not (low >= -1e-3 and high <= 1 + 1e-3):  # a NaN fails too; half precision rounds past 1
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also rejects NaN; half precision rounds above 1
         raise ValueError(
-            "Expected weights between 0 and 1 (energies need a softmax first). "
+            "`weights` must be between 0 and 1, as after a softmax. "
             f"Received: weights from {low} to {high}"
         )

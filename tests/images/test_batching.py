@@ -19,7 +19,7 @@ def rows(dataset):
     ]
 
 
-def test_every_caption_is_there_once_with_its_image():
+def test_every_caption_appears_once_with_its_image():
     examples = [(IMAGES[0], CAPTIONS[:2]), (IMAGES[1], [CAPTIONS[2]]), (IMAGES[2], CAPTIONS[0])]
     dataset = captioned_batches(examples, WORDS, SIZE, batch_size=3, shuffle=False)
     assert len(dataset) == 2
@@ -37,7 +37,7 @@ def test_every_caption_is_there_once_with_its_image():
     assert max(sum(id > 0 for id in label) for _, _, label in found) == len(found[0][2])
 
 
-def test_orders_are_new_in_every_epoch_and_repeatable():
+def test_order_changes_per_epoch_and_is_reproducible():
     examples = [(np.full((4, 6, 3), i, "uint8"), "a red circle") for i in range(20)]
 
     def epochs(seed):
@@ -49,7 +49,7 @@ def test_orders_are_new_in_every_epoch_and_repeatable():
     assert epochs(1) == [first, second] and epochs(2) != [first, second]
 
 
-def test_long_captions_are_cut_with_a_warning():
+def test_long_captions_are_truncated_with_a_warning():
     with pytest.warns(UserWarning, match="1 of 1 .* more than 2 tokens"):
         dataset = captioned_batches([(IMAGES[0], CAPTIONS[1])], WORDS, SIZE, max_length=3)
     assert len(rows(dataset)[0][2]) == 3
@@ -58,13 +58,13 @@ def test_long_captions_are_cut_with_a_warning():
 @pytest.mark.parametrize(
     "examples, options, message",
     [
-        ([], {}, "examples: expected at least one"),
-        ([(IMAGES[0], [])], {}, "a caption for every image. Received: none for an image without"),
-        ([("there.jpg", [])], {}, "a caption for every image. Received: none for 'there.jpg'"),
-        ([("nowhere.jpg", "a")], {}, "a file that is there. Received: 'nowhere.jpg'"),
+        ([], {}, "`examples` must not be empty"),
+        ([(IMAGES[0], [])], {}, "must have a caption. Received: no caption of an image without"),
+        ([("there.jpg", [])], {}, "must have a caption. Received: no caption of 'there.jpg'"),
+        ([("nowhere.jpg", "a")], {}, "an existing file. Received: image='nowhere.jpg'"),
         ([(IMAGES[0], "a")], {"batch_size": 0}, "Received: batch_size=0, max_length=40"),
     ],
 )
-def test_bad_examples_are_named(examples, options, message):
+def test_invalid_examples(examples, options, message):
     with pytest.raises(ValueError, match=message):
         captioned_batches(examples, WORDS, SIZE, **options)

@@ -28,13 +28,13 @@ def png(pixels):
     ],
     ids=["array", "floats", "grey array", "flat array", "png", "grey", "alpha", "16 bits"],
 )
-def test_all_become_three_channels_of_eight_bits(image, expected):
+def test_all_formats_become_three_channels_of_eight_bits(image, expected):
     read = read_image(image, SIZE)
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, expected)
 
 
-def test_a_file_is_its_bytes(tmp_path):
+def test_path_and_bytes_give_the_same_pixels(tmp_path):
     flat = np.repeat(np.array([50, 200], "uint8"), 16)  # by blocks of JPEG's 8 x 8
     flat = np.broadcast_to(flat[None, :, None], (16, 32, 3))
     path = tmp_path / "image.jpg"
@@ -45,7 +45,7 @@ def test_a_file_is_its_bytes(tmp_path):
     np.testing.assert_array_equal(read_image(str(path), (16, 32)), read)
 
 
-def test_resizing_averages_what_falls_together_and_keeps_no_aspect():
+def test_resizing_averages_and_does_not_keep_the_aspect_ratio():
     halves = np.zeros((4, 8, 3), "uint8")
     halves[:, 4:] = 200
     left, right = read_image(halves, (2, 2))[0, :, 0].astype(int)
@@ -56,7 +56,7 @@ def test_resizing_averages_what_falls_together_and_keeps_no_aspect():
     np.testing.assert_array_equal(read_image(one, (3, 5)), np.full((3, 5, 3), 7))
 
 
-def test_a_graph_reads_what_is_read_here():
+def test_graph_equals_eager():
     images = [png(PIXELS), png(GREY), png(ALPHA[:3])]
     graph = tf.function(decode_images).get_concrete_function(
         tf.TensorSpec((None,), tf.string), (5, 4)
@@ -76,26 +76,26 @@ def huge_png():
 @pytest.mark.parametrize(
     "image, message",
     [
-        (b"", "expected a JPEG or PNG. Received: 0 bytes.*: Input is empty"),
-        (b"no image at all", "expected a JPEG or PNG. Received: 15 bytes.*: Unknown image"),
-        (png(PIXELS)[:60], "expected a JPEG or PNG. Received: 60 bytes, b'.x89PNG"),
-        (tf.io.encode_jpeg(PIXELS).numpy()[:300], "expected a JPEG or PNG. Received: 300 bytes"),
+        (b"", "must be a JPEG or PNG. Received: 0 bytes.*: Input is empty"),
+        (b"no image at all", "must be a JPEG or PNG. Received: 15 bytes.*: Unknown image"),
+        (png(PIXELS)[:60], "must be a JPEG or PNG. Received: 60 bytes, b'.x89PNG"),
+        (tf.io.encode_jpeg(PIXELS).numpy()[:300], "must be a JPEG or PNG. Received: 300 bytes"),
         (huge_png(), "at most 33554432 pixels. Received: .* 20000 x 20000"),
-        ("nowhere.jpg", "expected a file that is there. Received: 'nowhere.jpg'"),
-        (PIXELS[:, :, :2], r"expected pixels .*Received: shape=\(6, 8, 2\)"),
-        (PIXELS[None], r"expected pixels .*Received: shape=\(1, 6, 8, 3\)"),
-        (PIXELS[:0], r"expected pixels .*Received: shape=\(0, 8, 3\)"),
-        (PIXELS * 2.0 - 200, "expected numbers from 0 to 255. Received: from -"),
-        (np.array([["a", "b"]] * 2), "expected numbers. Received: dtype=<U1"),
+        ("nowhere.jpg", "an existing file. Received: image='nowhere.jpg'"),
+        (PIXELS[:, :, :2], r"must have shape .*Received: image.shape=\(6, 8, 2\)"),
+        (PIXELS[None], r"must have shape .*Received: image.shape=\(1, 6, 8, 3\)"),
+        (PIXELS[:0], r"must have shape .*Received: image.shape=\(0, 8, 3\)"),
+        (PIXELS * 2.0 - 200, "values from 0 to 255. Received: values from -"),
+        (np.array([["a", "b"]] * 2), "array of numbers. Received: image.dtype=<U1"),
     ],
 )
-def test_what_is_no_image_is_named(image, message):
+def test_invalid_images(image, message):
     with pytest.raises(ValueError, match=message):
         read_image(image, SIZE)
 
 
-def test_a_broken_file_is_named(tmp_path):
+def test_damaged_file_is_reported(tmp_path):
     path = tmp_path / "broken.png"
     path.write_bytes(png(PIXELS)[:50])
-    with pytest.raises(ValueError, match="image: expected a JPEG or PNG. Received: '.*broken.png'"):
+    with pytest.raises(ValueError, match="must be a JPEG or PNG. Received: '.*broken.png'"):
         read_image(path, SIZE)

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from matplotlib.figure import Figure
 
-from keras_attention.viz import alignment, save
+from keras_attention.viz import plot_alignment, save_figure
 
 WEIGHTS = [[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]]  # (T, S)
 SOURCE = ["das", "Haus", "."]
@@ -16,8 +16,8 @@ def texts(labels):
     return [label.get_text() for label in labels]
 
 
-def test_source_runs_along_the_top_and_target_down_the_left():
-    axes = alignment(WEIGHTS, SOURCE, TARGET, title="de-en").axes[0]
+def test_source_on_top_and_target_on_the_left():
+    axes = plot_alignment(WEIGHTS, SOURCE, TARGET, title="de-en").axes[0]
     assert texts(axes.get_xticklabels()) == SOURCE
     assert texts(axes.get_yticklabels()) == TARGET
     assert axes.xaxis.get_ticks_position() == "top"
@@ -25,53 +25,55 @@ def test_source_runs_along_the_top_and_target_down_the_left():
     assert axes.get_title() == "de-en"
 
 
-def test_grey_is_the_weight():
-    image = alignment(WEIGHTS, SOURCE, TARGET).axes[0].images[0]
+def test_gray_level_is_the_weight():
+    image = plot_alignment(WEIGHTS, SOURCE, TARGET).axes[0].images[0]
     np.testing.assert_array_equal(image.get_array(), np.float32(WEIGHTS))
     black_to_white = image.to_rgba(np.array([[0.0, 0.5, 1.0]]))[0, :, :3]
     np.testing.assert_allclose(black_to_white, [[0.0] * 3, [0.5] * 3, [1.0] * 3], atol=0.01)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_tensors_of_the_backend_are_taken(dtype):
-    image = alignment(ops.convert_to_tensor(WEIGHTS, dtype), SOURCE, TARGET).axes[0].images[0]
+def test_accepts_tensors_of_the_backend(dtype):
+    image = plot_alignment(ops.convert_to_tensor(WEIGHTS, dtype), SOURCE, TARGET).axes[0].images[0]
     np.testing.assert_array_equal(image.get_array(), np.float32(WEIGHTS))
 
 
-def test_the_figure_grows_with_the_tokens():
-    few = alignment(np.eye(3), SOURCE, SOURCE).get_size_inches()
-    many = alignment(np.eye(30), SOURCE * 10, SOURCE * 10).get_size_inches()
+def test_figure_grows_with_the_tokens():
+    few = plot_alignment(np.eye(3), SOURCE, SOURCE).get_size_inches()
+    many = plot_alignment(np.eye(30), SOURCE * 10, SOURCE * 10).get_size_inches()
     np.testing.assert_allclose(many - few, 27 * 0.32, atol=1e-6)
-    longer = alignment(np.eye(3), ["a" * 20, "b", "c"], SOURCE).get_size_inches()
+    longer = plot_alignment(np.eye(3), ["a" * 20, "b", "c"], SOURCE).get_size_inches()
     assert longer[1] > few[1] + 1 and longer[0] == few[0]
 
 
-def test_long_inputs_stay_drawable():
-    size = alignment(np.eye(1000), ["a"] * 1000, ["b"] * 1000).get_size_inches()
+def test_figure_size_is_limited():
+    size = plot_alignment(np.eye(1000), ["a"] * 1000, ["b"] * 1000).get_size_inches()
     assert size.max() * 150 < 2**16  # what the PNG writer takes
 
 
-def test_letters_stand_and_words_lie():
-    labels = alignment(WEIGHTS, ["a", "я", "[END]"], TARGET).axes[0].get_xticklabels()
+def test_only_words_are_rotated():
+    labels = plot_alignment(WEIGHTS, ["a", "я", "[END]"], TARGET).axes[0].get_xticklabels()
     assert [label.get_rotation() for label in labels] == [0, 0, 90]
 
 
-def test_white_space_is_seen_and_dollars_are_letters(tmp_path):
-    figure = alignment(WEIGHTS, ["$a_", "\t", "\u3000 "], ["", "$\\frac$"], title="$")
+def test_white_space_is_visible_and_dollars_are_literal(tmp_path):
+    figure = plot_alignment(WEIGHTS, ["$a_", "\t", "\u3000 "], ["", "$\\frac$"], title="$")
     assert texts(figure.axes[0].get_xticklabels()) == ["$a_", "␣", "␣␣"]
-    save(figure, tmp_path / "dollars.png")  # mathtext would refuse \frac
+    save_figure(figure, tmp_path / "dollars.png")  # mathtext would refuse \frac
 
 
-def test_scripts_that_a_font_has_give_no_warning(tmp_path):
+def test_scripts_with_a_font_do_not_warn(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        save(alignment(WEIGHTS, ["дом", "σπίτι", "▁é"], ["שלום", "سلام"]), tmp_path / "a.png")
+        save_figure(
+            plot_alignment(WEIGHTS, ["дом", "σπίτι", "▁é"], ["שלום", "سلام"]), tmp_path / "a.png"
+        )
 
 
-def test_a_letter_without_a_font_is_named(tmp_path):
+def test_character_without_a_font_warns(tmp_path):
     # Cuneiform, which no font of a test machine is expected to have.
     with pytest.warns(UserWarning, match="No installed font has the characters .*Install") as seen:
-        save(alignment(WEIGHTS, ["a", "\U00012031", "b"], TARGET), tmp_path / "a.png")
+        save_figure(plot_alignment(WEIGHTS, ["a", "\U00012031", "b"], TARGET), tmp_path / "a.png")
     assert len(seen) == 1
     assert "\U00012031" in str(seen[0].message)
 
@@ -79,36 +81,42 @@ def test_a_letter_without_a_font_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "source", "target", "received"),
     [
-        (WEIGHTS, SOURCE[:2], TARGET, r"weights of shape \(2, 3\)"),
-        (WEIGHTS, TARGET, SOURCE, r"weights of shape \(2, 3\)"),
-        ([WEIGHTS], SOURCE, TARGET, r"weights of shape \(1, 2, 3\)"),
-        (np.zeros((0, 3)), SOURCE, [], r"weights of shape \(0, 3\)"),
+        (WEIGHTS, SOURCE[:2], TARGET, r"weights.shape=\(2, 3\)"),
+        (WEIGHTS, TARGET, SOURCE, r"weights.shape=\(2, 3\)"),
+        ([WEIGHTS], SOURCE, TARGET, r"weights.shape=\(1, 2, 3\)"),
+        (np.zeros((0, 3)), SOURCE, [], r"weights.shape=\(0, 3\)"),
         ([[-4.0, 2.0, 1.0]], SOURCE, ["a"], "weights from -4.0 to 2.0"),
         ([[0.5, np.nan, 0.5]], SOURCE, ["a"], "weights from nan to nan"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(weights, source, target, received):
-    with pytest.raises(ValueError, match=f"Expected .*Received: {received}$"):
-        alignment(weights, source, target)
+def test_invalid_arguments(weights, source, target, received):
+    with pytest.raises(ValueError, match=f"must .*Received: {received}$"):
+        plot_alignment(weights, source, target)
+
+
+def test_subword_markers_are_not_shown():
+    axes = plot_alignment(WEIGHTS, ["▁two", "##ly", "▁"], ["▁", "##"]).axes[0]
+    assert texts(axes.get_xticklabels()) == ["two", "ly", "␣"]
+    assert texts(axes.get_yticklabels()) == ["␣", ""]
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.svg", "new/folder/a.PDF"])
-def test_save_writes_the_format_of_the_ending(tmp_path, name):
+def test_save_figure_writes_the_format_of_the_suffix(tmp_path, name):
     path = tmp_path / name
-    save(alignment(WEIGHTS, SOURCE, TARGET), path)
+    save_figure(plot_alignment(WEIGHTS, SOURCE, TARGET), path)
     starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
     assert path.read_bytes().startswith(starts[path.suffix.lower()])
     assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("name", ["a.xyz", "a"])
-def test_save_refuses_an_unknown_ending(tmp_path, name):
-    with pytest.raises(ValueError, match=f"ends in one of .*Received: .*{name}$"):
-        save(alignment(WEIGHTS, SOURCE, TARGET), tmp_path / name)
+def test_save_figure_rejects_unknown_suffixes(tmp_path, name):
+    with pytest.raises(ValueError, match=f"end in one of .*Received: path=.*{name}$"):
+        save_figure(plot_alignment(WEIGHTS, SOURCE, TARGET), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_save_that_fails_leaves_the_old_file(tmp_path):
+def test_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.png"
     path.write_text("old")
 
@@ -118,6 +126,6 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path):
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        save(Broken(), path)
+        save_figure(Broken(), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -4,7 +4,7 @@ from keras import ops
 from matplotlib.animation import PillowWriter
 from PIL import Image, ImageSequence
 
-from keras_attention.viz import animation, overlay, save
+from keras_attention.viz import animate_image_attention, plot_image_attention, save_figure
 
 WORDS = ["a", "red", "circle"]
 GRID = (2, 4)
@@ -21,13 +21,13 @@ def panels(figure):
 
 
 def cells_of(panel):
-    """A panel (H, W, 3) as the value at the middle of each cell, (rows, columns, 3)."""
+    """Returns the center value of each cell of a panel (H, W, 3), as (rows, columns, 3)."""
     height, width = panel.shape[0] // GRID[0], panel.shape[1] // GRID[1]
     return panel[height // 2 :: height, width // 2 :: width]
 
 
-def test_the_image_and_a_panel_for_each_word():
-    figure = overlay(IMAGE, WORDS, WEIGHTS)
+def test_one_panel_per_word_after_the_image():
+    figure = plot_image_attention(IMAGE, WORDS, WEIGHTS)
     assert [axes.get_title() for axes in figure.axes] == ["", *WORDS]
     assert [axes.get_xlabel() for axes in figure.axes[1:]] == ["1.00", "0.50", "0.12"]
     first = panels(figure)[0]
@@ -35,8 +35,8 @@ def test_the_image_and_a_panel_for_each_word():
     np.testing.assert_allclose(first[::2, ::2], IMAGE / 255, atol=1e-6)
 
 
-def test_white_is_the_largest_weight_and_black_is_0():
-    _, one, two, even = panels(overlay(IMAGE, WORDS, WEIGHTS))
+def test_white_is_the_largest_weight_and_black_is_zero():
+    _, one, two, even = panels(plot_image_attention(IMAGE, WORDS, WEIGHTS))
     image = cells_of(np.repeat(np.repeat(IMAGE, 2, 0), 2, 1)) / 255
     for panel, weights in ((one, WEIGHTS[0]), (two, WEIGHTS[1]), (even, WEIGHTS[2])):
         light = weights[..., None] / weights.max()
@@ -48,7 +48,7 @@ def test_white_is_the_largest_weight_and_black_is_0():
 def test_weights_are_smooth_between_cells():
     weights = np.zeros((1, 5, 5))
     weights[0, 2, 2] = 1  # the middle one of 5 x 5 cells of 60 pixels
-    _, panel = panels(overlay(np.zeros((300, 300, 3)), ["a"], weights))
+    _, panel = panels(plot_image_attention(np.zeros((300, 300, 3)), ["a"], weights))
     row = panel[150, :, 0] / 0.6
     assert row.max() == pytest.approx(1, abs=1e-3)
     np.testing.assert_allclose(row, row[::-1], atol=1e-6)
@@ -59,42 +59,44 @@ def test_weights_are_smooth_between_cells():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_tensors_of_the_backend_are_taken(dtype):
-    given = ops.convert_to_tensor(IMAGE), WORDS, ops.convert_to_tensor(WEIGHTS, dtype)
+def test_accepts_tensors_of_the_backend(dtype):
+    tensors = ops.convert_to_tensor(IMAGE), WORDS, ops.convert_to_tensor(WEIGHTS, dtype)
     for panel, expected in zip(
-        panels(overlay(*given)), panels(overlay(IMAGE, WORDS, WEIGHTS)), strict=True
+        panels(plot_image_attention(*tensors)),
+        panels(plot_image_attention(IMAGE, WORDS, WEIGHTS)),
+        strict=True,
     ):
         np.testing.assert_array_equal(panel, expected)
 
 
-def test_a_weight_of_0_everywhere_is_black():
+def test_all_zero_weights_are_black():
     """Such as the words of a row with nothing to attend to."""
-    _, panel = panels(overlay(IMAGE, ["a"], np.zeros((1, *GRID))))
+    _, panel = panels(plot_image_attention(IMAGE, ["a"], np.zeros((1, *GRID))))
     np.testing.assert_allclose(panel[::2, ::2], 0.4 * IMAGE / 255, atol=1e-6)
 
 
-def test_panels_have_the_images_proportions():
+def test_panels_keep_the_aspect_ratio():
     for shape in ((64, 128, 3), (200, 50, 3), (300, 300, 3)):
-        figure = overlay(np.zeros(shape), WORDS * 2, np.concatenate([WEIGHTS] * 2))
+        figure = plot_image_attention(np.zeros(shape), WORDS * 2, np.concatenate([WEIGHTS] * 2))
         figure.draw_without_rendering()
         for axes in figure.axes:
             box = axes.get_window_extent()
             assert box.height / box.width == pytest.approx(shape[0] / shape[1], rel=0.01)
 
 
-def test_long_words_stay_on_their_panel():
+def test_long_words_fit_their_panel():
     words = ["a", "Donaudampfschifffahrtsgesellschaft", "of"]
-    figure = overlay(IMAGE, words, WEIGHTS)
+    figure = plot_image_attention(IMAGE, words, WEIGHTS)
     figure.draw_without_rendering()
     for axes in figure.axes:
         assert axes.title.get_window_extent().width <= 1.05 * axes.get_window_extent().width
 
 
-def test_white_space_is_seen_and_dollars_are_letters(tmp_path):
-    figure = overlay(IMAGE, ["$\\frac$", " ", "سلام"], WEIGHTS)
+def test_white_space_is_visible_and_dollars_are_literal(tmp_path):
+    figure = plot_image_attention(IMAGE, ["$\\frac$", " ", "سلام"], WEIGHTS)
     assert [axes.get_title() for axes in figure.axes][1:3] == ["$\\frac$", "␣"]
-    save(figure, tmp_path / "a.png")
-    animation(IMAGE, ["$\\frac$", " ", "سلام"], WEIGHTS, tmp_path / "a.gif")
+    save_figure(figure, tmp_path / "a.png")
+    animate_image_attention(IMAGE, ["$\\frac$", " ", "سلام"], WEIGHTS, tmp_path / "a.gif")
 
 
 def frames(path):
@@ -106,60 +108,62 @@ def frames(path):
         ]
 
 
-def test_an_animation_shows_the_image_and_then_each_word(tmp_path):
+def test_animation_shows_the_image_and_then_each_word(tmp_path):
     path = tmp_path / "new" / "folder" / "a.gif"
-    animation(IMAGE, WORDS, WEIGHTS, path, seconds=0.5)
+    animate_image_attention(IMAGE, WORDS, WEIGHTS, path, seconds=0.5)
     assert list(path.parent.iterdir()) == [path]
     shown = frames(path)
     assert [duration for duration, _ in shown] == [500] * 4
     bottoms = [pixels[-150:] / 255 for _, pixels in shown]  # 300 pixels wide, 150 high
-    for bottom, panel in zip(bottoms, panels(overlay(IMAGE, WORDS, WEIGHTS)), strict=True):
+    for bottom, panel in zip(
+        bottoms, panels(plot_image_attention(IMAGE, WORDS, WEIGHTS)), strict=True
+    ):
         assert bottom.shape == (150, 300, 3)
         np.testing.assert_allclose(cells_of(bottom), cells_of(panel), atol=0.05)  # 256 colors
     ink = [(pixels[:-150] < 128).any(axis=-1).sum() for _, pixels in shown]
     assert ink[0] == 0 and ink == sorted(set(ink))  # the caption grows
 
 
-@pytest.mark.parametrize("draw", [overlay, lambda *given: animation(*given, "a.gif")])
+@pytest.mark.parametrize(
+    "draw", [plot_image_attention, lambda *args: animate_image_attention(*args, "a.gif")]
+)
 @pytest.mark.parametrize(
     ("image", "words", "weights", "received"),
     [
-        (IMAGE[..., 0], WORDS, WEIGHTS, r"shape \(64, 128\)"),
-        (IMAGE[None], WORDS, WEIGHTS, r"shape \(1, 64, 128, 3\)"),
-        (IMAGE[:0], WORDS, WEIGHTS, r"shape \(0, 128, 3\)"),
-        (IMAGE - 1.0, WORDS, WEIGHTS, "from -1.0 to 199.0"),
-        (IMAGE + np.nan, WORDS, WEIGHTS, "from nan to nan"),
-        (IMAGE, WORDS[:2], WEIGHTS, r"weights of shape \(3, 2, 4\)"),
-        (IMAGE, WORDS, np.reshape(WEIGHTS, (3, 8)), r"weights of shape \(3, 8\)"),
-        (IMAGE, [], np.zeros((0, *GRID)), r"weights of shape \(0, 2, 4\)"),
+        (IMAGE[..., 0], WORDS, WEIGHTS, r"image.shape=\(64, 128\)"),
+        (IMAGE[None], WORDS, WEIGHTS, r"image.shape=\(1, 64, 128, 3\)"),
+        (IMAGE[:0], WORDS, WEIGHTS, r"image.shape=\(0, 128, 3\)"),
+        (IMAGE - 1.0, WORDS, WEIGHTS, "values from -1.0 to 199.0"),
+        (IMAGE + np.nan, WORDS, WEIGHTS, "values from nan to nan"),
+        (IMAGE, WORDS[:2], WEIGHTS, r"weights.shape=\(3, 2, 4\)"),
+        (IMAGE, WORDS, np.reshape(WEIGHTS, (3, 8)), r"weights.shape=\(3, 8\)"),
+        (IMAGE, [], np.zeros((0, *GRID)), r"weights.shape=\(0, 2, 4\)"),
         (IMAGE, ["a"], np.arange(8).reshape(1, *GRID), "weights from 0.0 to 7.0"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(
-    draw, image, words, weights, received, tmp_path, monkeypatch
-):
+def test_invalid_arguments(draw, image, words, weights, received, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=f"Expected .*Received: {received}$"):
+    with pytest.raises(ValueError, match=f"must .*Received: {received}$"):
         draw(image, words, weights)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_expected_shape_is_named():
-    with pytest.raises(ValueError, match=r"\(words, rows, columns\).*: \(2, 2, 4\)\. "):
-        overlay(IMAGE, WORDS[:2], WEIGHTS)
+def test_error_names_the_expected_shape():
+    with pytest.raises(ValueError, match=r"\(words, rows, columns\), which is \(2, 2, 4\), "):
+        plot_image_attention(IMAGE, WORDS[:2], WEIGHTS)
 
 
-def test_an_animation_refuses_other_endings_and_no_time(tmp_path):
+def test_animation_rejects_other_suffixes_and_durations(tmp_path):
     for name in ("a.png", "a"):
         with pytest.raises(ValueError, match=rf"one of \['gif'\]. Received: .*{name}$"):
-            animation(IMAGE, WORDS, WEIGHTS, tmp_path / name)
+            animate_image_attention(IMAGE, WORDS, WEIGHTS, tmp_path / name)
     for seconds in (0, -1):
         with pytest.raises(ValueError, match=f"Received: seconds={seconds}$"):
-            animation(IMAGE, WORDS, WEIGHTS, tmp_path / "a.gif", seconds)
+            animate_image_attention(IMAGE, WORDS, WEIGHTS, tmp_path / "a.gif", seconds)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_animation_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_failed_animation_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.gif"
     path.write_text("old")
 
@@ -169,6 +173,6 @@ def test_an_animation_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(PillowWriter, "finish", broken)
     with pytest.raises(OSError, match="disk full"):
-        animation(IMAGE, WORDS, WEIGHTS, path)
+        animate_image_attention(IMAGE, WORDS, WEIGHTS, path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
