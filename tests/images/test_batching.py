@@ -26,15 +26,15 @@ def test_every_caption_appears_once_with_its_image():
     inputs, labels = next(dataset.as_numpy_iterator())
     assert inputs["source"].shape == (3, 4, 6, 3) and inputs["source"].dtype == np.uint8
     assert inputs["target"].dtype == labels.dtype == np.int32
-    found = rows(dataset)
-    assert [grey for grey, _, _ in found] == [10, 10, 20, 30]
+    captions = rows(dataset)
+    assert [grey for grey, _, _ in captions] == [10, 10, 20, 30]
     texts = [*CAPTIONS, CAPTIONS[0]]
-    for text, (_, target, label) in zip(texts, found, strict=True):
+    for text, (_, target, label) in zip(texts, captions, strict=True):
         ids = [int(id) for id in WORDS.encode_ragged([text], 40)[0].numpy()]  # [END] is the last
         padding = [0] * (len(label) - len(ids))
         assert label == ids + padding
         assert target == [1, *ids[:-1]] + padding
-    assert max(sum(id > 0 for id in label) for _, _, label in found) == len(found[0][2])
+    assert max(sum(id > 0 for id in label) for _, _, label in captions) == len(captions[0][2])
 
 
 def test_order_changes_per_epoch_and_is_reproducible():
