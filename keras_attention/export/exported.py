@@ -9,7 +9,7 @@ import tensorflow_text  # noqa: F401, registers the tokenizers' operations
 
 from keras_attention.export.image_to_text import Images, ImagesToTokens, image_bytes
 from keras_attention.export.prompt_to_text import PromptToTokens
-from keras_attention.export.saved_model.versions import versions
+from keras_attention.export.saved_model.versions import list_versions
 from keras_attention.export.saved_model.writer import EXTRA
 from keras_attention.export.text_to_label import Label, TextToLabel, TokensToLabel
 from keras_attention.export.text_to_tags import Tag, TextToTags, TokensToTags
@@ -155,7 +155,7 @@ def export_in(folder: str | Path) -> Path:
     folder = Path(folder)
     if (folder / FILE).is_file() or (folder / "saved_model.pb").is_file():
         return folder
-    numbers = versions(folder) if folder.is_dir() else []
+    numbers = list_versions(folder) if folder.is_dir() else []
     if numbers and (folder / str(numbers[-1]) / "saved_model.pb").is_file():
         return folder / str(numbers[-1])
     raise ValueError(

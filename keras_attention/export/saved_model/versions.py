@@ -1,8 +1,7 @@
-"""TF Serving's base path: versions are numbers, and appear whole."""
+"""Numbered version folders in TF Serving's base path, each created atomically."""
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -13,108 +12,129 @@ import tensorflow as tf
 
 from keras_attention.export.verification.compare import ExportError
 
-WRITING = ".writing-"  # no number: TF Serving does not look at it
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+TEMPORARY_PREFIX = ".writing-"  # not a number, so TF Serving ignores the folder
+DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def versions(folder: Path) -> list[int]:
-    """The numbers of the versions in TF Serving's base path."""
+def list_versions(folder: Path) -> list[int]:
+    """Returns the version numbers in TF Serving's base path, in ascending order."""
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
 @contextlib.contextmanager
-def new_version(folder: Path, needed: int) -> Iterator[tuple[Path, Callable[[], Path]]]:
-    """Gives a folder to fill, `version`, and a function that gives it the next free number.
+def new_version(folder: Path, min_bytes: int) -> Iterator[tuple[Path, Callable[[], Path]]]:
+    """Yields an empty folder for the next version, and a function that publishes it.
 
-    What is written beside `version` goes to the base path with it. When the block ends, by itself
-    or in an error, whatever has no number by then is removed; what a killed process left is removed
-    by the next export.
+    The folder is `version` in a temporary folder. Publishing renames it to the next free number,
+    moves the files next to it into the base path, and returns the path of the version. Existing
+    `.config` files in the base path are not overwritten, since operators edit them.
+
+    The temporary folder is removed when the block ends. If the process is killed, the next export
+    removes it.
 
     Args:
-        folder: the base path, which is made.
-        needed: bytes that the version has at least, for the message when there is no room.
+        folder: the base path. It is created if needed.
+        min_bytes: minimum size of the version, for the error message when the disk is full.
 
     Raises:
-        ValueError: if the folder is a file or a saved task's.
-        ExportError: if there is no room.
+        ValueError: if `folder` is a file or contains a saved task.
+        ExportError: if the disk is full.
     """
-    if (folder / "task.json").exists():  # the next `save` would replace the versions with it
+    if (folder / "task.json").exists():  # the task's next `save` would remove the versions
         raise ValueError(
-            "folder: expected TF Serving's base path, new or with earlier versions. "
-            f"Received: {str(folder)!r}, where a task is saved"
+            "`folder` must be TF Serving's base path, new or with earlier versions. "
+            f"Received: folder={str(folder)!r}, which contains a saved task"
         )
-    made = not folder.exists()
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise ValueError(f"folder: expected a folder. Received: {str(folder)!r}, a file") from None
-    with contextlib.ExitStack() as held:
-        with _lock(folder):  # no other export may look between `mkdtemp` and the new one's lock
-            _remove_left(folder)
-            new = Path(tempfile.mkdtemp(prefix=WRITING, dir=folder))
-            held.enter_context(_lock(new))
-        (new / "version").mkdir()
+        raise ValueError(
+            f"`folder` must be a folder. Received: folder={str(folder)!r}, which is a file"
+        ) from None
+    with contextlib.ExitStack() as stack:
+        with _lock(folder):  # another export must not see the new folder before it is locked
+            _remove_abandoned(folder)
+            temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
+            stack.enter_context(_lock(temporary))
+        (temporary / "version").mkdir()
         try:
-            yield new / "version", lambda: _finish(new, folder)
+            yield temporary / "version", lambda: _publish(temporary, folder)
         except (OSError, tf.errors.OpError) as error:
-            if not _is_full(error):
+            if not _is_disk_full(error):
                 raise
             raise ExportError(
-                f"Expected room for at least {needed / 1e6:.1f} MB in {str(folder)!r}. Received: "
-                f"{shutil.disk_usage(folder).free / 1e6:.1f} MB free when it was full ({error})"
+                f"The disk of {str(folder)!r} must have at least {min_bytes / 1e6:.1f} MB free. "
+                f"Received: {shutil.disk_usage(folder).free / 1e6:.1f} MB free when writing failed "
+                f"({error})"
             ) from error
         finally:
-            shutil.rmtree(new, ignore_errors=True)
-            if made and not any(folder.iterdir()):
+            shutil.rmtree(temporary, ignore_errors=True)
+            if is_new and not any(folder.iterdir()):
                 folder.rmdir()
 
 
-def _finish(new, folder) -> Path:
-    """Renames alone, which need no room and are whole or not at all."""
-    version = _number(new / "version", folder)
-    for path in new.iterdir():
-        there = folder / path.name
-        if path.suffix != ".config" or not there.exists():  # a configuration may have been changed
-            os.replace(path, there)
+def _publish(temporary: Path, folder: Path) -> Path:
+    """Moves the version and the files next to it into the base path, by renames only.
+
+    A rename needs no disk space and happens completely or not at all.
+    """
+    version = _rename_to_next_number(temporary / "version", folder)
+    for path in temporary.iterdir():
+        destination = folder / path.name
+        if path.suffix != ".config" or not destination.exists():
+            os.replace(path, destination)
     return version
 
 
-def _number(new, folder) -> Path:
+def _rename_to_next_number(new: Path, folder: Path) -> Path:
     while True:
-        version = folder / str(max([0, *versions(folder)]) + 1)
+        version = folder / str(max([0, *list_versions(folder)]) + 1)
         try:
             os.rename(new, version)
             return version
         except OSError:
-            if not version.exists():  # else another export took the number: the next one
+            if not version.exists():  # otherwise another export took this number: try the next
                 raise
 
 
-def _remove_left(folder) -> None:
-    """Removes what processes left that were killed: a lock ends with its process."""
-    for left in folder.glob(f"{WRITING}*"):
-        with contextlib.suppress(FileNotFoundError), _lock(left, wait=False) as held:
-            if held:
-                shutil.rmtree(left, ignore_errors=True)
+def _remove_abandoned(folder: Path) -> None:
+    """Removes the temporary folders of killed processes, whose locks ended with them."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError), _lock(path, wait=False) as is_locked:
+            if is_locked:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _lock(folder, wait=True) -> Iterator[bool]:
-    """Locks a folder, and says whether it did: some network file systems know no locks."""
+def _lock(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Locks a folder and yields True; False if it cannot.
+
+    Windows and some network file systems have no such locks. Another process may hold the lock if
+    `wait` is False.
+    """
+    if fcntl is None:
+        yield False
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            held = True
+            is_locked = True
         except OSError:
-            held = False
-        yield held
+            is_locked = False
+        yield is_locked
     finally:
         os.close(descriptor)
 
 
-def _is_full(error) -> bool:
+def _is_disk_full(error: Exception) -> bool:
     if isinstance(error, OSError):
-        return error.errno in FULL
-    reasons = (os.strerror(number) for number in FULL)
-    return any(reason in str(error) for reason in reasons)
+        return error.errno in DISK_FULL_ERRORS
+    messages = (os.strerror(number) for number in DISK_FULL_ERRORS)
+    return any(message in str(error) for message in messages)

@@ -1,4 +1,4 @@
-"""Versions appear whole or not at all: killed exports, full disks, exports at the same time."""
+"""Versions are created atomically: killed exports, full disks, concurrent exports."""
 
 import contextlib
 import errno
@@ -20,7 +20,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_beside_goes_along_and_changed_configurations_stay(tmp_path):
+def test_publishing_moves_the_other_files_and_keeps_existing_configurations(tmp_path):
     for number in (1, 2):
         with new_version(tmp_path, 0) as (version, finish):
             (version / "model").write_text(str(number))
@@ -33,8 +33,8 @@ def test_what_is_beside_goes_along_and_changed_configurations_stay(tmp_path):
     assert (tmp_path / "model.config").read_text() == "1"
 
 
-def test_what_dead_processes_left_is_removed_and_what_the_living_write_is_not(tmp_path):
-    (tmp_path / ".writing-dead" / "version").mkdir(parents=True)
+def test_abandoned_folders_are_removed_and_those_in_use_are_not(tmp_path):
+    (tmp_path / ".writing-abandoned" / "version").mkdir(parents=True)
     (tmp_path / ".mine").mkdir()
     with new_version(tmp_path, 0) as (first, finish_first):
         assert names(tmp_path) == [".mine", first.parent.name]
@@ -45,7 +45,7 @@ def test_what_dead_processes_left_is_removed_and_what_the_living_write_is_not(tm
     assert names(tmp_path) == [".mine", "1", "2"]
 
 
-KILLED = """
+KILLED_EXPORT = """
 import importlib.util, os, signal, sys
 spec = importlib.util.spec_from_file_location("small", {conftest!r})
 small = importlib.util.module_from_spec(spec)
@@ -57,26 +57,26 @@ def kill(*_):
 
 task, rename = small.small_translator(), os.rename
 
-def renamed(old, new):
+def patched_rename(old, new):
     {rename}
 
-os.rename = renamed
-if {moment!r} == "writing":  # some files are there, others are not
+os.rename = patched_rename
+if {moment!r} == "writing":  # some files are written, others are not
     saved_model.write_json = kill
 task.export({folder!r}, "saved_model", ["ab"])
 """
 MOMENTS = {
     "writing": "rename(old, new)",
-    "before its number": "kill()",
-    "after its number": "rename(old, new); kill()",
+    "before the rename": "kill()",
+    "after the rename": "rename(old, new); kill()",
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_export_leaves_no_half_version(translator, tmp_path, moment):
+def test_a_killed_export_leaves_no_incomplete_version(translator, tmp_path, moment):
     write_saved_model(translator, tmp_path / "1")
-    code = KILLED.format(
+    code = KILLED_EXPORT.format(
         conftest=str(Path(__file__).parents[1] / "conftest.py"),
         rename=MOMENTS[moment],
         moment=moment,
@@ -86,12 +86,12 @@ def test_a_killed_export_leaves_no_half_version(translator, tmp_path, moment):
     assert ran.returncode == -signal.SIGKILL, ran.stderr[-2000:]
     left, *numbers = names(tmp_path)
     assert left.startswith(".writing-")
-    assert numbers == (["1", "2"] if moment == "after its number" else ["1"])
+    assert numbers == (["1", "2"] if moment == "after the rename" else ["1"])
     if moment == "writing":
         assert (tmp_path / left / "version" / "saved_model.pb").is_file()
-    for number in numbers:  # all that has a number is whole
+    for number in numbers:  # each numbered version is complete
         assert load_exported(tmp_path / number)(["bca"]) == translator(["bca"])
-    with new_version(tmp_path, 0):  # the next export
+    with new_version(tmp_path, 0):  # as the next export does
         assert left not in names(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_a_killed_export_leaves_no_half_version(translator, tmp_path, moment):
 def small_disk(tmp_path):
     ran = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(tmp_path)])
     if ran.returncode:
-        pytest.skip("a file system of 300 kB takes the right to mount one")
+        pytest.skip("mounting a file system of 300 kB is not permitted")
     try:
         yield
     finally:
@@ -117,25 +117,24 @@ def small_files(_):
 
 
 @pytest.mark.parametrize("limit", [small_disk, small_files])
-def test_no_room(translator, limit):
+def test_a_full_disk_raises(translator, limit):
     with tempfile.TemporaryDirectory() as folder, limit(folder):
         base = Path(folder, "small")
         (base / "1").mkdir(parents=True)
-        with pytest.raises(
-            ExportError, match=f"room for at least 0.0 MB in '{base}'. Received: [0-9.]+ MB"
-        ):
+        message = f"disk of '{base}' must have at least 0.0 MB free. Received: [0-9.]+ MB free"
+        with pytest.raises(ExportError, match=message):
             translator.export(base, "saved_model", ["ab"])
         assert names(base) == ["1"]
 
 
-def test_the_message_says_what_was_needed(tmp_path):
-    said = r"room for at least 12.3 MB .* Received: [\d.]+ MB free when it was full .*No space left"
-    with pytest.raises(ExportError, match=said), new_version(tmp_path / "new", 12_345_678):
+def test_the_error_of_a_full_disk_names_the_size_needed(tmp_path):
+    message = r"at least 12.3 MB free. Received: [\d.]+ MB free when writing failed .*No space left"
+    with pytest.raises(ExportError, match=message), new_version(tmp_path / "new", 12_345_678):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert names(tmp_path) == []
 
 
-def test_other_errors_stay_what_they_are(tmp_path):
+def test_other_errors_are_raised_unchanged(tmp_path):
     with pytest.raises(PermissionError), new_version(tmp_path / "new", 0):
         raise PermissionError(errno.EACCES, "not yours")
     assert names(tmp_path) == []

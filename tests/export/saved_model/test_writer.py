@@ -184,14 +184,14 @@ def test_other_tokenizers(make_translator, tmp_path, kind):
 
 def test_a_file_is_no_folder(translator, tmp_path):
     (tmp_path / "small").write_text("mine")
-    with pytest.raises(ValueError, match="folder: expected a folder. Received: "):
+    with pytest.raises(ValueError, match="`folder` must be a folder. Received: "):
         translator.export(tmp_path / "small", "saved_model", ["ab"])
     assert (tmp_path / "small").read_text() == "mine"
 
 
 def test_a_saved_task_gets_no_versions(translator, tmp_path):
     (tmp_path / "task.json").write_text("{}")
-    with pytest.raises(ValueError, match="base path, .* Received: .*where a task is saved"):
+    with pytest.raises(ValueError, match="base path, .* Received: .*contains a saved task"):
         translator.export(tmp_path, "saved_model", ["ab"])
     assert [path.name for path in tmp_path.iterdir()] == ["task.json"]
 
