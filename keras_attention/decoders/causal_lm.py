@@ -68,46 +68,48 @@ class CausalLMDecoder(TransformerDecoder):
         return self._logits(x)
 
     def start(
-        self, prompt: Any, prompt_mask: Any = None, beams: int = 1, length: int = 64
+        self, prompt: Any, prompt_mask: Any = None, num_beams: int = 1, max_length: int = 64
     ) -> tuple[dict, dict]:
         """Reads the prompt in one pass.
 
         Args:
             prompt: ids `(batch, prompt)`, without START; padding may stand on either side.
             prompt_mask: not read: padding is 0.
-            beams: hypotheses per prompt.
-            length: most steps that will be taken.
+            num_beams: hypotheses per prompt.
+            max_length: maximum number of steps.
 
         Returns:
-            `(context, state)`; every leaf of `state` is `(batch, beams, ...)`.
+            `(constants, state)`; every leaf of `state` is `(batch, beams, ...)`.
 
         Raises:
             ValueError: if prompt and steps need more positions than the embedding has.
         """
         if prompt.shape[1] is not None:
-            self.check_room(prompt.shape[1], length)
+            self.check_room(prompt.shape[1], max_length)
         start = ops.full_like(prompt[:, :1], START)
         ids = ops.concatenate([start, prompt], axis=1)  # (B, P)
         _, memories = self._read(ids, False)
         kept = masks.padding(ids)
         # The first step asks for what follows the last token, so it takes that token anew.
         last = masks.last(kept)  # (B, P)
-        context = {
+        constants = {
             "prompt": masks.combine_masks(kept, ops.logical_not(last)),
             "last": last,
             "first_ids": ops.sum(ops.where(last, ids, 0), axis=1, keepdims=True),  # (B, 1)
-            "steps": ops.arange(length, dtype="int32"),
+            "steps": ops.arange(max_length, dtype="int32"),
         }
         caches = [
             {
-                "values": _with_room(memory.values, length, beams),
-                "keys": _with_room(memory.keys, length, beams),
+                "values": _with_room(memory.values, max_length, num_beams),
+                "keys": _with_room(memory.keys, max_length, num_beams),
             }
             for memory in memories
         ]
-        return context, {"caches": caches}
+        return constants, {"caches": caches}
 
-    def step(self, ids, position, state: dict, context: dict) -> tuple:
+    def step(
+        self, ids, position, state: dict, constants: dict, return_weights: bool = False
+    ) -> tuple:
         """One step of every beam.
 
         Args:
@@ -115,16 +117,18 @@ class CausalLMDecoder(TransformerDecoder):
                 prompt's last token counts.
             position: scalar int, how many tokens came before it, the prompt not counted.
             state: from `start` or the step before.
-            context: from `start`.
+            constants: from `start`.
+            return_weights: whether to return attention weights.
 
         Returns:
-            `(logits, state, scores)`: `(batch, beams, vocabulary)`, the next state, and how much
-            the last block looked at the prompt, the mean of its heads, `(batch, beams, prompt)`;
-            the rest of each row went to START and to what was written.
+            `(logits, state, weights)`: `(batch, beams, vocabulary)`, the next state, and the last
+            block's attention weights of the prompt, averaged over its heads, `(batch, beams,
+            prompt)`, or None unless requested; the rest of each row is on START and on the
+            generated tokens.
         """
         batch, beams = ops.shape(ids)
-        prompt, steps = context["prompt"], context["steps"]
-        ids = ops.where(ops.equal(position, 0), ops.cast(context["first_ids"], ids.dtype), ids)
+        prompt, steps = constants["prompt"], constants["steps"]
+        ids = ops.where(ops.equal(position, 0), ops.cast(constants["first_ids"], ids.dtype), ids)
         written = ops.broadcast_to(steps <= position, (batch, steps.shape[0]))
         kept = ops.concatenate([prompt, written], axis=1)  # (B, P + L)
         kept = ops.repeat(kept, beams, axis=0)  # (B * K, P + L)
@@ -133,10 +137,12 @@ class CausalLMDecoder(TransformerDecoder):
         length = ops.shape(prompt)[1]  # P
         memories = [None] * len(self.blocks)
         x, state, scores = self._step(x, place, length + position, kept, state, memories)
+        if not return_weights:
+            return self._logits(x), state, None
         scores = ops.mean(scores, axis=1)  # (B * K, 1, P + L)
         scores = ops.reshape(scores, (batch, beams, ops.shape(kept)[1]))
         again = scores[:, :, length : length + 1]  # the last token's, where the first step put it
-        scores = ops.where(ops.expand_dims(context["last"], 1), again, scores[:, :, :length])
+        scores = ops.where(ops.expand_dims(constants["last"], 1), again, scores[:, :, :length])
         return self._logits(x), state, scores[:, :, 1:]
 
     def check_room(self, prompt: int, length: int) -> None:

@@ -73,13 +73,13 @@ class HardAttentionDecoder(RNNDecoder):
     def call(self, target_ids, encoded, encoded_mask=None, training=None):
         if not training:
             return super().call(target_ids, encoded, encoded_mask, training)
-        context, state = self.start(encoded, encoded_mask)
-        memory = context["memory"]
+        constants, state = self.start(encoded, encoded_mask)
+        memory = constants["memory"]
         batch, time = ops.shape(target_ids)
         noise = gumbel(ops.arange(batch), self.draws, (batch, 1, time, ops.shape(memory.values)[1]))
         self.draws.assign_add(1)
         embedded = self.embedding(target_ids, training=training)  # (B, T, E)
-        inputs = self._with_summary(embedded, context)
+        inputs = self._with_summary(embedded, constants)
         outputs, scores = self.cell.sequence(inputs, {**state, "noise": noise}, memory, True)
         logits = self._logits(embedded, outputs, training)
 

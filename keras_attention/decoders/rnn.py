@@ -106,30 +106,30 @@ class RNNDecoder(keras.layers.Layer):
 
     def call(self, target_ids, encoded, encoded_mask=None, training=None):
         """Teacher forcing: logits `(batch, time, vocabulary)` of all steps at once."""
-        context, state = self.start(encoded, encoded_mask)
+        constants, state = self.start(encoded, encoded_mask)
         if training and self.scheduled_sampling is not None:
-            target_ids = self._mix_in_predictions(target_ids, context, state)
+            target_ids = self._mix_in_predictions(target_ids, constants, state)
         embedded = self.embedding(target_ids, training=training)  # (B, T, E)
-        inputs = self._with_summary(embedded, context)
-        outputs, scores = self.cell.sequence(inputs, state, context["memory"], bool(training))
+        inputs = self._with_summary(embedded, constants)
+        outputs, scores = self.cell.sequence(inputs, state, constants["memory"], bool(training))
         if training and self.doubly_stochastic:
             kept = masks.padding(target_ids)
             self.add_loss(self.doubly_stochastic * doubly_stochastic_loss(scores, kept))
         return self._logits(embedded, outputs, training)
 
     def start(
-        self, encoded: dict, encoded_mask=None, beams: int = 1, length: int | None = None
+        self, encoded: dict, encoded_mask=None, num_beams: int = 1, max_length: int | None = None
     ) -> tuple[dict, dict]:
         """What all steps and beams share, and the state before the first step.
 
         Args:
             encoded: `{"sequence": (batch, source, width), "state": (batch, width)}`.
             encoded_mask: `(batch, source)` bool, True is kept.
-            beams: hypotheses per sequence.
-            length: most steps that will be taken; an RNN needs no room for them.
+            num_beams: hypotheses per sequence.
+            max_length: unused; an RNN has no cache of that length.
 
         Returns:
-            `(context, state)`; every leaf of `state` is `(batch, beams, ...)`.
+            `(constants, state)`; every leaf of `state` is `(batch, beams, ...)`.
         """
         if isinstance(encoded_mask, dict):  # Keras fills in one that was left out
             encoded_mask = encoded_mask["sequence"]
@@ -138,31 +138,36 @@ class RNNDecoder(keras.layers.Layer):
         else:
             memory = self.cell.attention.memory(encoded["sequence"], mask=encoded_mask)
         summary = ops.expand_dims(encoded["state"], 1)  # (B, 1, D)
-        states = [ops.repeat(layer(summary), beams, axis=1) for layer in self.bridge]  # (B, K, U)
+        states = [
+            ops.repeat(layer(summary), num_beams, axis=1) for layer in self.bridge
+        ]  # (B, K, U)
         return {"memory": memory, "summary": summary}, self.cell.initial_state(states, memory)
 
-    def step(self, ids, position, state: dict, context: dict) -> tuple:
+    def step(
+        self, ids, position, state: dict, constants: dict, return_weights: bool = False
+    ) -> tuple:
         """One step of every beam.
 
         Args:
             ids: `(batch, beams)` int, the last token of each.
             position: scalar int, how many tokens came before it.
             state: from `start` or the step before.
-            context: from `start`.
+            constants: from `start`.
+            return_weights: whether to return attention weights.
 
         Returns:
-            `(logits, state, scores)`: `(batch, beams, vocabulary)`, the next state, and attention
-            scores `(batch, beams, source)`.
+            `(logits, state, weights)`: `(batch, beams, vocabulary)`, the next state, and attention
+            weights `(batch, beams, source)`, or None unless requested.
         """
         embedded = self.embedding(ids)  # (B, K, E)
-        inputs = self._with_summary(embedded, context)
-        outputs, state, scores = self.cell(inputs, state, context["memory"], position=position)
-        return self._logits(embedded, outputs), state, scores
+        inputs = self._with_summary(embedded, constants)
+        outputs, state, scores = self.cell(inputs, state, constants["memory"], position=position)
+        return self._logits(embedded, outputs), state, scores if return_weights else None
 
-    def _with_summary(self, embedded, context):
+    def _with_summary(self, embedded, constants):
         if not self.summary_input:
             return embedded
-        summary = context["summary"]
+        summary = constants["summary"]
         shape = (*ops.shape(embedded)[:2], summary.shape[-1])
         return ops.concatenate([embedded, ops.broadcast_to(summary, shape)], axis=-1)
 
@@ -171,7 +176,7 @@ class RNNDecoder(keras.layers.Layer):
             outputs = self.readout(ops.concatenate([embedded, outputs], axis=-1))
         return self.embedding.logits(self.dropout(outputs, training=training))
 
-    def _mix_in_predictions(self, target_ids, context, state):
+    def _mix_in_predictions(self, target_ids, constants, state):
         """Gives some true tokens up for the model's own choices.
 
         Bengio et al. 2015, section 2.4; no gradient runs through the choice, as in the paper.
@@ -185,7 +190,7 @@ class RNNDecoder(keras.layers.Layer):
             position, chosen, state = carry
             true_ids, feed_truth = x
             ids = ops.where(feed_truth, true_ids, chosen)  # (B,)
-            logits, state, _ = self.step(ops.expand_dims(ids, 1), position, state, context)
+            logits, state, _ = self.step(ops.expand_dims(ids, 1), position, state, constants)
             chosen = ops.cast(ops.argmax(ops.squeeze(logits, 1), axis=-1), ids.dtype)
             return (position + 1, chosen, state), ids
 

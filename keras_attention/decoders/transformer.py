@@ -83,47 +83,53 @@ class TransformerDecoder(keras.layers.Layer):
         return self._logits(x)
 
     def start(
-        self, encoded: dict, encoded_mask: Any = None, beams: int = 1, length: int = 64
+        self, encoded: dict, encoded_mask: Any = None, num_beams: int = 1, max_length: int = 64
     ) -> tuple[dict, dict]:
         """What all steps and beams share, and the state before the first step.
 
         Args:
             encoded: `{"sequence": (batch, source, width)}`.
             encoded_mask: `(batch, source)` bool, True is kept.
-            beams: hypotheses per sequence.
-            length: most steps that will be taken.
+            num_beams: hypotheses per sequence.
+            max_length: maximum number of steps.
 
         Returns:
-            `(context, state)`; every leaf of `state` is `(batch, beams, ...)`.
+            `(constants, state)`; every leaf of `state` is `(batch, beams, ...)`.
 
         Raises:
             ValueError: if the steps need more positions than the embedding has.
         """
-        self.embedding.check_length(length, "the steps")
+        self.embedding.check_length(max_length, "the steps")
         sequence = encoded["sequence"]
-        context = {"memories": [block.memory(sequence, encoded_mask) for block in self.blocks]}
-        rows = (ops.shape(sequence)[0], beams)
-        return context, {"caches": [empty_cache(block, rows, length) for block in self.blocks]}
+        constants = {"memories": [block.memory(sequence, encoded_mask) for block in self.blocks]}
+        rows = (ops.shape(sequence)[0], num_beams)
+        return constants, {
+            "caches": [empty_cache(block, rows, max_length) for block in self.blocks]
+        }
 
-    def step(self, ids, position, state: dict, context: dict) -> tuple:
+    def step(
+        self, ids, position, state: dict, constants: dict, return_weights: bool = False
+    ) -> tuple:
         """One step of every beam.
 
         Args:
             ids: `(batch, beams)` int, the last token of each.
             position: scalar int, how many tokens came before it.
             state: from `start` or the step before.
-            context: from `start`.
+            constants: from `start`.
+            return_weights: whether to return attention weights.
 
         Returns:
-            `(logits, state, scores)`: `(batch, beams, vocabulary)`, the next state, and the scores
-            of the last block's cross-attention, the mean of its heads, `(batch, beams, source)`.
+            `(logits, state, weights)`: `(batch, beams, vocabulary)`, the next state, and
+            the weights of the last block's cross-attention, averaged over its heads, `(batch,
+            beams, source)`, or None unless requested.
         """
         slots = ops.arange(state["caches"][0]["keys"].shape[3], dtype="int32")
         kept = ops.expand_dims(slots <= position, 0)  # (1, L)
         place = ops.reshape(position, (1, 1))
         x = self.embedding(ids, positions=place)  # (B, K, D)
-        x, state, scores = self._step(x, place, position, kept, state, context["memories"])
-        return self._logits(x), state, ops.mean(scores, axis=1)
+        x, state, scores = self._step(x, place, position, kept, state, constants["memories"])
+        return self._logits(x), state, ops.mean(scores, axis=1) if return_weights else None
 
     def _step(self, x, place, slot, kept, state, memories):
         """Through all blocks: x (B, K, D), the state, and the last block's scores."""

@@ -43,16 +43,17 @@ class Generator(keras.Model):
         context, state = self.decoder.start(
             self.encoder(source),
             mask,
-            beams=self.strategy.num_beams,
-            length=self.strategy.max_new_tokens,
+            num_beams=self.strategy.num_beams,
+            max_length=self.strategy.max_new_tokens,
         )
         return mask, context, self.strategy.first(state, mask, self.attention)
 
     def go_on(self, mask, context, carry: tuple, until, options=None) -> tuple:
         """Goes on from a carry until so many steps were taken in all."""
+        return_weights = self.attention or bool(getattr(self.strategy, "coverage_penalty", 0))
 
         def step(ids, position, state):
-            return self.decoder.step(ids, position, state, context)
+            return self.decoder.step(ids, position, state, context, return_weights)
 
         return self.strategy.go_on(step, carry, mask, until, options)
 

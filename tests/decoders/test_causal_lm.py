@@ -66,11 +66,13 @@ def close(got, expected, **more):
 def steps(decoder, prompt, tokens):
     """Logits and scores (batch, time, beams, ...) of tokens (batch, time, beams)."""
     batch, time, beams = tokens.shape
-    context, state = decoder.start(np.array(prompt), beams=beams, length=time + 1)
+    constants, state = decoder.start(np.array(prompt), num_beams=beams, max_length=time + 1)
     logits, scores = [], []
     # the first ids are not read
     for t, ids in enumerate([np.full((batch, beams), 10), *np.moveaxis(tokens, 1, 0)]):
-        y, state, looked = decoder.step(ops.convert_to_tensor(ids), t, state, context)
+        y, state, looked = decoder.step(
+            ops.convert_to_tensor(ids), t, state, constants, return_weights=True
+        )
         logits.append(array(y))
         scores.append(array(looked))
     return np.stack(logits, 1), np.stack(scores, 1)
@@ -161,12 +163,12 @@ def test_a_past_of_one_beam_is_not_anothers():
 def test_prompt_and_steps_may_fill_the_learned_table_but_not_pass_it():
     decoder = make("learned", max_length=8)
     prompt = np.array([[5, 6, 7]])
-    decoder.start(prompt, length=5)  # START, 3 of the prompt, 4 that are read of the 5 written
+    decoder.start(prompt, max_length=5)  # START, 3 of the prompt, 4 that are read of the 5 written
     with pytest.raises(
         ValueError,
         match="max_length=8 positions.* Received: 9 for a prompt of 3 tokens, .* and 6 more",
     ):
-        decoder.start(prompt, length=6)
+        decoder.start(prompt, max_length=6)
     with pytest.raises(ValueError, match="max_length=8 positions.* Received: 9 for the ids"):
         decoder(np.ones((1, 9), "int32"))
 

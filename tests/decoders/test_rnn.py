@@ -76,16 +76,16 @@ def encode(model, source=SOURCE):
 
 
 def steps(decoder, target, encoded, mask):
-    """Logits and scores `(batch, time, beams, ...)`; `target` is `(batch, time, beams)`."""
-    context, state = decoder.start(encoded, mask, beams=target.shape[2])
-    logits, scores = [], []
+    """Logits and attention weights `(batch, time, beams, ...)` of target ids of that shape."""
+    constants, state = decoder.start(encoded, mask, num_beams=target.shape[2])
+    logits, weights = [], []
     for t in range(target.shape[1]):
         assert all(x.shape[:2] == target.shape[::2] for x in keras.tree.flatten(state))
-        found = decoder.step(ops.convert_to_tensor(target[:, t], "int32"), t, state, context)
-        state = found[1]
-        logits.append(array(found[0]))
-        scores.append(array(found[2]))
-    return np.stack(logits, 1), np.stack(scores, 1)
+        ids = ops.convert_to_tensor(target[:, t], "int32")
+        y, state, step_weights = decoder.step(ids, t, state, constants, return_weights=True)
+        logits.append(array(y))
+        weights.append(array(step_weights))
+    return np.stack(logits, 1), np.stack(weights, 1)
 
 
 @every_option
@@ -206,11 +206,12 @@ class Always:
 
 def own_choices(decoder, encoded, mask, length):
     """What a decoder is fed that hears nothing but START and itself."""
-    context, state = decoder.start(encoded, mask)
+    constants, state = decoder.start(encoded, mask)
     ids, fed = np.full((2, 1), 1, "int32"), []
     for t in range(length):
         fed.append(ids)
-        logits, state, _ = decoder.step(ops.convert_to_tensor(ids), t, state, context)
+        logits, state, weights = decoder.step(ops.convert_to_tensor(ids), t, state, constants)
+        assert weights is None
         ids = array(logits).argmax(-1).astype("int32")
     return np.concatenate(fed, 1)
 
@@ -242,8 +243,8 @@ def test_a_probability_between_mixes_both():
     model = make("bahdanau", scheduled_sampling=Always(0.5))
     source, target = np.repeat(SOURCE[:1], 400, 0), np.repeat(TARGET[:1], 400, 0)
     encoded, mask = encode(model, source)
-    context, state = model.decoder.start(encoded, mask)
-    fed = array(model.decoder._mix_in_predictions(ops.convert_to_tensor(target), context, state))
+    constants, state = model.decoder.start(encoded, mask)
+    fed = array(model.decoder._mix_in_predictions(ops.convert_to_tensor(target), constants, state))
     true = (fed == target).mean(0)
     assert true[0] == 1  # START has nothing before it
     assert 0.4 < true[1] < 0.6

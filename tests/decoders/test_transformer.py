@@ -81,11 +81,13 @@ def walk(decoder, encoded, mask, parents):
     (B, K, T, S).
     """
     rng = np.random.default_rng(2)
-    context, state = decoder.start(encoded, mask, beams=parents.shape[2], length=ROOM)
+    constants, state = decoder.start(encoded, mask, parents.shape[2], max_length=ROOM)
     past = None
     for t, parent in enumerate(parents):
         ids = rng.integers(4, W, parent.shape).astype("int32") if t else np.ones_like(parent)
-        logits, state, scores = decoder.step(ops.convert_to_tensor(ids), t, state, context)
+        logits, state, scores = decoder.step(
+            ops.convert_to_tensor(ids), t, state, constants, return_weights=True
+        )
         assert all(x.shape[:2] == parent.shape for x in keras.tree.flatten(state))
         new = [x[:, :, None] for x in (ids, array(logits), array(scores))]
         past = new if past is None else [np.concatenate(x, 2) for x in zip(past, new, strict=True)]
@@ -350,7 +352,7 @@ def test_more_steps_than_positions():
     model = make("learned")
     encoded, mask = encode(model)
     with pytest.raises(ValueError, match="at most max_length=8 positions.*Received: 9"):
-        model.decoder.start(encoded, mask, length=9)
+        model.decoder.start(encoded, mask, max_length=9)
     with pytest.raises(ValueError, match="at most max_length=8 positions.*Received: 9"):
         model.generate(np.full((1, 9), 5))
 

@@ -103,11 +103,11 @@ def test_the_doubly_stochastic_loss_is_the_papers():
     target = np.array([[1, 4, 5, 6], [1, 7, 0, 0]])
     encoded = model.encoder(source)
     mask = model.encoder.compute_mask(source)
-    context, state = model.decoder.start(encoded, mask)
+    constants, state = model.decoder.start(encoded, mask)
     scores = []
     for position in range(4):
         ids = target[:, position : position + 1]
-        _, state, score = model.decoder.step(ids, position, state, context)
+        _, state, score = model.decoder.step(ids, position, state, constants, True)
         scores.append(ops.convert_to_numpy(score)[:, 0])
     kept = ops.convert_to_numpy(masks.padding(target))
     looked = (np.stack(scores, 1).astype("float64") * kept[..., None]).sum(1)  # (B, cells)

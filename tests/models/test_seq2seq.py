@@ -115,12 +115,12 @@ def test_only_attention_sees_more_than_the_state():
 def test_the_fixed_context_enters_every_step_and_none_only_the_first():
     for attention, enters in ((None, False), ("fixed", True)):
         model = make(attention=attention)
-        context, state = model.decoder.start(model.encoder(SOURCE))
-        other = {**context, "summary": context["summary"] + 1.0}
+        constants, state = model.decoder.start(model.encoder(SOURCE))
+        other = {**constants, "summary": constants["summary"] + 1.0}
         ids = ops.convert_to_tensor([[4], [5]], "int32")
         difference = (
             model.decoder.step(ids, 0, state, other)[0]
-            - model.decoder.step(ids, 0, state, context)[0]
+            - model.decoder.step(ids, 0, state, constants)[0]
         )
         assert (np.abs(array(difference)).max() > 1e-3) == enters
 

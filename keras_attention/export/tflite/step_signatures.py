@@ -34,7 +34,7 @@ def add_endpoints(archive: keras.export.ExportArchive, task: Any) -> list[str]:
     def encode(source):
         mask = encoder.compute_mask(source)
         context, state = decoder.start(
-            encoder(source), mask, beams=1, length=strategy.max_new_tokens
+            encoder(source), mask, num_beams=1, max_length=strategy.max_new_tokens
         )
         structure.update(context=context, state=state)
         return {**_named("context", context), **_named("state", state)}
