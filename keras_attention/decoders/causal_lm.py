@@ -89,9 +89,9 @@ class CausalLMDecoder(TransformerDecoder):
         start = ops.full_like(prompt[:, :1], START)
         ids = ops.concatenate([start, prompt], axis=1)  # (B, P)
         _, memories = self._read(ids, False)
-        kept = masks.padding(ids)
+        kept = masks.padding_mask(ids)
         # The first step asks for what follows the last token, so it takes that token anew.
-        last = masks.last(kept)  # (B, P)
+        last = masks.last_mask(kept)  # (B, P)
         constants = {
             "prompt": masks.combine_masks(kept, ops.logical_not(last)),
             "last": last,
@@ -155,12 +155,12 @@ class CausalLMDecoder(TransformerDecoder):
 
     def _read(self, ids, training) -> tuple[Any, list[Memory]]:
         """Through all blocks, all places at once: x (B, T, D), and what each block kept."""
-        kept = masks.padding(ids)
+        kept = masks.padding_mask(ids)
         texts = ops.cumsum(ops.cast(ops.equal(ids, START), "int32"), axis=1)  # (B, T)
         length = ops.shape(ids)[1]
         mask = masks.combine_masks(
             masks.expand_key_mask(kept),
-            masks.causal(length, length),
+            masks.causal_mask(length, length),
             masks.segment_mask(texts, texts),
         )
         place = masks.segment_positions(texts, kept)

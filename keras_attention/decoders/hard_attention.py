@@ -83,7 +83,7 @@ class HardAttentionDecoder(RNNDecoder):
         outputs, scores = self.cell.sequence(inputs, {**state, "noise": noise}, memory, True)
         logits = self._logits(embedded, outputs, training)
 
-        kept = ops.cast(masks.padding(target_ids), "float32")  # (B, T)
+        kept = ops.cast(masks.padding_mask(target_ids), "float32")  # (B, T)
         likelihood = log_likelihood(logits, labels_of(target_ids), kept)  # (B,)
         chosen = choice(scores, ops.squeeze(noise, 1))  # (B, T, S)
         terms = reinforce(
@@ -105,7 +105,7 @@ def labels_of(target_ids: Any):
     """
     target_ids = ops.cast(target_ids, "int32")
     after = ops.pad(target_ids[:, 1:], [[0, 0], [0, 1]], constant_values=PAD)
-    return ops.where((after == PAD) & masks.padding(target_ids), END, after)
+    return ops.where((after == PAD) & masks.padding_mask(target_ids), END, after)
 
 
 def log_likelihood(logits: Any, labels: Any, kept: Any):

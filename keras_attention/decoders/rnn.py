@@ -3,8 +3,7 @@
 import keras
 from keras import ops, tree
 
-from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding, check_output
 from keras_attention.layers.recurrent_decoder_cell import RecurrentDecoderCell
 from keras_attention.ops import masks
@@ -113,7 +112,7 @@ class RNNDecoder(keras.layers.Layer):
         inputs = self._with_summary(embedded, constants)
         outputs, scores = self.cell.sequence(inputs, state, constants["memory"], bool(training))
         if training and self.doubly_stochastic:
-            kept = masks.padding(target_ids)
+            kept = masks.padding_mask(target_ids)
             self.add_loss(self.doubly_stochastic * doubly_stochastic_loss(scores, kept))
         return self._logits(embedded, outputs, training)
 

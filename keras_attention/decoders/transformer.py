@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.blocks import DecoderBlock
-from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding, check_output
 from keras_attention.layers.transformer import final_norm, stack
 from keras_attention.ops import masks
@@ -72,10 +71,10 @@ class TransformerDecoder(keras.layers.Layer):
         """Teacher forcing: logits `(batch, time, vocabulary)` of all steps at once."""
         if isinstance(encoded_mask, dict):  # Keras fills in one that was left out
             encoded_mask = encoded_mask["sequence"]
-        kept = masks.padding(target_ids)
+        kept = masks.padding_mask(target_ids)
         length = ops.shape(target_ids)[1]
-        mask = masks.combine_masks(masks.expand_key_mask(kept), masks.causal(length, length))
-        place = masks.positions(kept)
+        mask = masks.combine_masks(masks.expand_key_mask(kept), masks.causal_mask(length, length))
+        place = masks.positions_from_mask(kept)
         x = self.embedding(target_ids, positions=place, training=training)  # (B, T, D)
         for block in self.blocks:
             memory = block.memory(encoded["sequence"], encoded_mask)
@@ -133,7 +132,7 @@ class TransformerDecoder(keras.layers.Layer):
 
     def _step(self, x, place, slot, kept, state, memories):
         """Through all blocks: x (B, K, D), the state, and the last block's scores."""
-        places, mask = masks.positions(kept), masks.expand_key_mask(kept)
+        places, mask = masks.positions_from_mask(kept), masks.expand_key_mask(kept)
         caches = []
         for block, memory, cache in zip(self.blocks, memories, state["caches"], strict=True):
             cache = Memory(cache["values"], cache["keys"], None, places)

@@ -63,10 +63,10 @@ class BahdanauAttention(ScoredAttention):
         return self.key_dense(keys)  # U_a h_j, (B, S, U)
 
     def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
-        query, v = self.query_dense(query), self.weight(self.v)  # W_a s_(i-1), (B, T, U)
+        query, v = self.query_dense(query), self.cast_weight(self.v)  # W_a s_(i-1), (B, T, U)
         if self.normalize:
-            query = query + self.weight(self.b)
-            v = self.weight(scores.weight_normalized(self.v, self.g))
+            query = query + self.cast_weight(self.b)
+            v = self.cast_weight(scores.weight_normalized(self.v, self.g))
         return scores.additive(query, memory.keys, v)  # e_ij, (B, T, S)
 
     def get_config(self) -> dict:

@@ -158,7 +158,9 @@ class BaseAttention(keras.layers.Layer):
         mask = masks.combine_masks(
             masks.expand_query_mask(query_mask),
             masks.expand_to_3d(attention_mask),
-            masks.causal(ops.shape(query)[1], ops.shape(value)[1]) if use_causal_mask else None,
+            masks.causal_mask(ops.shape(query)[1], ops.shape(value)[1])
+            if use_causal_mask
+            else None,
         )
         output = self.attend_sequence(
             query,
@@ -197,7 +199,7 @@ class BaseAttention(keras.layers.Layer):
         """Returns the shape of the weights, (B, T, S)."""
         return (*query_shape[:-1], value_shape[1])
 
-    def weight(self, variable: Any) -> Tensor:
+    def cast_weight(self, variable: Any) -> Tensor:
         """Returns a variable in the compute dtype, inside and outside of `__call__`."""
         return ops.cast(variable, self.compute_dtype)
 

@@ -5,8 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.feed_forward import FeedForward
 from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.positions import PositionEncoding

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.validation import check_positive
 from keras_attention.ops.positions import sinusoidal
 

@@ -8,10 +8,10 @@ from keras import ops
 from keras_attention.layers.base_attention import ScoredAttention
 from keras_attention.layers.validation import check_positive, check_width
 from keras_attention.ops import masks, scores
-from keras_attention.ops.attention import Memory, gaussian, masked_softmax, predicted_centers
+from keras_attention.ops.attention import Memory, gaussian_window, masked_softmax, predicted_centers
 from keras_attention.types import Tensor
 
-SCORES = ("dot", "general", "concat", "location")
+SCORE_MODES = ("dot", "general", "concat", "location")
 WINDOWS = (None, "local-m", "local-p")
 
 
@@ -38,7 +38,7 @@ class LuongAttention(ScoredAttention):
     A query whose window lies outside of the source has weights 0 and context 0.
 
     Args:
-        score: One of the scores above.
+        score_mode: One of the scores above.
         units: Width of the hidden layer of `"concat"`; `None` takes the width of the query.
         window: `None`, `"local-m"` or `"local-p"`.
         window_width: D.
@@ -67,7 +67,7 @@ class LuongAttention(ScoredAttention):
 
     def __init__(
         self,
-        score: str = "dot",
+        score_mode: str = "dot",
         units: int | None = None,
         window: str | None = None,
         window_width: float = 10,
@@ -76,25 +76,27 @@ class LuongAttention(ScoredAttention):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if score not in SCORES:
-            raise ValueError(f"`score` must be one of {SCORES}. Received: score={score!r}")
+        if score_mode not in SCORE_MODES:
+            raise ValueError(
+                f"`score_mode` must be one of {SCORE_MODES}. Received: score_mode={score_mode!r}"
+            )
         if window not in WINDOWS:
             raise ValueError(f"`window` must be one of {WINDOWS}. Received: window={window!r}")
-        if units is not None and score != "concat":
+        if units is not None and score_mode != "concat":
             raise ValueError(
                 '`units` is the hidden width of the score "concat"; other scores have none. '
-                f"Received: score={score!r}, units={units}"
+                f"Received: score_mode={score_mode!r}, units={units}"
             )
-        if (max_length is None) == (score == "location"):
+        if (max_length is None) == (score_mode == "location"):
             raise ValueError(
                 '`max_length` must be given with the score "location", and with no other. '
-                f"Received: score={score!r}, max_length={max_length}"
+                f"Received: score_mode={score_mode!r}, max_length={max_length}"
             )
         for name, number in (("units", units), ("max_length", max_length)):
             if number is not None:
                 check_positive(name, number)
         check_positive("window_width", window_width)
-        self.score = score
+        self.score_mode = score_mode
         self.units = units
         self.window = window
         self.window_width = window_width
@@ -104,16 +106,16 @@ class LuongAttention(ScoredAttention):
     def build(self, query_shape, value_shape, key_shape=None):
         key_shape = key_shape or value_shape
         width = query_shape[-1]
-        if self.score == "dot":
+        if self.score_mode == "dot":
             check_width(query_shape, key_shape)
-        if self.score == "general":
+        if self.score_mode == "general":
             self.key_dense = self.projection("key", width, key_shape)
-        if self.score == "concat":
+        if self.score_mode == "concat":
             units = self.units or width
             self.query_dense = self.projection("query", units, query_shape)
             self.key_dense = self.projection("key", units, key_shape)
             self.v = self.add_weight(shape=(units,), initializer="glorot_uniform", name="v")
-        if self.score == "location":
+        if self.score_mode == "location":
             self.kernel = self.add_weight(shape=(width, self.max_length), name="kernel")
         if self.scale:
             self.g = self.add_weight(shape=(), initializer="ones", name="g")
@@ -125,33 +127,35 @@ class LuongAttention(ScoredAttention):
         self.built = True
 
     def project_keys(self, keys: Any):
-        return self.key_dense(keys) if self.score in ("general", "concat") else keys
+        return self.key_dense(keys) if self.score_mode in ("general", "concat") else keys
 
     def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
-        if self.score == "concat":
+        if self.score_mode == "concat":
             query = self.query_dense(query)
-            energies = scores.additive(query, memory.keys, self.weight(self.v))
-        elif self.score == "location":
-            energies = scores.location(query, self.weight(self.kernel))  # (B, T, max_length)
+            energies = scores.additive(query, memory.keys, self.cast_weight(self.v))
+        elif self.score_mode == "location":
+            energies = scores.location(query, self.cast_weight(self.kernel))  # (B, T, max_length)
             slots = ops.reshape(ops.arange(self.max_length, dtype="int32"), (1, -1, 1))
             chosen = ops.equal(slots, _places(memory))  # (B or 1, max_length, S)
             energies = ops.matmul(energies, ops.cast(chosen, energies.dtype))  # (B, T, S)
         else:
             energies = scores.dot(query, memory.keys)
-        return energies * self.weight(self.g) if self.scale else energies
+        return energies * self.cast_weight(self.g) if self.scale else energies
 
     def compute_weights(self, query, memory, mask, positions):
         places = _places(memory)  # (B or 1, 1, S)
-        if self.score == "location":
+        if self.score_mode == "location":
             mask = masks.combine_masks(mask, ops.less(places, self.max_length))
         if self.window is None:
             return masked_softmax(self.compute_scores(query, memory), mask)
         centers = self.centers(query, memory, positions)  # (B, T, 1)
-        mask = masks.combine_masks(mask, masks.window(places, centers, self.window_width))
+        mask = masks.combine_masks(mask, masks.window_mask(places, centers, self.window_width))
         weights = masked_softmax(self.compute_scores(query, memory), mask)
         if self.window == "local-m":
             return weights
-        return weights * ops.cast(gaussian(places, centers, self.window_width), weights.dtype)
+        return weights * ops.cast(
+            gaussian_window(places, centers, self.window_width), weights.dtype
+        )
 
     def centers(self, query, memory, positions):
         """Where each query looks, `p_t`: (B or 1, T, 1)."""
@@ -166,13 +170,13 @@ class LuongAttention(ScoredAttention):
             lengths = ops.reshape(ops.shape(memory.values)[1], (1,))
         else:
             lengths = ops.sum(ops.cast(memory.mask, "int32"), axis=-1)  # (B,)
-        kernel, v = self.weight(self.window_kernel), self.weight(self.window_v)
+        kernel, v = self.cast_weight(self.window_kernel), self.cast_weight(self.window_v)
         return predicted_centers(query, kernel, v, lengths)
 
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "score": self.score,
+            "score_mode": self.score_mode,
             "units": self.units,
             "window": self.window,
             "window_width": self.window_width,
@@ -186,4 +190,4 @@ def _places(memory):
     if memory.mask is None:
         length = ops.shape(memory.values)[1]
         return ops.reshape(ops.arange(length, dtype="int32"), (1, 1, -1))
-    return ops.expand_dims(masks.positions(memory.mask), 1)
+    return ops.expand_dims(masks.positions_from_mask(memory.mask), 1)

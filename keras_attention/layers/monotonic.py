@@ -15,7 +15,7 @@ from keras_attention.ops.loop import scan
 from keras_attention.ops.monotonic import MODES
 from keras_attention.types import Tensor
 
-SCORES = ("bahdanau", "luong")
+SCORE_MODES = ("bahdanau", "luong")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -33,7 +33,8 @@ class MonotonicAttention(ScoredAttention):
     Args:
         units: Width of the hidden layer of the score "bahdanau"; for "luong" the width of the
             query.
-        score: `"bahdanau"` (additive) or `"luong"` (general), as the two mechanisms of tfa.seq2seq.
+        score_mode: `"bahdanau"` (additive) or `"luong"` (general), the two mechanisms of
+            tfa.seq2seq.
         normalize: Give the score a learned scale, as section 2.4 of the paper recommends:
             `g v / ||v||` and a bias for "bahdanau", a scalar for "luong".
         mode: `"parallel"`: expected attention, linear in S. `"recursive"`: the same without
@@ -65,7 +66,7 @@ class MonotonicAttention(ScoredAttention):
     def __init__(
         self,
         units: int,
-        score: str = "bahdanau",
+        score_mode: str = "bahdanau",
         normalize: bool = False,
         mode: str = "parallel",
         sigmoid_noise: float = 0.0,
@@ -74,8 +75,10 @@ class MonotonicAttention(ScoredAttention):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if score not in SCORES:
-            raise ValueError(f"`score` must be one of {SCORES}. Received: score={score!r}")
+        if score_mode not in SCORE_MODES:
+            raise ValueError(
+                f"`score_mode` must be one of {SCORE_MODES}. Received: score_mode={score_mode!r}"
+            )
         if mode not in MODES:
             raise ValueError(f"`mode` must be one of {tuple(MODES)}. Received: mode={mode!r}")
         check_positive("units", units)
@@ -84,14 +87,14 @@ class MonotonicAttention(ScoredAttention):
                 f"`sigmoid_noise` must not be negative. Received: sigmoid_noise={sigmoid_noise}"
             )
         self.units = units
-        self.score = score
+        self.score_mode = score_mode
         self.normalize = normalize
         self.mode = mode
         self.sigmoid_noise = sigmoid_noise
         self.score_bias_init = score_bias_init
         self.seed = seed
         common = {"name": "scorer", "dtype": self.dtype_policy}
-        if score == "bahdanau":
+        if score_mode == "bahdanau":
             self.scorer = BahdanauAttention(units, normalize, **common)
         else:
             self.scorer = LuongAttention("general", scale=normalize, **common)
@@ -99,9 +102,9 @@ class MonotonicAttention(ScoredAttention):
             self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, query_shape, value_shape, key_shape=None):
-        if self.score == "luong" and query_shape[-1] != self.units:
+        if self.score_mode == "luong" and query_shape[-1] != self.units:
             raise ValueError(
-                'With score="luong" `units` is the width of the query. '
+                'With score_mode="luong" `units` is the width of the query. '
                 f"Received: units={self.units}, query_shape={query_shape}"
             )
         self.scorer.build(query_shape, value_shape, key_shape)
@@ -113,7 +116,7 @@ class MonotonicAttention(ScoredAttention):
         return self.scorer.project_keys(keys)
 
     def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
-        return self.scorer.compute_scores(query, memory) + self.weight(self.score_bias)
+        return self.scorer.compute_scores(query, memory) + self.cast_weight(self.score_bias)
 
     def initial_state(self, memory: Memory, num_queries: int) -> Tensor:
         """Returns all attention on the first key that is not masked, (B, num_queries, S)."""
@@ -122,7 +125,9 @@ class MonotonicAttention(ScoredAttention):
             first = ops.one_hot([0], length, dtype=self.compute_dtype)
             first = ops.expand_dims(first, 0)  # (1, 1, S)
         else:
-            is_first = masks.combine_masks(ops.equal(masks.positions(memory.mask), 0), memory.mask)
+            is_first = masks.combine_masks(
+                ops.equal(masks.positions_from_mask(memory.mask), 0), memory.mask
+            )
             first = ops.cast(ops.expand_dims(is_first, 1), self.compute_dtype)  # (B, 1, S)
         return first + ops.zeros((batch, num_queries, length), dtype=self.compute_dtype)
 
@@ -185,7 +190,7 @@ class MonotonicAttention(ScoredAttention):
         return {
             **super().get_config(),
             "units": self.units,
-            "score": self.score,
+            "score_mode": self.score_mode,
             "normalize": self.normalize,
             "mode": self.mode,
             "sigmoid_noise": self.sigmoid_noise,

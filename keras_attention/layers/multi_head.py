@@ -6,8 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.base_attention import BaseAttention
-from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.validation import (
     check_built,
@@ -257,7 +256,9 @@ class MultiHeadAttention(BaseAttention):
         mask = masks.combine_masks(
             masks.expand_key_mask(memory.mask),
             mask,
-            None if self.window is None else masks.sliding(places, memory.positions, self.window),
+            None
+            if self.window is None
+            else masks.sliding_window_mask(places, memory.positions, self.window),
         )
         mask = None if mask is None else ops.expand_dims(mask, 1)  # (B, 1, 1 or T, S)
         scores = ops.cast(masked_softmax(energies, mask), self.compute_dtype)

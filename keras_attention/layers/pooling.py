@@ -70,7 +70,7 @@ class Pooling(keras.layers.Layer):
         if self.kind == "attention":
             energies = ops.cast(ops.sum(self.dense(x) * self.v, axis=-1), "float32")  # (B, S)
             return masked_softmax(energies, mask)
-        kept = ops.cast(masks.first(mask) if self.kind == "first" else mask, "float32")
+        kept = ops.cast(masks.first_mask(mask) if self.kind == "first" else mask, "float32")
         return kept / ops.maximum(ops.sum(kept, axis=-1, keepdims=True), 1.0)
 
     def call(self, x, mask=None):

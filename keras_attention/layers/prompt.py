@@ -39,7 +39,7 @@ class PromptEncoder(keras.layers.Layer):
         return ids
 
     def compute_mask(self, ids, previous_mask=None):
-        return masks.padding(ids)
+        return masks.padding_mask(ids)
 
     def check(self, ids: np.ndarray) -> None:
         """Raises a `ValueError` unless these are ids `(B, P)` within the vocabulary."""

@@ -95,5 +95,5 @@ def mask_of_self(x: Any, mask: Any, attention_mask: Any, causal: bool):
     return masks.combine_masks(
         masks.expand_key_mask(mask),
         masks.expand_to_3d(attention_mask),
-        masks.causal(length, length) if causal else None,
+        masks.causal_mask(length, length) if causal else None,
     )

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding
 from keras_attention.ops import masks
 from keras_attention.ops.ids import check_ids
@@ -78,8 +77,8 @@ class TextEncoder(keras.layers.Layer):
         return self.body.compute_output_spec(x)
 
     def call(self, ids: Any, training: bool | None = None):
-        mask = masks.padding(ids)  # (B, S)
-        positions = masks.positions(mask)  # (B, S)
+        mask = masks.padding_mask(ids)  # (B, S)
+        positions = masks.positions_from_mask(mask)  # (B, S)
         x = self.embedding(ids, positions=positions, training=training)  # (B, S, E)
         if not self.reverse:
             return self.body(x, mask=mask, training=training)
@@ -87,7 +86,7 @@ class TextEncoder(keras.layers.Layer):
         return {**encoded, "sequence": ops.flip(encoded["sequence"], 1)}
 
     def compute_mask(self, ids, previous_mask=None):
-        return masks.padding(ids)
+        return masks.padding_mask(ids)
 
     def source_input(self) -> Any:
         """Returns the `keras.Input` of a functional model: ids `(B, S)`."""

@@ -5,8 +5,7 @@ from typing import Any
 import keras
 
 from keras_attention.layers.blocks import Block, EncoderBlock
-from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.config import deserialize_config
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.residual import make_norm
 from keras_attention.layers.validation import check_positive
 

@@ -119,7 +119,7 @@ def predicted_centers(query: Any, kernel: Any, v: Any, lengths: Any):
     return lengths * ops.sigmoid(ops.cast(logits, "float32"))
 
 
-def gaussian(places: Any, centers: Any, width: float):
+def gaussian_window(places: Any, centers: Any, width: float):
     """How local-p attention favors its center: `exp(-(s - p_t)^2 / (2 sigma^2))`, `sigma = D / 2`.
 
     Luong 2015, equation 10. The weights are multiplied by it and not normalized again.
@@ -135,7 +135,8 @@ def gaussian(places: Any, centers: Any, width: float):
     Example:
 
     >>> from keras import ops
-    >>> ops.convert_to_numpy(gaussian(ops.array([[[2]]]), ops.array([[[2.0]]]), width=2)).tolist()
+    >>> factor = gaussian_window(ops.array([[[2]]]), ops.array([[[2.0]]]), width=2)
+    >>> ops.convert_to_numpy(factor).tolist()
     [[[1.0]]]
     """
     distance = ops.cast(places, "float32") - ops.cast(centers, "float32")  # (B, T, S)

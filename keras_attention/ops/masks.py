@@ -37,7 +37,7 @@ def mask_value_scope(value: float) -> Iterator[None]:
         _mask_value.reset(token)
 
 
-def padding(ids: Any):
+def padding_mask(ids: Any):
     """The mask of a batch of ids: what is not padding is kept.
 
     Args:
@@ -49,13 +49,13 @@ def padding(ids: Any):
     Example:
 
     >>> from keras import ops
-    >>> ops.convert_to_numpy(padding(ops.array([[7, 4, 0]]))).tolist()
+    >>> ops.convert_to_numpy(padding_mask(ops.array([[7, 4, 0]]))).tolist()
     [[True, True, False]]
     """
     return ops.not_equal(ids, 0)
 
 
-def causal(queries: Any, keys: Any):
+def causal_mask(queries: Any, keys: Any):
     """Each position sees itself and what stands before it.
 
     Args:
@@ -68,7 +68,7 @@ def causal(queries: Any, keys: Any):
     Example:
 
     >>> from keras import ops
-    >>> ops.convert_to_numpy(causal(2, 3)).tolist()
+    >>> ops.convert_to_numpy(causal_mask(2, 3)).tolist()
     [[[True, False, False], [True, True, False]]]
     """
     t = ops.reshape(ops.arange(queries, dtype="int32"), (1, -1, 1))
@@ -117,7 +117,7 @@ def expand_to_3d(mask: Any):
     return mask
 
 
-def positions(mask: Any):
+def positions_from_mask(mask: Any):
     """Counts what is kept, so that padding before a sequence does not move its positions.
 
     Args:
@@ -130,13 +130,13 @@ def positions(mask: Any):
     Example:
 
     >>> from keras import ops
-    >>> ops.convert_to_numpy(positions(ops.array([[False, True, True]]))).tolist()
+    >>> ops.convert_to_numpy(positions_from_mask(ops.array([[False, True, True]]))).tolist()
     [[0, 0, 1]]
     """
     return ops.maximum(ops.cumsum(ops.cast(mask, "int32"), axis=-1) - 1, 0)
 
 
-def window(places: Any, centers: Any, width: float):
+def window_mask(places: Any, centers: Any, width: float):
     """The window `[center - width, center + width]` of local attention (Luong 2015, section 3.2).
 
     Its centers are predicted and need not be whole; `sliding` is the window of a Transformer.
@@ -152,7 +152,7 @@ def window(places: Any, centers: Any, width: float):
     Example:
 
     >>> from keras import ops
-    >>> seen = window(ops.array([[[0, 1, 2, 3]]]), ops.array([[[0.5]]]), width=1)
+    >>> seen = window_mask(ops.array([[[0, 1, 2, 3]]]), ops.array([[[0.5]]]), width=1)
     >>> ops.convert_to_numpy(seen).tolist()
     [[[True, True, False, False]]]
     """
@@ -160,7 +160,7 @@ def window(places: Any, centers: Any, width: float):
     return ops.less_equal(ops.absolute(distance), float(width))
 
 
-def sliding(query_positions: Any, key_positions: Any, width: int):
+def sliding_window_mask(query_positions: Any, key_positions: Any, width: int):
     """The sliding window of a Transformer (Longformer, Mistral): less than `width` away.
 
     Joined with a causal mask a query sees itself and the `width - 1` items before it. `window` is
@@ -177,7 +177,7 @@ def sliding(query_positions: Any, key_positions: Any, width: int):
     Example:
 
     >>> from keras import ops
-    >>> seen = sliding(ops.array([[2]]), ops.array([[0, 1, 2, 3, 4]]), width=2)
+    >>> seen = sliding_window_mask(ops.array([[2]]), ops.array([[0, 1, 2, 3, 4]]), width=2)
     >>> ops.convert_to_numpy(seen).tolist()
     [[[False, True, True, True, False]]]
     """
@@ -224,12 +224,12 @@ def segment_positions(segments: Any, mask: Any = None):
     """
     length = ops.shape(segments)[1]
     counted = combine_masks(
-        segment_mask(segments, segments), causal(length, length), expand_key_mask(mask)
+        segment_mask(segments, segments), causal_mask(length, length), expand_key_mask(mask)
     )
     return ops.maximum(ops.sum(ops.cast(counted, "int32"), axis=-1) - 1, 0)  # (B, T)
 
 
-def last(mask: Any):
+def last_mask(mask: Any):
     """The last item that is kept, whichever side the padding is on.
 
     Args:
@@ -241,15 +241,15 @@ def last(mask: Any):
     Example:
 
     >>> from keras import ops
-    >>> ops.convert_to_numpy(last(ops.array([[True, True, False]]))).tolist()
+    >>> ops.convert_to_numpy(last_mask(ops.array([[True, True, False]]))).tolist()
     [[False, True, False]]
     """
     mask = ops.cast(mask, "bool")
-    place = positions(mask)  # (B, S)
+    place = positions_from_mask(mask)  # (B, S)
     return combine_masks(mask, ops.equal(place, place[:, -1:]))
 
 
-def first(mask: Any):
+def first_mask(mask: Any):
     """The first item that is kept, whichever side the padding is on.
 
     Args:
@@ -261,8 +261,8 @@ def first(mask: Any):
     Example:
 
     >>> from keras import ops
-    >>> ops.convert_to_numpy(first(ops.array([[False, True, True]]))).tolist()
+    >>> ops.convert_to_numpy(first_mask(ops.array([[False, True, True]]))).tolist()
     [[False, True, False]]
     """
     mask = ops.cast(mask, "bool")
-    return combine_masks(mask, ops.equal(positions(mask), 0))
+    return combine_masks(mask, ops.equal(positions_from_mask(mask), 0))

@@ -191,7 +191,7 @@ def token_weights(labels: Any, logits: Any, sample_weight: Any = None):
         labels = np.asarray(labels)
     shape = tuple(ops.shape(logits))
     check_labels(labels, shape)
-    kept = ops.cast(masks.padding(labels), "float32")  # (B, T)
+    kept = ops.cast(masks.padding_mask(labels), "float32")  # (B, T)
     if sample_weight is None:
         return kept
     weight = ops.cast(sample_weight, "float32")

@@ -96,7 +96,7 @@ class MinimumRisk(MaskedCrossEntropy):
     def odds(self, y_true: Any, y_pred: Any):
         """`Q(y|x)` of the candidates of each source, (S, K), float32."""
         log_probs = -ops.sum(token_losses(y_true, y_pred), axis=1)  # (S * (K + 1),)
-        there = ops.any(masks.padding(y_true), axis=1)
+        there = ops.any(masks.padding_mask(y_true), axis=1)
         log_probs = ops.where(there, self.sharpness * log_probs, MIN_LOG_PROB)
         return ops.softmax(ops.reshape(log_probs, (-1, self.candidates + 1))[:, :-1])
 

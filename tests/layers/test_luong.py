@@ -55,7 +55,7 @@ def check(layer, query, value, energies, expected):
 @pytest.mark.parametrize("scale", [False, True])
 def test_dot(scale):
     query, value = data()
-    layer, weights = build(query, value, score="dot", scale=scale)
+    layer, weights = build(query, value, score_mode="dot", scale=scale)
     energies = energies_of(lambda h_t, h_s: h_t @ h_s, query, value) * weights.get("g", 1)
     check(layer, query, value, energies, softmax(energies, KEPT[:, None]))
 
@@ -64,7 +64,7 @@ def test_dot(scale):
 def test_general_is_the_mechanism_of_tfa(scale):
     """g h_t . (W_a h_s), where tfa's memory layer is W_a."""
     query, value = data(width=3)
-    layer, weights = build(query, value, score="general", scale=scale)
+    layer, weights = build(query, value, score_mode="general", scale=scale)
     w_a = weights["key/kernel"].T
     energies = energies_of(lambda h_t, h_s: h_t @ w_a @ h_s, query, value) * weights.get("g", 1)
     check(layer, query, value, energies, softmax(energies, KEPT[:, None]))
@@ -73,7 +73,7 @@ def test_general_is_the_mechanism_of_tfa(scale):
 @pytest.mark.parametrize("units", [None, 7])
 def test_concat(units):
     query, value = data(width=3)
-    layer, weights = build(query, value, score="concat", units=units)
+    layer, weights = build(query, value, score_mode="concat", units=units)
     w_a = np.concatenate([weights["query/kernel"], weights["key/kernel"]]).T
     assert w_a.shape == (units or Q, Q + 3)
     energies = energies_of(
@@ -85,7 +85,7 @@ def test_concat(units):
 @pytest.mark.parametrize("max_length", [3, S, 9])
 def test_location_uses_the_top_of_its_weights_and_ignores_words_behind_them(max_length):
     query, value = data(width=3)
-    layer, weights = build(query, value, score="location", max_length=max_length)
+    layer, weights = build(query, value, score_mode="location", max_length=max_length)
     energies = np.zeros((B, T, S))
     covered = min(S, max_length)
     for b, t in np.ndindex(B, T):
@@ -130,7 +130,7 @@ def test_local_m_takes_a_position_for_each_query():
 def test_local_p_predicts_its_position_in_the_true_length(score):
     """Equations 9 and 10, with S the length without padding, D = 2 and sigma = D / 2."""
     query, value = data()
-    layer, weights = build(query, value, score=score, window="local-p", window_width=2)
+    layer, weights = build(query, value, score_mode=score, window="local-p", window_width=2)
     energies = ops.convert_to_numpy(
         layer.compute_scores(query, layer.memory(value))
     )  # tested above
@@ -159,13 +159,19 @@ def test_local_p_learns_its_position():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"score": "dots"}, "`score` must be one of .* Received: score='dots'"),
+        ({"score_mode": "dots"}, "`score_mode` must be one of .* Received: score_mode='dots'"),
         ({"window": "local"}, "`window` must be one of .* Received: window='local'"),
-        ({"score": "dot", "units": 3}, "`units` is .* Received: score='dot', units=3"),
-        ({"score": "concat", "units": 0}, "`units` must be positive. Received: units=0"),
-        ({"score": "location"}, "`max_length` must .* Received: score='location', max_length=None"),
-        ({"max_length": 4}, "`max_length` must .* Received: score='dot', max_length=4"),
-        ({"score": "location", "max_length": 0}, "`max_length` must be positive. Received: .*=0"),
+        ({"score_mode": "dot", "units": 3}, "`units` is .* Received: score_mode='dot', units=3"),
+        ({"score_mode": "concat", "units": 0}, "`units` must be positive. Received: units=0"),
+        (
+            {"score_mode": "location"},
+            "`max_length` must .* Received: score_mode='location', max_length=None",
+        ),
+        ({"max_length": 4}, "`max_length` must .* Received: score_mode='dot', max_length=4"),
+        (
+            {"score_mode": "location", "max_length": 0},
+            "`max_length` must be positive. Received: .*=0",
+        ),
         ({"window": "local-m", "window_width": 0}, "`window_width` must .* Received: .*=0"),
     ],
 )

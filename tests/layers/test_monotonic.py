@@ -79,7 +79,7 @@ def hard(energies):
 @pytest.mark.parametrize("mode", ["parallel", "recursive", "hard"])
 def test_it_is_the_mechanism_of_tfa(score, normalize, mode):
     query, value = data()
-    layer, weights = build(query, value, score=score, normalize=normalize, mode=mode)
+    layer, weights = build(query, value, score_mode=score, normalize=normalize, mode=mode)
     energies = energies_of(score, normalize, weights, query, value)
     expected = hard(energies) if mode == "hard" else soft(energies)
     got = layer.compute_scores(query, layer.memory(value))
@@ -162,7 +162,7 @@ def test_weights_of_training_serve_the_hard_mode():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"score": "dot"}, "`score` must be one of .* Received: score='dot'"),
+        ({"score_mode": "dot"}, "`score_mode` must be one of .* Received: score_mode='dot'"),
         ({"mode": "soft"}, "`mode` must be one of .* Received: mode='soft'"),
         ({"sigmoid_noise": -1.0}, "`sigmoid_noise` must .* Received: sigmoid_noise=-1.0"),
         ({"units": 0}, "`units` must be positive. Received: units=0"),
@@ -176,4 +176,4 @@ def test_arguments_that_do_not_fit(arguments, message):
 def test_units_of_luong_are_the_width_of_the_query():
     query, value = data()
     with pytest.raises(ValueError, match=r"width of the query.*Received: units=5, query_shape="):
-        MonotonicAttention(5, score="luong")(query, value)
+        MonotonicAttention(5, score_mode="luong")(query, value)

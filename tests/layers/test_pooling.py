@@ -86,8 +86,8 @@ def test_dropout_and_config(head):
     "make, message",
     [
         (lambda: Pooling("max"), "pooling: expected one of .* Received: pooling='max'"),
-        (lambda: ClassifierHead(0), "`classes` must be positive. Received: num_classes=0"),
-        (lambda: TaggerHead(-1), "`classes` must be positive. Received: num_classes=-1"),
+        (lambda: ClassifierHead(0), "`num_classes` must be positive. Received: num_classes=0"),
+        (lambda: TaggerHead(-1), "`num_classes` must be positive. Received: num_classes=-1"),
     ],
 )
 def test_errors(make, message):

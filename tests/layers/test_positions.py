@@ -172,7 +172,7 @@ def test_tflite_with_dynamic_shapes(tmp_path):
     names = "rotary linear relative alibi sines halves sliding packed counted last".split()
 
     def everything(x, places, segments):
-        kept = masks.padding(segments)
+        kept = masks.padding_mask(segments)
         results = (
             RotaryEmbedding().rotate(x, places),
             RotaryEmbedding(scaling="linear", factor=2.0).rotate(x, places),
@@ -180,10 +180,10 @@ def test_tflite_with_dynamic_shapes(tmp_path):
             AlibiBias(H).bias(places, places),
             sinusoidal(places, 6),
             sinusoidal(places, 6, "halves"),
-            masks.sliding(places, places, 2),
+            masks.sliding_window_mask(places, places, 2),
             masks.segment_mask(segments, segments),
             masks.segment_positions(segments, kept),
-            masks.last(kept),
+            masks.last_mask(kept),
         )
         return dict(zip(names, results, strict=True))
 

@@ -109,7 +109,7 @@ def test_the_doubly_stochastic_loss_is_the_papers():
         ids = target[:, position : position + 1]
         _, state, score = model.decoder.step(ids, position, state, constants, True)
         scores.append(ops.convert_to_numpy(score)[:, 0])
-    kept = ops.convert_to_numpy(masks.padding(target))
+    kept = ops.convert_to_numpy(masks.padding_mask(target))
     looked = (np.stack(scores, 1).astype("float64") * kept[..., None]).sum(1)  # (B, cells)
     expected = 0.7 * ((1 - looked) ** 2).sum() / kept.sum()
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_attention.ops.attention import (
     context,
-    gaussian,
+    gaussian_window,
     masked_softmax,
     predicted_centers,
 )
@@ -104,7 +104,9 @@ def test_predicted_centers():
 
 def test_gaussian():
     centers, width = [1.3, 4.0], 3
-    result = gaussian(ops.reshape(ops.arange(6), (1, 1, 6)), ops.array([[[1.3], [4.0]]]), width)
+    result = gaussian_window(
+        ops.reshape(ops.arange(6), (1, 1, 6)), ops.array([[[1.3], [4.0]]]), width
+    )
     sigma = width / 2
     expected = [[np.exp(-((s - p) ** 2) / (2 * sigma**2)) for s in range(6)] for p in centers]
     np.testing.assert_allclose(ops.convert_to_numpy(result)[0], expected, rtol=1e-5)
