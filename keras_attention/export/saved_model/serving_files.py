@@ -1,4 +1,4 @@
-"""What stands beside a version for TF Serving: warm-up, configurations, and how to start it."""
+"""Files for TF Serving next to a version: warm-up requests, configurations and `serving.md`."""
 
 import json
 import re
@@ -13,17 +13,19 @@ from keras_attention.export.option_signatures import IDS_WITH_OPTIONS, WITH_OPTI
 from keras_attention.export.saved_model.c_api.wire import encode_field
 from keras_attention.export.saved_model.verify import Received, plain, signatures
 
-LONGEST = 2000  # characters of an example in `serving.md`
+LONGEST = 2000  # characters of a request or response in `serving.md`
 BATCHING = """\
-# Merges requests that come within 2 milliseconds; --enable_batching turns it on. An export keeps
-# this file as it is. More: tensorflow_serving/batching/README.md of tensorflow/serving.
+# TF Serving's batching parameters, used with --enable_batching: requests that arrive within
+# 2 milliseconds are merged into one batch. You may edit this file; an export does not overwrite it.
+# All parameters: tensorflow_serving/batching/README.md in the repository tensorflow/serving.
 max_batch_size { value: 32 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 100 }
 num_batch_threads { value: 4 }
 """
 MODELS = """\
-# Serves the last version; an export keeps this file as it is.
+# TF Serving's model configuration, used with --model_config_file: the latest version is served.
+# You may edit this file; an export does not overwrite it.
 model_config_list {{
   config {{
     name: "{name}"
@@ -36,13 +38,19 @@ model_config_list {{
 PAGE = """\
 # Serving {name}
 
-Written by the export; the next one writes it again. Start TF Serving in this folder:
+This folder is the base path of the model `{name}` for TF Serving. The export wrote this page, and
+the next export overwrites it.
+
+## Start the server
+
+Run this in this folder:
 
 ```bash
 docker run --rm -p 8500:8500 -p 8501:8501 -v "$PWD:/models/{name}:ro" -e MODEL_NAME={name} tensorflow/serving
 ```
 
-With requests merged into batches, as `batching.config` says:
+To merge simultaneous requests into batches with the parameters in `batching.config`, run this
+instead:
 
 ```bash
 docker run --rm -p 8500:8500 -p 8501:8501 -v "$PWD:/models/{name}:ro" tensorflow/serving \\
@@ -50,13 +58,15 @@ docker run --rm -p 8500:8500 -p 8501:8501 -v "$PWD:/models/{name}:ro" tensorflow
     --enable_batching --batching_parameters_file=/models/{name}/batching.config
 ```
 
-Ask (REST is on port 8501, gRPC on 8500):
+## Send a request
+
+The server answers REST requests on port 8501 and gRPC requests on port 8500:
 
 ```bash
 {curl}
 ```
 
-The answer, by the process that proved this version:
+This is the response that was computed when this version was verified:
 
 ```json
 {answer}
@@ -66,24 +76,25 @@ The answer, by the process that proved this version:
 
 {signatures}
 
-A signature other than `serving_default` is named in the request: `"signature_name": "{other}"`.
+To use a signature other than `serving_default`, name it in the request, for example
+`"signature_name": "{other}"`.
 {batching}
 ## Operations
 
 {operations}
 
-The server's version should be {tensorflow} or later, that of the TensorFlow that wrote this.
+Use TF Serving {tensorflow} or later; the model was written by TensorFlow {tensorflow}.
 """  # noqa: E501
 OWN = """\
-All operations of the graph are TensorFlow's own: any build of TF Serving runs it."""
+The graph contains only TensorFlow's core operations, which every build of TF Serving can run."""
 TEXT = """\
-These operations of the graph are tensorflow-text's: {names}.
+The graph contains these operations of tensorflow-text: {names}.
 
-The stock model server has them linked in (`SUPPORTED_TENSORFLOW_OPS` in its `model_servers/BUILD`).
-For a server without them export again with `tokenizer=False`: ids in, ids out."""
+The official model server links them (`SUPPORTED_TENSORFLOW_OPS` in its `model_servers/BUILD`). For
+a server without them, export again with `tokenizer=False`. Clients then send and receive ids."""
 EQUAL_LENGTHS = """
-With batching on, requests are merged only where their shapes agree but for the first dimension:
-those with `source` have to be padded to one length.
+With batching, the server merges requests only if the shapes of their inputs are equal except for
+the first dimension. Requests with `source` must be padded to one length.
 """
 
 
@@ -171,7 +182,7 @@ def _shortened(text):
 
 def _table(signatures: dict, names: Iterable[str]) -> str:
     """Inputs and outputs of the signatures."""
-    rows = ["| signature | takes | gives |", "| --- | --- | --- |"]
+    rows = ["| signature | inputs | outputs |", "| --- | --- | --- |"]
     for name in names:
         inputs, outputs, defaults = signatures[name]
         rows.append(f"| `{name}` | {_tensors(inputs, defaults)} | {_tensors(outputs)} |")
@@ -181,7 +192,7 @@ def _table(signatures: dict, names: Iterable[str]) -> str:
 def _tensors(tensors, defaults=()):
     return ", ".join(
         f"`{name}` {tf.as_dtype(dtype).name} {_shape(shape)}"
-        + (f", else {defaults[name][0]:g}" if name in defaults else "")
+        + (f", default {defaults[name][0]:g}" if name in defaults else "")
         for name, (_, dtype, shape) in sorted(
             tensors.items(), key=lambda x: (x[0] in defaults, x[0])
         )

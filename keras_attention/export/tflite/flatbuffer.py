@@ -1,31 +1,52 @@
-"""New tensors and operations in a TFLite file that is read as objects."""
+"""Reading, editing and writing of TFLite files as objects of LiteRT's schema."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
 
 INT32, FLOAT32 = schema.TensorType.INT32, schema.TensorType.FLOAT32
-WRITTEN = {INT32: "<i4", schema.TensorType.INT64: "<i8"}  # the types of new constants
+CONSTANT_DTYPES = {INT32: "<i4", schema.TensorType.INT64: "<i8"}
+MAX_DEPRECATED_CODE = 127  # `deprecatedBuiltinCode` is a byte
+
+
+def read_model(file: bytes) -> schema.ModelT:
+    """Parses the contents of a TFLite file."""
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(file))
+
+
+def write_model(model: schema.ModelT) -> bytes:
+    """Returns the contents of a TFLite file."""
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def add_tensor(
     model: schema.ModelT,
     graph: schema.SubGraphT,
     shape: Sequence[int],
-    type: int = INT32,
+    dtype: int = INT32,
     values: np.ndarray | Sequence | None = None,
 ) -> int:
-    """The place of a new tensor of a graph; -1 in its shape is free, `values` are a constant's."""
+    """Adds a tensor to a graph and returns its index.
+
+    Args:
+        model: the model that contains the graph.
+        graph: the graph to add the tensor to.
+        shape: sizes, -1 for a free dimension.
+        dtype: a `schema.TensorType`.
+        values: values of a constant of one of `CONSTANT_DTYPES`. Defaults to a tensor that an
+            operator computes.
+    """
     tensor = schema.TensorT()
     tensor.name = f"added_{sum(len(each.tensors) for each in model.subgraphs)}".encode()
-    tensor.type, tensor.buffer = type, 0
-    tensor.shape = np.array([max(1, n) for n in shape], "int32")
+    tensor.type, tensor.buffer = dtype, 0
+    tensor.shape = np.array([max(1, size) for size in shape], "int32")
     tensor.shapeSignature = np.array(shape, "int32")
     if values is not None:
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.array(values, WRITTEN[type]).tobytes(), "uint8")
+        buffer.data = np.frombuffer(np.array(values, CONSTANT_DTYPES[dtype]).tobytes(), "uint8")
         tensor.buffer = len(model.buffers)
         model.buffers.append(buffer)
     graph.tensors.append(tensor)
@@ -35,9 +56,17 @@ def add_tensor(
 def new_operator(
     model: schema.ModelT, builtin: int, inputs: Sequence[int], output: int, options: Any = None
 ) -> schema.OperatorT:
-    """An operation, one of `schema.BuiltinOperator`, of tensors at these places."""
+    """Returns a new operator, which is not yet in a graph.
+
+    Args:
+        model: the model, whose operator codes are extended if needed.
+        builtin: a `schema.BuiltinOperator`.
+        inputs: indices of the input tensors.
+        output: index of the output tensor.
+        options: the operator's options, such as a `schema.ShapeOptionsT`.
+    """
     operator = schema.OperatorT()
-    operator.opcodeIndex = code_of(model, builtin)
+    operator.opcodeIndex = _operator_code_index(model, builtin)
     operator.inputs, operator.outputs = np.array(inputs, "int32"), np.array([output], "int32")
     if options is not None:
         name = type(options).__name__.removesuffix("T")
@@ -46,27 +75,27 @@ def new_operator(
     return operator
 
 
-def code_of(model: schema.ModelT, builtin: int) -> int:
-    """The place of an operation among those that the file names; new ones are added."""
-    for place, code in enumerate(model.operatorCodes):
-        if _builtin(code) == builtin:
-            return place
+def _operator_code_index(model: schema.ModelT, builtin: int) -> int:
+    """Returns the index of an operator in the model's table of codes, adding it if needed."""
+    for index, code in enumerate(model.operatorCodes):
+        if _builtin_code(code) == builtin:
+            return index
     code = schema.OperatorCodeT()
     code.builtinCode, code.version = builtin, 1
-    code.deprecatedBuiltinCode = min(builtin, 127)  # a byte: what is greater is told by the other
+    code.deprecatedBuiltinCode = min(builtin, MAX_DEPRECATED_CODE)
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
 
 
-def builtin_of(model: schema.ModelT, operator: schema.OperatorT) -> int:
-    """Which of `schema.BuiltinOperator` an operation is."""
-    return _builtin(model.operatorCodes[operator.opcodeIndex])
+def builtin_operator(model: schema.ModelT, operator: schema.OperatorT) -> int:
+    """Returns an operator's `schema.BuiltinOperator`."""
+    return _builtin_code(model.operatorCodes[operator.opcodeIndex])
 
 
-def is_constant(model: schema.ModelT, graph: schema.SubGraphT, place: int) -> bool:
-    """Whether a tensor's values are in the file."""
-    return model.buffers[graph.tensors[place].buffer].data is not None
+def is_constant(model: schema.ModelT, graph: schema.SubGraphT, tensor: int) -> bool:
+    """Returns True if the values of the tensor with this index are in the file."""
+    return model.buffers[graph.tensors[tensor].buffer].data is not None
 
 
-def _builtin(code):
+def _builtin_code(code: schema.OperatorCodeT) -> int:
     return max(code.builtinCode, code.deprecatedBuiltinCode)

@@ -1,4 +1,4 @@
-"""Weights of four bits, by ai-edge-quantizer."""
+"""Quantization of weights to 4 bits with ai-edge-quantizer."""
 
 from ai_edge_litert import schema_py_generated as schema
 
@@ -6,9 +6,11 @@ from keras_attention.export.tflite.flatbuffer import (
     FLOAT32,
     INT32,
     add_tensor,
-    builtin_of,
+    builtin_operator,
     is_constant,
     new_operator,
+    read_model,
+    write_model,
 )
 from keras_attention.utils.optional_imports import require_extra
 
@@ -16,63 +18,79 @@ Op = schema.BuiltinOperator
 
 
 def int4(file: bytes) -> bytes:
-    """A TFLite file of float32 with the weights of its dense layers and embeddings in four bits.
+    """Quantizes the weights of dense layers and embeddings to 4 bits, with a scale for each row.
+
+    Args:
+        file: contents of a TFLite file in float32.
 
     Raises:
         ImportError: if the extra `int4` is not installed.
     """
     require_extra("int4", "weights='int4'")
-    from ai_edge_litert.tools import flatbuffer_utils
     from ai_edge_quantizer import quantizer, recipe
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(file))
-    look_up(model)
-    file = flatbuffer_utils.convert_object_to_bytearray(model)
-    made = quantizer.Quantizer(bytearray(file), recipe.dynamic_wi4_afp32()).quantize()
-    return bytes(made.quantized_model)
+    model = read_model(file)
+    replace_gathers(model)
+    file = write_model(model)
+    result = quantizer.Quantizer(bytearray(file), recipe.dynamic_wi4_afp32()).quantize()
+    return bytes(result.quantized_model)
 
 
-def look_up(model: schema.ModelT) -> None:
-    """Makes each GATHER of rows of a table an EMBEDDING_LOOKUP, whose table may have few bits.
+def replace_gathers(model: schema.ModelT) -> None:
+    """Replaces each GATHER of rows from a float32 constant by EMBEDDING_LOOKUP, in place.
 
-    GATHER would keep the table in float32, once more for each graph that multiplies with it too.
-
-    Args:
-        model: is changed.
+    EMBEDDING_LOOKUP can read a quantized table. GATHER needs a copy of the table in float32, next
+    to the quantized one that a tied output layer multiplies with.
     """
     for graph in model.subgraphs:
         operators, graph.operators = graph.operators, []
         for operator in operators:
-            is_table = builtin_of(model, operator) == Op.GATHER and _is_table(
-                model, graph, operator
-            )
-            graph.operators += _looked_up(model, graph, operator) if is_table else [operator]
+            if _gathers_rows(model, graph, operator):
+                graph.operators += _embedding_lookup(model, graph, operator)
+            else:
+                graph.operators.append(operator)
 
 
-def _is_table(model, graph, operator):
-    table = graph.tensors[operator.inputs[0]]
-    options = operator.builtinOptions
-    constant = is_constant(model, graph, operator.inputs[0])
-    rows = len(table.shape) == 2 and (options.axis, options.batchDims) == (0, 0)
-    return constant and rows and table.type == FLOAT32
+def _gathers_rows(
+    model: schema.ModelT, graph: schema.SubGraphT, operator: schema.OperatorT
+) -> bool:
+    """Returns True for a GATHER of rows from a constant float32 matrix."""
+    if builtin_operator(model, operator) != Op.GATHER:
+        return False
+    table, options = graph.tensors[operator.inputs[0]], operator.builtinOptions
+    selects_rows = len(table.shape) == 2 and (options.axis, options.batchDims) == (0, 0)
+    return selects_rows and table.type == FLOAT32 and is_constant(model, graph, operator.inputs[0])
 
 
-def _looked_up(model, graph, operator):
-    """EMBEDDING_LOOKUP takes ids of one axis: (...) -> (n,) -> (n, width) -> (..., width)."""
-    (table, ids), (found,) = operator.inputs, operator.outputs
+def _embedding_lookup(
+    model: schema.ModelT, graph: schema.SubGraphT, gather: schema.OperatorT
+) -> list[schema.OperatorT]:
+    """Returns the operators that replace a GATHER.
+
+    EMBEDDING_LOOKUP takes ids of one axis, so ids (...) are reshaped to (n,), and the rows
+    (n, width) to (..., width).
+    """
+    (table, ids), (output,) = gather.inputs, gather.outputs
     rank, width = len(graph.tensors[ids].shape), graph.tensors[table].shape[1]
-    shape = add_tensor(model, graph, [rank])
-    whole = add_tensor(model, graph, [rank + 1])
-    flat = add_tensor(model, graph, [-1])
+    ids_shape = add_tensor(model, graph, [rank])
+    output_shape = add_tensor(model, graph, [rank + 1])
+    flat_ids = add_tensor(model, graph, [-1])
     rows = add_tensor(model, graph, [-1, width], FLOAT32)
-    last = add_tensor(model, graph, [1], values=[width])
-    one_axis = add_tensor(model, graph, [1], values=[-1])
-    as_int32, joined = schema.ShapeOptionsT(), schema.ConcatenationOptionsT()
-    as_int32.outType = INT32
+    width_constant = add_tensor(model, graph, [1], values=[width])
+    flat_shape = add_tensor(model, graph, [1], values=[-1])
+    shape_options = schema.ShapeOptionsT()
+    shape_options.outType = INT32
+    concat_options = schema.ConcatenationOptionsT()
     return [
-        new_operator(model, Op.SHAPE, [ids], shape, as_int32),
-        new_operator(model, Op.CONCATENATION, [shape, last], whole, joined),
-        new_operator(model, Op.RESHAPE, [ids, one_axis], flat),
-        new_operator(model, Op.EMBEDDING_LOOKUP, [flat, table], rows),
-        new_operator(model, Op.RESHAPE, [rows, whole], found),
+        new_operator(model, Op.SHAPE, [ids], ids_shape, shape_options),
+        new_operator(
+            model,
+            Op.CONCATENATION,
+            [ids_shape, width_constant],
+            output_shape,
+            concat_options,
+        ),
+        new_operator(model, Op.RESHAPE, [ids, flat_shape], flat_ids),
+        new_operator(model, Op.EMBEDDING_LOOKUP, [flat_ids, table], rows),
+        new_operator(model, Op.RESHAPE, [rows, output_shape], output),
     ]

@@ -1,43 +1,46 @@
-"""TFLite's metadata: what a file is, for LiteRT's tools and for Netron.
+"""Metadata of a TFLite file, which LiteRT's tools and Netron show.
 
-The schema is `metadata_schema.fbs` of tflite-support, of which this writes the table
-`ModelMetadata`: https://ai.google.dev/edge/litert/conversion/tensorflow/metadata.
+The format is the table `ModelMetadata` of tflite-support's `metadata_schema.fbs`:
+https://ai.google.dev/edge/litert/conversion/tensorflow/metadata.
 """
 
 import json
+from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_attention import __version__
+from keras_attention.export.tflite.flatbuffer import read_model, write_model
 
-ENTRY, IDENTIFIER = "TFLITE_METADATA", b"M001"
-FIELDS = 8  # of ModelMetadata
+ENTRY_NAME, FILE_IDENTIFIER = "TFLITE_METADATA", b"M001"
+# Fields of ModelMetadata
+NUM_FIELDS = 8
 NAME, DESCRIPTION, VERSION = 0, 1, 2
 MIN_PARSER_VERSION = 7
 
 
-def with_metadata(file: bytes, name: str, about: dict) -> bytes:
-    """A TFLite file with a name, this library's version, and as its description JSON.
+def with_metadata(file: bytes, name: str, description: dict[str, Any]) -> bytes:
+    """Returns a TFLite file with a name, the library's version and a description.
 
     Args:
-        file: without metadata.
-        name: what it is.
-        about: what JSON can say.
+        file: contents of a TFLite file without this metadata.
+        name: name of the model.
+        description: is written as JSON.
     """
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(file))
+    model = read_model(file)
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    description = json.dumps(about, ensure_ascii=False)
-    buffer.data = np.frombuffer(_model_metadata(name, description), "uint8")
-    entry.name, entry.buffer = ENTRY, len(model.buffers)
+    text = json.dumps(description, ensure_ascii=False)
+    buffer.data = np.frombuffer(_model_metadata(name, text), "uint8")
+    entry.name, entry.buffer = ENTRY_NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return write_model(model)
 
 
-def _model_metadata(name, description):
+def _model_metadata(name: str, description: str) -> bytes:
+    """Serializes a `ModelMetadata`."""
     builder = flatbuffers.Builder()
     strings = {
         NAME: name,
@@ -45,9 +48,9 @@ def _model_metadata(name, description):
         VERSION: f"keras-attention {__version__}",
         MIN_PARSER_VERSION: "1.0.0",
     }
-    places = {field: builder.CreateString(text) for field, text in strings.items()}
-    builder.StartObject(FIELDS)
-    for field, place in places.items():
-        builder.PrependUOffsetTRelativeSlot(field, place, 0)
-    builder.Finish(builder.EndObject(), file_identifier=IDENTIFIER)
+    offsets = {field: builder.CreateString(text) for field, text in strings.items()}
+    builder.StartObject(NUM_FIELDS)
+    for field, offset in offsets.items():
+        builder.PrependUOffsetTRelativeSlot(field, offset, 0)
+    builder.Finish(builder.EndObject(), file_identifier=FILE_IDENTIFIER)
     return bytes(builder.Output())

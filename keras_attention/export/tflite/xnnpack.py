@@ -1,26 +1,32 @@
-"""Keeps XNNPACK, which TFLite runs by default, from an operation that it loses.
+"""Workaround for an XNNPACK bug that drops in-place copies.
 
-XNNPACK runs RESHAPE and EXPAND_DIMS as a copy. Setting the copy up with one address for its input
-and its output marks it as nothing to do, and setting it up again does not take the mark off; only
-another shape does. When a graph needs more memory than the graphs before it had, XNNPACK moves the
-memory that they share and sets all of them up again, with inputs that are where the last step had
-them: places that are free by now, and that the new memory may be at. So a copy is lost by chance,
-until the shapes change: a generator whose source is longer than all before it then continues with
-an empty state, and gives other words. LiteRT 1.2 to 2.3 and TensorFlow 2.21 do so.
+TFLite runs float32 operators with XNNPACK by default. XNNPACK implements RESHAPE and EXPAND_DIMS as
+a copy. If the input and the output have the same address when the copy is set up, XNNPACK marks
+it as a no-op. Setting it up again with other addresses does not remove the mark; only another shape
+does.
 
-XNNPACK leaves to TFLite what has a shape that is not written in the file.
+When a graph needs more memory than the graphs before it, XNNPACK moves the memory that all graphs
+share and sets up all copies again. It uses the inputs' addresses of the previous step, which are
+free by now, so that the new memory may lie at the same addresses. Whether a copy is lost is
+therefore a matter of chance. If it is, a generator whose source is longer than all sources before
+it continues with an empty state and returns wrong text. LiteRT 1.2 to 2.3 and TensorFlow 2.21 have
+this bug.
+
+XNNPACK leaves a reshape to TFLite if its shape is not a constant in the file. `compute_shapes`
+therefore turns each constant shape into the sum of the constant and zero.
 """
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_attention.export.tflite.flatbuffer import (
     FLOAT32,
     add_tensor,
-    builtin_of,
+    builtin_operator,
     is_constant,
     new_operator,
+    read_model,
+    write_model,
 )
 
 Op = schema.BuiltinOperator
@@ -28,39 +34,43 @@ COPIES = Op.RESHAPE, Op.EXPAND_DIMS
 
 
 def compute_shapes(file: bytes) -> bytes:
-    """A TFLite file whose copies XNNPACK does not take, because their shapes are sums.
+    """Returns a TFLite file that computes the shapes of its float32 reshapes when it runs.
 
     Args:
-        file: as TensorFlow's converter writes it, all shapes of RESHAPE among its inputs.
+        file: contents of a TFLite file from TensorFlow's converter, which writes the shape of each
+            RESHAPE as an input.
     """
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(file))
+    model = read_model(file)
     for graph in model.subgraphs:
-        computed, sums = {}, []
-        for operator in copies(model, graph):
+        sum_of: dict[int, int] = {}  # constant to its sum with zero
+        additions: list[schema.OperatorT] = []
+        for operator in find_copies(model, graph):
             constant = operator.inputs[1]
-            if constant not in computed:
-                computed[constant] = _sum(model, graph, constant, sums)
-            operator.inputs = np.array([operator.inputs[0], computed[constant]], "int32")
-        graph.operators = sums + graph.operators
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+            if constant not in sum_of:
+                sum_of[constant], addition = _add_zero(model, graph, constant)
+                additions.append(addition)
+            operator.inputs = np.array([operator.inputs[0], sum_of[constant]], "int32")
+        graph.operators = additions + graph.operators
+    return write_model(model)
 
 
-def copies(model: schema.ModelT, graph: schema.SubGraphT) -> list[schema.OperatorT]:
-    """The operations of a graph that XNNPACK would run as copies."""
+def find_copies(model: schema.ModelT, graph: schema.SubGraphT) -> list[schema.OperatorT]:
+    """Returns the operators of a graph that XNNPACK would run as copies."""
     return [
         operator
         for operator in graph.operators
-        if builtin_of(model, operator) in COPIES
+        if builtin_operator(model, operator) in COPIES
         and graph.tensors[operator.inputs[0]].type == FLOAT32
         and is_constant(model, graph, operator.inputs[1])
     ]
 
 
-def _sum(model, graph, constant, sums) -> int:
-    """The place of a constant plus 0."""
-    given = graph.tensors[constant]
-    shape = [] if given.shape is None else list(given.shape)
-    zeros = add_tensor(model, graph, shape, given.type, np.zeros(shape))
-    found = add_tensor(model, graph, shape, given.type)
-    sums.append(new_operator(model, Op.ADD, [constant, zeros], found, schema.AddOptionsT()))
-    return found
+def _add_zero(
+    model: schema.ModelT, graph: schema.SubGraphT, constant: int
+) -> tuple[int, schema.OperatorT]:
+    """Adds a tensor for a constant plus 0; returns its index and the operator that computes it."""
+    tensor = graph.tensors[constant]
+    shape = [] if tensor.shape is None else list(tensor.shape)
+    zeros = add_tensor(model, graph, shape, tensor.type, np.zeros(shape))
+    total = add_tensor(model, graph, shape, tensor.type)
+    return total, new_operator(model, Op.ADD, [constant, zeros], total, schema.AddOptionsT())

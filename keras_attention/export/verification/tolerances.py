@@ -1,22 +1,23 @@
-"""Numbers that differ by exit: what is rounded, and how far from the model's an answer may be."""
+"""Tolerances of the comparison of an export with its model, by the precision of the weights."""
 
 from typing import NamedTuple
 
 from keras_attention.ops.masks import MASK_VALUE
 
-SCORE_TOLERANCE = 1e-4  # relative to the score, or absolute below 1
+SCORE_TOLERANCE = 1e-4  # relative to the score, absolute for scores below 1
 ATTENTION_TOLERANCE = 1e-3
-MOST_LOST = 1.0  # of 100 points of a score on a task
+MOST_LOST = 1.0  # points out of 100 of a quality score
 
 
 class Numerics(NamedTuple):
-    """The numbers of one kind of export.
+    """Numerics of an export with one precision of weights.
 
     Attributes:
-        rounded: whether they are not the model's: it is then proven by a score on a task, which may
-            be `MOST_LOST` below the model's, and not by `SCORE_TOLERANCE`.
-        lowest: what stands for a masked score.
-        signatures: how far two signatures of one file may be apart, relative.
+        rounded: True for reduced precision. The outputs then differ from the model's, so that the
+            export is verified by its quality on samples, which may be `MOST_LOST` below the
+            model's, instead of by `SCORE_TOLERANCE`.
+        mask_value: score assigned to masked positions before the softmax.
+        signatures: relative tolerance between the outputs of two signatures of one file.
     """
 
     rounded: bool
@@ -25,16 +26,18 @@ class Numerics(NamedTuple):
 
 
 WEIGHTS = {
-    # The model's own numbers; sums go in another order. A SavedModel has them, too.
+    # The model's weights, also those of a SavedModel. Only the order of additions differs.
     "float32": Numerics(rounded=False),
-    # Weights have 11 bits; they are widened and computed with in float32.
+    # Weights in float16, converted to float32 for each operation.
     "float16": Numerics(rounded=True),
-    # Weights have 8 bits, a scale for each matrix. Each row of activations gets its own scale when
-    # it comes, so a row does not depend on its batch. The rest, masked scores too, is float32.
+    # Weights in 8 bits with one scale for each matrix. The activations of dense layers are
+    # quantized when the file runs, with a scale for each row, so that a row does not depend on its
+    # batch. All other operations, such as masks and softmax, use float32.
     "int8": Numerics(rounded=True, signatures=1e-2),
     # As int8, with 4 bits and a scale for each row of a matrix.
     "int4": Numerics(rounded=True, signatures=1e-2),
-    # All tensors have 8 bits: 256 numbers from the least to the greatest that was seen. With -1e9
-    # among them all scores that are kept would be one number; e^-30 is nothing to a softmax, too.
+    # All tensors in 8 bits, that is 256 values between the smallest and the largest that occurred
+    # in the samples. A mask value of -1e9 would round all other scores to one value. With -30 the
+    # masked weights are still negligible: e^-30 is 1e-13.
     "full_int8": Numerics(rounded=True, mask_value=-30.0, signatures=1e-2),
 }

@@ -1,4 +1,4 @@
-"""What TF Serving reads beside a version, read by TF Serving's own messages."""
+"""Files for TF Serving, parsed with the message classes of TF Serving."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def page(served):
     return (served / "serving.md").read_text(encoding="utf-8")
 
 
-def test_warm_up_requests_are_answered(served, session, translator, sentences):
+def test_warm_up_requests_run(served, session, translator, sentences):
     path = served / "1" / "assets.extra" / "tf_serving_warmup_requests"
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
@@ -49,12 +49,11 @@ def test_warm_up_requests_are_answered(served, session, translator, sentences):
     assert session.run("details", requests["details"])["text"].tolist() == [
         [answer.text.encode() for answer in expected]
     ]
-    found = session.run("ids", requests["ids"])
-    assert found["scores"][0].tolist() == pytest.approx([x.score for x in expected], rel=1e-4)
+    outputs = session.run("ids", requests["ids"])
+    assert outputs["scores"][0].tolist() == pytest.approx([x.score for x in expected], rel=1e-4)
 
 
-def test_a_long_request_is_written_as_it_should_be():
-    """Lengths of more than one byte, and bytes that are no text."""
+def test_long_requests_with_arbitrary_bytes_are_encoded():
     image = bytes(range(256)) * 300
     log = prediction_log_pb2.PredictionLog.FromString(
         prediction_log("größer", "details", {"image_bytes": [image, b""]})
@@ -74,7 +73,7 @@ def test_configurations(served):
     assert model.model_version_policy.latest.num_versions == 1
     lines = (served / "batching.config").read_text().splitlines()
     fields = [re.fullmatch(r"(\w+) \{ value: \d+ \}", x)[1] for x in lines if x[0] != "#"]
-    assert fields == [  # of BatchingParameters, which tensorflow-serving-api leaves out
+    assert fields == [  # of BatchingParameters, which tensorflow-serving-api does not contain
         "max_batch_size",
         "batch_timeout_micros",
         "max_enqueued_batches",
@@ -82,18 +81,20 @@ def test_configurations(served):
     ]
 
 
-def test_the_page_shows_a_request_and_its_answer(page, session, sentences):
-    curl, answer = re.search(r"```bash\n(curl.*?)\n```.*?```json\n(.*?)\n```", page, re.S).groups()
+def test_the_page_shows_a_request_and_its_response(page, session, sentences):
+    curl, response = re.search(
+        r"```bash\n(curl.*?)\n```.*?```json\n(.*?)\n```", page, re.S
+    ).groups()
     command, _, body, url = shlex.split(curl)
     assert (command, url) == ("curl", "localhost:8501/v1/models/ab_cd:predict")
     inputs = json.loads(body)["inputs"]
     assert inputs == {"text": sentences[:1]}
-    found, shown = session.run("serving_default", inputs), json.loads(answer)["outputs"]
-    assert shown["text"] == [text.decode() for text in found["text"]]
-    assert shown["score"] == pytest.approx(found["score"].tolist())
+    outputs, shown = session.run("serving_default", inputs), json.loads(response)["outputs"]
+    assert shown["text"] == [text.decode() for text in outputs["text"]]
+    assert shown["score"] == pytest.approx(outputs["score"].tolist())
 
 
-def test_the_page_names_signatures_and_operations(page, session):
+def test_the_page_lists_signatures_and_operations(page, session):
     assert '-v "$PWD:/models/ab_cd:ro" -e MODEL_NAME=ab_cd tensorflow/serving' in page
     rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", page, re.M)
     assert [name for name, *_ in rows] == [*TEXT, *IDS]
@@ -102,8 +103,8 @@ def test_the_page_names_signatures_and_operations(page, session):
         "`score` float32 (batch), `text` string (batch)",
     )
     assert rows[2][1:] == (
-        "`text` string (batch), `max_new_tokens` int32 (batch), else 9, "
-        "`num_beams` int32 (batch), else 3",
+        "`text` string (batch), `max_new_tokens` int32 (batch), default 9, "
+        "`num_beams` int32 (batch), default 3",
         "`score` float32 (batch, 2), `text` string (batch, 2)",
     )
     assert rows[3][1:] == (
@@ -111,23 +112,23 @@ def test_the_page_names_signatures_and_operations(page, session):
         "`ids` int32 (batch, 2, 9), `scores` float32 (batch, 2)",
     )
     assert {f"`{name}`" for name in session.operations} < set(re.findall("`[^`]*`", page))
-    assert "those with `source` have to be padded to one length" in page
+    assert "Requests with `source` must be padded to one length" in page
 
 
-def test_a_photo_is_sent_by_the_line_for_images(tmp_path):
-    """The line is run; what `curl` would send is caught."""
-    photo = bytes(range(256)) * 1000  # more than a command line takes
+def test_the_command_for_images_sends_the_photo(tmp_path):
+    """Runs the command with a shell function in place of `curl`."""
+    photo = bytes(range(256)) * 1000  # longer than a command line may be
     (tmp_path / "photo.jpg").write_bytes(photo)
     line = _curl("photos", "serving_default", ("image_bytes", [b""]))
-    caught = f"curl() {{ cat; echo; echo $*; }}\n{line}"
-    ran = subprocess.run(["bash", "-c", caught], cwd=tmp_path, capture_output=True, check=True)
+    script = f"curl() {{ cat; echo; echo $*; }}\n{line}"
+    ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, check=True)
     body, options = ran.stdout.decode().splitlines()
     (image,) = json.loads(body)["inputs"]["image_bytes"]
     assert tf.io.decode_base64(image["b64"].replace("+", "-").replace("/", "_")) == photo
     assert options == "-d @- localhost:8501/v1/models/photos:predict"
 
 
-def test_pixels_are_not_shown_whole():
+def test_long_requests_are_abbreviated():
     line = _curl("photos", "ids", ("source", tf.zeros((1, 40, 40, 3), "uint8").numpy()))
     assert len(line) < 300 and line.endswith(
         "curl -d @request.json localhost:8501/v1/models/photos:predict"
@@ -137,5 +138,5 @@ def test_pixels_are_not_shown_whole():
 @pytest.mark.parametrize(
     ("folder", "name"), [("serving/de-en", "de-en"), ("my model: größer", "my_model__gr__er")]
 )
-def test_model_names_fit_urls_and_shells(folder, name):
+def test_model_names_are_safe_in_urls_and_shells(folder, name):
     assert model_name(Path(folder)) == name

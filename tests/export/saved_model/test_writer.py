@@ -101,7 +101,7 @@ def test_without_tokenizer_all_operations_are_tensorflows_own(translator, senten
     texts = ["bca", "", "deed cab"]
     assert opened(texts) == translator(texts)
     page = (tmp_path / "small" / "serving.md").read_text(encoding="utf-8")
-    assert "All operations of the graph are TensorFlow's own" in page
+    assert "The graph contains only TensorFlow's core operations" in page
 
 
 def test_a_server_without_libraries_has_no_tokenizer(exported, translator):

@@ -1,4 +1,4 @@
-"""Metadata is there for LiteRT's tools, and the rest of the file is as it was."""
+"""Metadata can be read by LiteRT's tools, and the outputs of the file do not change."""
 
 import json
 
@@ -9,6 +9,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from flatbuffers import encode, number_types, table
 
 from keras_attention import __version__
+from keras_attention.export.tflite.flatbuffer import read_model
 from keras_attention.export.tflite.metadata import with_metadata
 from keras_attention.export.tflite.writer import convert
 
@@ -24,28 +25,28 @@ def file(label):
 
 
 def strings(data):
-    """The strings of a flatbuffer's table, by their fields: `ModelMetadata` has eight."""
+    """Returns the strings of a serialized `ModelMetadata` by field."""
     root = encode.Get(number_types.UOffsetTFlags.packer_type, data, 0)
     read = table.Table(data, root)
-    places = {field: read.Offset(4 + 2 * field) for field in range(8)}
-    return {field: read.String(root + place).decode() for field, place in places.items() if place}
+    offsets = {field: read.Offset(4 + 2 * field) for field in range(8)}
+    return {
+        field: read.String(root + offset).decode() for field, offset in offsets.items() if offset
+    }
 
 
-def test_a_name_a_version_and_a_description(file):
-    about = {"gives": "text", "labels": ["größer"]}
-    model = flatbuffer_utils.read_model_from_bytearray(
-        bytearray(with_metadata(file, "Translator", about))
-    )
+def test_name_version_and_description(file):
+    description = {"gives": "text", "labels": ["größer"]}
+    model = read_model(with_metadata(file, "Translator", description))
     entries = {entry.name.decode(): model.buffers[entry.buffer].data for entry in model.metadata}
     data = bytes(entries["TFLITE_METADATA"])
     assert data[4:8] == b"M001"
-    name, description, version, parser = strings(data).values()
+    name, text, version, min_parser_version = strings(data).values()
     assert (name, version) == ("Translator", f"keras-attention {__version__}")
-    assert json.loads(description) == about and parser == "1.0.0"
-    assert len(entries) > 1  # the converter's own are still there
+    assert json.loads(text) == description and min_parser_version == "1.0.0"
+    assert len(entries) > 1  # the entries of the converter are still there
 
 
-def test_the_rest_is_as_it_was(file, label):
+def test_outputs_do_not_change(file, label):
     source = label.encode(["abc", "d"])
     before, after = (
         Interpreter(model_content=each).get_signature_runner("serving_default")(source=source)
@@ -54,7 +55,7 @@ def test_the_rest_is_as_it_was(file, label):
     np.testing.assert_array_equal(before["probabilities"], after["probabilities"])
 
 
-def test_an_export_says_what_it_is(label, tmp_path):
+def test_an_exported_file_is_described_by_its_metadata(label, tmp_path):
     label.export(tmp_path / "new", "tflite", ["abc"])
     model = flatbuffer_utils.read_model(str(tmp_path / "new" / "model.tflite"))
     (entry,) = (x for x in model.metadata if x.name == b"TFLITE_METADATA")

@@ -11,7 +11,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_attention.export import ExportError, load_exported
 from keras_attention.export.tflite import writer as tflite
-from keras_attention.export.tflite.int4 import int4, look_up
+from keras_attention.export.tflite.int4 import int4, replace_gathers
 from keras_attention.export.tflite.writer import LiteRT
 from keras_attention.export.verification import quality as score
 from keras_attention.generation import GreedySearch
@@ -99,10 +99,10 @@ def test_tags_in_eight_bits(make, tmp_path):
     assert said["scores"]["export"] == said["scores"]["model"] == {"accuracy": 100.0}
 
 
-def test_looking_up_is_gathering(files, label, tmp_path):
+def test_embedding_lookups_return_the_gathered_rows(files, label, tmp_path):
     file = (files[0] / "float32" / "model.tflite").read_bytes()
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(file))
-    look_up(model)
+    replace_gathers(model)
     codes = {code.builtinCode for code in model.operatorCodes}
     assert schema.BuiltinOperator.EMBEDDING_LOOKUP in codes
     (tmp_path / "model.tflite").write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
@@ -125,7 +125,7 @@ def test_four_bits(files, label, tmp_path):
     assert 1e-3 < apart.max() < 0.3
 
 
-def test_four_bits_need_the_extra(monkeypatch):
+def test_int4_names_the_extra_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     with pytest.raises(ImportError, match="requires the extra `int4`"):
         int4(b"")

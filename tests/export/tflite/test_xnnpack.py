@@ -1,4 +1,4 @@
-"""Sources that grow: XNNPACK loses no copy of a generator."""
+"""Sources of growing length: XNNPACK drops no copy of a generator."""
 
 import subprocess
 import sys
@@ -6,29 +6,28 @@ from collections import Counter
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
 
 from keras_attention.export.tflite import writer as tflite
-from keras_attention.export.tflite.flatbuffer import builtin_of
-from keras_attention.export.tflite.xnnpack import compute_shapes, copies
+from keras_attention.export.tflite.flatbuffer import builtin_operator, read_model
+from keras_attention.export.tflite.xnnpack import compute_shapes, find_copies
 from keras_attention.generation import BeamSearch
 
-LIMIT = 12
-GROW = """
+MAX_LENGTH = 12
+COUNT_WRONG = """
 import sys
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-path, limit = sys.argv[1], int(sys.argv[2])
+path, max_length = sys.argv[1], int(sys.argv[2])
 without = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-plain = Interpreter(path, experimental_op_resolver_type=without).get_signature_runner("details")
+reference = Interpreter(path, experimental_op_resolver_type=without).get_signature_runner("details")
 rng, wrong = np.random.default_rng(0), 0
 for _ in range(40):
-    grown = Interpreter(path).get_signature_runner("details")
-    for length in (5, limit):
+    run = Interpreter(path).get_signature_runner("details")
+    for length in (5, max_length):
         source = np.append(rng.integers(4, 10, length - 1), 2)[None].astype("int32")
-        found, expected = grown(source=source), plain(source=source)
-    wrong += not all(np.allclose(found[name], expected[name], atol=1e-4) for name in expected)
+        outputs, expected = run(source=source), reference(source=source)
+    wrong += not all(np.allclose(outputs[name], expected[name], atol=1e-4) for name in expected)
 print(wrong)
 """
 BEAM = BeamSearch(
@@ -38,53 +37,53 @@ BEAM = BeamSearch(
 
 @pytest.fixture(scope="module")
 def files(make_translator):
-    """What TensorFlow's converter gives, and what `convert` makes of it."""
-    task = make_translator(BEAM, max_source_length=LIMIT, attention="luong", combine="add")
+    """The file as TensorFlow's converter writes it, and as `convert` returns it."""
+    task = make_translator(BEAM, max_source_length=MAX_LENGTH, attention="luong", combine="add")
     converted = []
 
-    def noting(file):
+    def record(file):
         converted.append(file)
         return compute_shapes(file)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tflite, "compute_shapes", noting)
+        patch.setattr(tflite, "compute_shapes", record)
         ours = tflite.convert(task)
     return converted[0], ours
 
 
-def read(file):
-    return flatbuffer_utils.read_model_from_bytearray(bytearray(file))
+def count_operators(model):
+    """Returns the number of operators of each kind."""
+    return Counter(
+        builtin_operator(model, operator)
+        for graph in model.subgraphs
+        for operator in graph.operators
+    )
 
 
-def operations(model):
-    """How many of the graphs' operations are of each kind."""
-    return Counter(builtin_of(model, each) for graph in model.subgraphs for each in graph.operators)
-
-
-def wrong(path):
-    """How many interpreters, in a process of their own, give other words after a short source."""
-    command = [sys.executable, "-c", GROW, str(path), str(LIMIT)]
+def count_wrong(path):
+    """Returns how many of 40 interpreters return wrong outputs after a shorter source."""
+    command = [sys.executable, "-c", COUNT_WRONG, str(path), str(MAX_LENGTH)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
-def test_a_longer_source_than_all_before(files, tmp_path):
+def test_a_source_longer_than_all_before(files, tmp_path):
     paths = tmp_path / "converted.tflite", tmp_path / "ours.tflite"
     for path, file in zip(paths, files, strict=True):
         path.write_bytes(file)
-    chance, ours = map(wrong, paths)  # the first hangs on where memory lies
+    by_chance, ours = map(count_wrong, paths)  # the first depends on memory addresses
     print(
-        f"\nother words: {chance} of 40 with the file as TensorFlow's converter writes it, "
+        f"\nwrong outputs: {by_chance} of 40 with the file as TensorFlow's converter writes it, "
         f"{ours} of 40 with ours"
     )
     assert ours == 0
 
 
-def test_no_copy_is_left_to_xnnpack(files):
-    before, after = map(read, files)
-    assert all(copies(before, graph) for graph in before.subgraphs[:2])  # the two signatures
-    assert not any(copies(after, graph) for graph in after.subgraphs)
-    assert set(operations(after) - operations(before)) == {schema.BuiltinOperator.ADD}
-    assert not operations(before) - operations(after)
+def test_xnnpack_runs_no_copy(files):
+    before, after = map(read_model, files)
+    assert all(find_copies(before, graph) for graph in before.subgraphs[:2])  # the two signatures
+    assert not any(find_copies(after, graph) for graph in after.subgraphs)
+    assert set(count_operators(after) - count_operators(before)) == {schema.BuiltinOperator.ADD}
+    assert not count_operators(before) - count_operators(after)
     assert compute_shapes(files[1]) == files[1]
