@@ -1,6 +1,7 @@
 """Types that signatures share, and the protocols that the parts of a model follow."""
 
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 # A tensor of any backend, a NumPy array, or a KerasTensor.
 Tensor: TypeAlias = Any
@@ -76,4 +77,82 @@ class Decoder(Protocol):
             `(logits, state, weights)`: logits (batch, beams, vocabulary_size), the next state, and
             attention weights (batch, beams, source), or `None` unless `return_weights`.
         """
+        ...
+
+
+class Batch(NamedTuple):
+    """Result of a preprocessor.
+
+    Attributes:
+        model_inputs: what the model reads: ids `(batch, length)` or pixels
+            `(batch, height, width, 3)`.
+        words: for a tagger, the words of each text.
+        word_starts: for a tagger, bool `(batch, length)`, true where a word starts.
+    """
+
+    model_inputs: Tensor
+    words: Any = None
+    word_starts: Tensor = None
+
+
+class Preprocessor(Protocol):
+    """Converts raw inputs, texts or images, to model inputs, eagerly or in a graph.
+
+    Attributes:
+        item_name: what the inputs are, `"texts"` or `"images"`, for errors.
+        input_name: name of the raw inputs of an exported signature.
+    """
+
+    item_name: str
+    input_name: str
+
+    def __call__(self, inputs: Any) -> Batch:
+        """Converts one batch."""
+        ...
+
+    def is_single(self, inputs: Any) -> bool:
+        """Returns whether the argument is one input and not a list of inputs."""
+        ...
+
+    def encode_examples(self, inputs: Sequence[Any]) -> list:
+        """Converts any number of inputs, one example each, so that `len` is their length."""
+        ...
+
+    def pad_examples(self, examples: list) -> Batch:
+        """Makes a batch of examples."""
+        ...
+
+    def samples(self, inputs: Sequence[Any] | None) -> list:
+        """Returns the inputs on which an export is verified, with difficult ones added."""
+        ...
+
+
+class Runner(Protocol):
+    """Converts model inputs to ids and scores, or to probabilities.
+
+    A runner has the strategy inside, since an exported file has it, too.
+    """
+
+    def __call__(self, model_inputs: Tensor, details: bool = False) -> dict[str, Tensor]:
+        """Returns the outputs by name; with `details` also attention weights, if there are any."""
+        ...
+
+
+class Postprocessor(Protocol):
+    """Converts outputs of a runner to results, eagerly or in a graph."""
+
+    def __call__(self, outputs: dict[str, Tensor], batch: Batch) -> list:
+        """Returns one result for each input of the batch."""
+        ...
+
+    def summarize(self, result: Any) -> Any:
+        """Returns the part of a result that calling a task returns."""
+        ...
+
+    def best(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns the best result as the outputs of an exported signature, in a graph."""
+        ...
+
+    def details(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns all results as the outputs of an exported signature, in a graph."""
         ...

@@ -14,3 +14,23 @@ def array(x: Any) -> np.ndarray:
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     """Returns float32 numbers drawn from the standard normal distribution."""
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def model_inputs(task: Any, raw_inputs: Any) -> np.ndarray:
+    """Returns what the model of a task reads: ids or pixels of one batch."""
+    return np.asarray(task.preprocessor(raw_inputs).model_inputs)
+
+
+def write_saved_model(task: Any, folder: Any, **options: bool) -> None:
+    """Writes the SavedModel of a task without verification."""
+    from keras_attention.export.saved_model import writer
+    from keras_attention.tasks.signatures import exportable
+
+    writer.write_saved_model(exportable(task, task.signatures(**options)), folder)
+
+
+def convert(task: Any, **options: bool) -> bytes:
+    """Returns the TFLite file of a task in float32, without verification."""
+    from keras_attention.export.tflite import writer
+
+    return writer.convert(task.signatures("tflite", **options))

@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "export",
         help="write a SavedModel and a TFLite file, each proven",
         description="Exports a trained model. Each export is run on real sentences and must say "
-        "what the model says; proof.json tells how far they agreed.",
+        "what the model says; verification.json tells how far they agreed.",
         epilog="Example: keras-attention export models/en-de --saved-model serving/en-de "
         "--tflite phone/en-de --sentences test.en",
     )
@@ -72,7 +72,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "verify",
         help="ask an export again what it was proven on",
         description="Runs an export, long after or on another machine, on what is in its "
-        "trials.json. The trained model is not needed.",
+        "samples.json. The trained model is not needed.",
         epilog="Example: keras-attention verify serving/en-de",
     )
     again.add_argument("folder", type=Path, help="that 'export' wrote, or one version in it")

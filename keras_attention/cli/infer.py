@@ -99,10 +99,11 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_attention(options: argparse.Namespace) -> None:
     """Draws one alignment."""
+    from keras_attention.tasks import Captioner
     from keras_attention.viz import plot_alignment, save_figure
 
     task = _that_writes(task_from_options(options), options)
-    if "source" not in task.sides:
+    if isinstance(task, Captioner):
         raise ValueError(f"Expected what reads text. Received: {str(options.model)!r}")
     looked = task.attention(options.text)
     save_figure(plot_alignment(looked.weights, looked.source, looked.target), options.output)
@@ -129,15 +130,15 @@ def open_model(options: argparse.Namespace):
                 f"--{name.replace('_', '-')}: expected with a folder that 'train' wrote; an export "
                 f"has its strategy inside. Received: {str(options.model)!r}"
             )
-    from keras_attention.export import load_exported
+    from keras_attention.tasks import load_exported
 
     return _that_writes(load_exported(options.model), options)
 
 
 def _that_writes(task, options):
-    from keras_attention.export import TextToText
+    from keras_attention.tasks import GenerationTask
 
-    if not isinstance(task, TextToText):
+    if not isinstance(task, GenerationTask):
         raise ValueError(
             f"Expected what answers with text. Received: {str(options.model)!r}, which answers "
             "with labels"
@@ -148,7 +149,7 @@ def _that_writes(task, options):
 def task_from_options(options: argparse.Namespace):
     """The trained task, with the strategy of the command line if it names one."""
     from keras_attention.interop.marian import is_marian
-    from keras_attention.tasks import Translator, load_task
+    from keras_attention.tasks import GenerationTask, Translator, load_task
 
     if is_marian(options.model):
         task = Translator.from_marian(options.model)
@@ -159,7 +160,7 @@ def task_from_options(options: argparse.Namespace):
             "Expected a folder that 'train' wrote, or a Marian model's. "
             f"Received: {str(options.model)!r}"
         )
-    if hasattr(task, "strategy"):
+    if isinstance(task, GenerationTask):
         task.strategy = strategy_of(options, task.strategy)
     elif any(getattr(options, name) is not None for name in STRATEGY):
         raise ValueError(

@@ -1,50 +1,30 @@
-"""Tasks: the whole road, text or an image in and an answer out."""
+"""Tasks: complete pipelines from text or images to text, labels or tags."""
 
-from pathlib import Path
-
-from keras_attention.export import Label, Tag
 from keras_attention.tasks.captioner import Captioner, ImageAlignment
-from keras_attention.tasks.classifier import TextClassifier, TextTagger
+from keras_attention.tasks.generation_task import Alignment, GenerationTask
+from keras_attention.tasks.loading import load_exported, load_task
+from keras_attention.tasks.runner import ModelRunner
+from keras_attention.tasks.task import Task
+from keras_attention.tasks.text_classifier import TextClassifier
 from keras_attention.tasks.text_generator import TextGenerator
-from keras_attention.tasks.translator import Alignment, GeneratedText, Translator
-from keras_attention.utils.atomic_io import read_json
-
-KINDS = {
-    kind.__name__: kind
-    for kind in (Captioner, TextClassifier, TextTagger, Translator, TextGenerator)
-}
-
-
-def load_task(
-    folder: str | Path,
-) -> Captioner | TextClassifier | TextTagger | Translator | TextGenerator:
-    """Loads a saved task, of whatever kind it is.
-
-    Args:
-        folder: what its `save` wrote.
-
-    Returns:
-        The task, as its own `load` gives it.
-
-    Raises:
-        ValueError: if the folder holds no task of a known kind.
-    """
-    said = read_json(Path(folder) / "task.json").get("task")
-    if said not in KINDS:
-        raise ValueError(f"folder: expected a task of {sorted(KINDS)}. Received: {said!r}")
-    return KINDS[said].load(folder)
-
+from keras_attention.tasks.text_tagger import TextTagger
+from keras_attention.tasks.translator import Translator
+from keras_attention.text.postprocessors import GeneratedText, Label, Tag
 
 __all__ = [
     "Alignment",
-    "GeneratedText",
     "Captioner",
-    "Label",
+    "GeneratedText",
+    "GenerationTask",
     "ImageAlignment",
+    "Label",
+    "ModelRunner",
     "Tag",
+    "Task",
     "TextClassifier",
+    "TextGenerator",
     "TextTagger",
     "Translator",
-    "TextGenerator",
+    "load_exported",
     "load_task",
 ]

@@ -1,25 +1,27 @@
-"""Image decoding, model, generation and detokenizer as one thing that is called with images."""
+"""Captioning of images with an encoder-decoder."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_attention.export import ImagesToTokens
 from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.images import Image
+from keras_attention.images.preprocessors import ImagePreprocessor
 from keras_attention.models import EncoderDecoder
-from keras_attention.tasks.generating import Generating, cut
-from keras_attention.tasks.task import check_vocabulary
-from keras_attention.text import Tokenizer
+from keras_attention.tasks.generation_task import GenerationTask
+from keras_attention.tasks.runner import ModelRunner
+from keras_attention.tasks.task import check_vocabulary_size
+from keras_attention.text import Tokenizer, load_tokenizer
+from keras_attention.text.postprocessors import CaptionPostprocessor
 
 
 class ImageAlignment(NamedTuple):
-    """Where in an image each token looked.
+    """Attention weights between the cells of an image and target tokens.
 
     Attributes:
-        image: uint8 (height, width, 3), as the model read it.
-        target: the tokens.
+        image: uint8 `(height, width, 3)`, as the model reads it.
+        target: generated tokens.
         weights: `(target, rows, columns)`.
     """
 
@@ -28,33 +30,33 @@ class ImageAlignment(NamedTuple):
     weights: np.ndarray
 
 
-class Captioner(Generating, ImagesToTokens):
-    """Says what is in an image with an `EncoderDecoder` whose encoder is an `ImageEncoder`.
+class Captioner(GenerationTask):
+    """Describes images with an `EncoderDecoder` whose encoder is an `ImageEncoder`.
 
-    An image is the path of a JPEG or PNG file, its bytes, or an array (height, width, 3) of 0 to
-    255. It is resized to what the model reads, its aspect not kept; grey, transparent and 16-bit
-    images are converted (see `keras_attention.images.read_image`).
+    An image is the path of a JPEG or PNG file, its bytes, or an array `(height, width, 3)` of 0 to
+    255. It is resized to the size that the model reads, without keeping its aspect ratio; grey,
+    transparent and 16-bit images are converted (see `keras_attention.images.read_image`).
 
-    Train `model` with `fit` on `keras_attention.images.captioned_batches`; the task sees its
-    weights at every call.
+    Train `model` with `fit` on `keras_attention.images.captioned_batches`; the task always uses its
+    current weights.
 
     Args:
-        model: the model; its vocabulary is as large as the tokenizer's.
-        target_tokenizer: for the captions.
-        strategy: `GreedySearch`, `BeamSearch` or `Sampling`; None is `GreedySearch()`.
+        model: the model; its vocabulary has the size of the tokenizer's.
+        target_tokenizer: decodes the generated ids.
+        strategy: `GreedySearch`, `BeamSearch` or `Sampling`; `None` is `GreedySearch()`.
 
     Raises:
-        ValueError: if the tokenizer's vocabulary is not the model's; when called, if an image
-            cannot be read, naming it.
+        ValueError: if the tokenizer does not fit the model. Calling the task raises one that names
+            the image if an image cannot be read.
 
     Example:
 
     >>> import numpy as np
     >>> from keras_attention.models import captioner
     >>> from keras_attention.text import WordPieceTokenizer
-    >>> words = WordPieceTokenizer.train(["a red circle", "a blue square"], 40)
-    >>> model = captioner(words.vocabulary_size, image_size=32, hidden_dim=8)
-    >>> task = Captioner(model, words, GreedySearch(max_new_tokens=5))
+    >>> tokenizer = WordPieceTokenizer.train(["a red circle", "a blue square"], 40)
+    >>> model = captioner(tokenizer.vocabulary_size, image_size=32, hidden_dim=8)
+    >>> task = Captioner(model, tokenizer, GreedySearch(max_new_tokens=5))
     >>> len(task([np.zeros((40, 50, 3), "uint8")] * 2))
     2
     """
@@ -62,28 +64,49 @@ class Captioner(Generating, ImagesToTokens):
     def __init__(
         self, model: EncoderDecoder, target_tokenizer: Tokenizer, strategy: Strategy | None = None
     ):
-        check_vocabulary("target_tokenizer", target_tokenizer, model.decoder.vocabulary_size)
-        super().__init__(target_tokenizer, model.encoder.image_size, model.encoder.grid_shape)
-        self.model = model
-        self.strategy = strategy or GreedySearch()
-
-    def attention(self, image: Image) -> ImageAlignment:
-        """Captions one image and says where each token of the caption looked.
-
-        Returns:
-            A `ImageAlignment`, ready for `keras_attention.viz.plot_image_attention`.
-        """
-        source = self.encode([image])
-        found = self.model.generate(source, self.strategy, attention=True)
-        written = cut(found.ids[0, 0])
-        weights = found.attention[0, 0, : len(written)]  # (T, cells)
-        return ImageAlignment(
-            source[0],
-            self.target_tokenizer.tokens(written),
-            weights.reshape(len(written), *self.grid_shape),
+        super().__init__(
+            ImagePreprocessor(model.encoder.image_size),
+            ModelRunner(model, strategy or GreedySearch()),
+            CaptionPostprocessor(target_tokenizer, model.encoder.grid_shape),
         )
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images that the model reads."""
+        return self.preprocessor.image_size
+
+    @property
+    def grid_shape(self) -> tuple[int, int]:
+        """Rows and columns of the cells that the attention weights refer to."""
+        return self.postprocessor.grid_shape
+
+    def attention(self, image: Image) -> ImageAlignment:
+        """Describes one image and returns the attention weights of the best caption.
+
+        Args:
+            image: the image.
+
+        Returns:
+            An `ImageAlignment`, which `keras_attention.viz.plot_image_attention` draws.
+        """
+        pixels, ids, weights = self._generate_with_attention(image)
+        grids = weights.reshape(len(ids), *self.grid_shape)  # (T, rows, columns)
+        return ImageAlignment(pixels, self.target_tokenizer.tokens(ids), grids)
+
+    def check_model(self, model: EncoderDecoder) -> None:
+        check_vocabulary_size(
+            "target_tokenizer", self.target_tokenizer, model.decoder.vocabulary_size
+        )
+
+    def save_parts(self, folder: Path) -> dict[str, Any]:
+        self.target_tokenizer.save(folder / "target")
+        return {"image_size": self.image_size, "grid_shape": self.grid_shape}
+
     @classmethod
-    def read_parts(cls, folder: Path, settings: dict) -> dict:
-        # The model says the sizes itself.
-        return {"target_tokenizer": super().read_parts(folder, settings)["target_tokenizer"]}
+    def load_parts(
+        cls, folder: Path, config: dict[str, Any]
+    ) -> tuple[ImagePreprocessor, CaptionPostprocessor]:
+        postprocessor = CaptionPostprocessor(
+            load_tokenizer(folder / "target"), config["grid_shape"]
+        )
+        return ImagePreprocessor(config["image_size"]), postprocessor

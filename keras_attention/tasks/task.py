@@ -1,123 +1,241 @@
-"""What every task does, whatever it answers: it is saved, loaded and exported."""
+"""Base of all tasks: a preprocessor, a runner and a postprocessor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_attention.export import export_saved_model, export_tflite
+from keras_attention.tasks.runner import ModelRunner
+from keras_attention.text import Tokenizer
+from keras_attention.types import Postprocessor, Preprocessor, Runner
 from keras_attention.utils.atomic_io import check_replaceable, read_json, replace_folder, write_json
 
-FORMAT = 1
-EXPORTS = {"saved_model": export_saved_model, "tflite": export_tflite}
+TASK_FORMAT = 2  # of `task.json`
 
 
 class Task:
-    """A model and its tokenizers. It goes before a kind of `keras_attention.export`.
+    """A complete pipeline: raw inputs to model inputs, to model outputs, to results.
 
-    The kind (`TokensToTokens`, `TokensToLabel`, `TokensToTags`) says how text becomes ids and what
-    was found becomes answers; a task gives `run`, with which its model finds, and `graphs`, what of
-    it is exported. What else it is made of goes through `extras`.
+    Calling a task with one input returns one result, calling it with a list returns a list. A
+    loaded export is the same class with a runner of the file; see `load_exported`.
+
+    A subclass defines how its parts are saved and loaded (`save_parts`, `load_parts`), whether a
+    model fits (`check_model`), and what its exports tell of it (`metadata`).
+
+    Args:
+        preprocessor: raw inputs to a `Batch` of model inputs.
+        runner: model inputs to ids and scores, or to probabilities.
+        postprocessor: outputs of the runner to results.
     """
 
-    model: keras.Model
+    def __init__(self, preprocessor: Preprocessor, runner: Runner, postprocessor: Postprocessor):
+        self.preprocessor = preprocessor
+        self.runner = runner
+        self.postprocessor = postprocessor
+        if isinstance(runner, ModelRunner):
+            self.check_model(runner.model)
 
-    def graphs(self) -> dict[str, Callable]:
-        """Keras models by signature: source ids `(batch, source)` to a dictionary of tensors.
+    @classmethod
+    def from_parts(
+        cls, preprocessor: Preprocessor, runner: Runner, postprocessor: Postprocessor
+    ) -> Any:
+        """Builds a task of this class from its three parts."""
+        task = cls.__new__(cls)
+        Task.__init__(task, preprocessor, runner, postprocessor)
+        return task
 
-        `serving_default` is there; `details` gives more, where there is more.
-        """
-        raise NotImplementedError("abstract")
+    def check_model(self, model: keras.Model) -> None:
+        """Raises a `ValueError` unless the model fits the other parts."""
+        raise NotImplementedError
 
-    def about(self) -> dict:
-        """What a proof tells of the task."""
-        raise NotImplementedError("abstract")
+    def save_parts(self, folder: Path) -> dict[str, Any]:
+        """Writes the tokenizers to a folder; returns the configuration of the other parts."""
+        raise NotImplementedError
 
-    def extras(self) -> dict:
-        """Arguments of `__init__` beyond the model and the kind's, which Keras can write."""
+    @classmethod
+    def load_parts(cls, folder: Path, config: dict[str, Any]) -> tuple[Preprocessor, Postprocessor]:
+        """Loads what `save_parts` wrote."""
+        raise NotImplementedError
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the reports of exports tell of the task."""
         return {}
+
+    @property
+    def model(self) -> keras.Model:
+        """The Keras model.
+
+        Raises:
+            ValueError: if the task runs an exported file.
+        """
+        return self.model_runner("model").model
+
+    def model_runner(self, needed_for: str) -> ModelRunner:
+        """Returns the runner if it runs a Keras model.
+
+        Args:
+            needed_for: what needs the model, for the error.
+
+        Raises:
+            ValueError: if the task runs an exported file.
+        """
+        if not isinstance(self.runner, ModelRunner):
+            raise ValueError(
+                f"`{needed_for}` needs the Keras model, which an exported file does not contain. "
+                f"Load the saved task with `load_task`. Received: runner={self.runner!r}"
+            )
+        return self.runner
+
+    def __call__(self, inputs: Any) -> Any:
+        """Returns the result for one input, or a list of results for a list of inputs."""
+        if self.preprocessor.is_single(inputs):
+            return self([inputs])[0]
+        return [self.postprocessor.summarize(result) for result in self.predict(inputs)]
+
+    def predict(
+        self, inputs: Sequence[Any], batch_size: int = 32, progress: bool = False
+    ) -> list[Any]:
+        """Returns the complete result for each input.
+
+        Args:
+            inputs: any number of inputs.
+            batch_size: number of inputs that are run at once; inputs of similar length are run
+                together.
+            progress: whether to show a progress bar.
+
+        Raises:
+            ValueError: if `inputs` is not a list.
+        """
+        if self.preprocessor.is_single(inputs):
+            raise ValueError(
+                f"`{self.preprocessor.item_name}` must be a list. Received: {repr(inputs)[:80]}"
+            )
+        results: list = [None] * len(inputs)
+        examples = self.preprocessor.encode_examples(inputs)
+        order = np.argsort([len(example) for example in examples], kind="stable")
+        bar = keras.utils.Progbar(len(inputs), verbose=int(progress), unit_name="input")
+        for start in range(0, len(inputs), batch_size):
+            rows = order[start : start + batch_size]
+            batch = self.preprocessor.pad_examples([examples[row] for row in rows])
+            outputs = self.runner(batch.model_inputs)
+            for row, result in zip(rows, self.postprocessor(outputs, batch), strict=True):
+                results[row] = result
+            bar.update(min(start + batch_size, len(inputs)))
+        return results
 
     def save(self, folder: str | Path) -> None:
         """Writes the task to a folder: `model.keras`, the tokenizers and `task.json`.
 
-        What stood there before is replaced only once all is written.
+        An earlier task there is replaced only once everything is written.
 
         Raises:
-            ValueError: if the folder holds something else than a task.
+            ValueError: if the folder holds other files, or the task runs an exported file.
         """
+        runner = self.model_runner("save")
         check_replaceable(folder, "task.json")
-        extras = {name: keras.saving.serialize_keras_object(x) for name, x in self.extras().items()}
         with replace_folder(folder) as new:
-            self.model.save(new / "model.keras")
-            settings = self.write_parts(new)
-            said = {"task": type(self).__name__, "format": FORMAT}
-            write_json(new / "task.json", {**said, **extras, **settings})
+            runner.model.save(new / "model.keras")
+            config = {"task": type(self).__name__, "format": TASK_FORMAT, **self.save_parts(new)}
+            if runner.strategy is not None:
+                config["strategy"] = keras.saving.serialize_keras_object(runner.strategy)
+            write_json(new / "task.json", config)
 
     @classmethod
-    def _parts(cls, folder: str | Path) -> tuple[dict, dict]:
-        """From what `save` wrote: arguments of `__init__`, and what `task.json` says of the rest.
-
-        Raises:
-            ValueError: if the folder holds no task of this kind and format.
-        """
-        folder = Path(folder)
-        said = read_json(folder / "task.json")
-        if (said.get("task"), said.get("format")) != (cls.__name__, FORMAT):
-            raise ValueError(
-                f"folder: expected a {cls.__name__} saved in format {FORMAT}. "
-                f"Received: {str(folder)!r} with {said}"
-            )
-        model = keras.saving.load_model(folder / "model.keras")
-        return {"model": model, **cls.read_parts(folder, said)}, said
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Any:
-        """Reads what `save` wrote.
+    def load(cls, folder: str | Path, strategy: Any = None) -> Any:
+        """Loads a task that `save` wrote.
 
         Args:
             folder: the folder.
+            strategy: of a task that generates; replaces the saved strategy.
 
         Raises:
-            ValueError: if the folder holds no task of this kind and format.
+            ValueError: if the folder holds no task of this class and format.
         """
-        return cls(**cls._parts(folder)[0])
+        folder = Path(folder)
+        config = read_json(folder / "task.json")
+        if (config.get("task"), config.get("format")) != (cls.__name__, TASK_FORMAT):
+            raise ValueError(
+                f"`folder` must hold a {cls.__name__} saved in format {TASK_FORMAT}. "
+                f"Received: {str(folder)!r} with {config}"
+            )
+        model = keras.saving.load_model(folder / "model.keras")
+        if strategy is None and "strategy" in config:
+            strategy = keras.saving.deserialize_keras_object(config["strategy"])
+        preprocessor, postprocessor = cls.load_parts(folder, config)
+        return cls.from_parts(preprocessor, ModelRunner(model, strategy), postprocessor)
+
+    def signatures(self, format: str = "saved_model", **options: bool) -> list:
+        """Returns the signatures of an export.
+
+        Args:
+            format: `"saved_model"` or `"tflite"`.
+            **options: those of `export` that add or remove signatures.
+
+        Returns:
+            A list of `keras_attention.export.signatures.Signature`.
+
+        Raises:
+            ValueError: if the format is unknown, an option does not suit the task, or the task runs
+                an exported file.
+        """
+        from keras_attention.tasks.signatures import list_signatures
+
+        return list_signatures(self, format, **options)
 
     def export(
         self,
         folder: str | Path,
         format: str = "saved_model",
-        sentences: Sequence[str] | None = None,
+        samples: Sequence[Any] | None = None,
         **options: Any,
-    ) -> dict:
-        """Writes the task for a runtime without Python, runs it there, and compares.
+    ) -> dict[str, Any]:
+        """Writes the task for a runtime without Python, runs it there, and compares the results.
 
         Args:
-            folder: `"saved_model"`: TF Serving's base path, which gets the next version.
-                `"tflite"`: the folder for `model.tflite` and the tokenizers.
-            format: `"saved_model"` or `"tflite"`; see `keras_attention.export`.
-            sentences: texts to prove it on; None makes some from the vocabulary.
-            **options: the format's own: of `export_saved_model`, or of `export_tflite`.
+            folder: for `"saved_model"` TF Serving's base path, which gets the next version, for
+                `"tflite"` the folder for `model.tflite` and the tokenizers.
+            format: `"saved_model"` or `"tflite"`.
+            samples: inputs on which to verify the export; `None` makes some.
+            **options: of the format, see below.
+
+        With `format="saved_model"`:
+
+        - `tokenizer`: `False` writes only the signatures that take ids, for a server without the
+          operations of TensorFlow Text. Defaults to `True`.
+
+        With `format="tflite"`:
+
+        - `weights`, `references`, `allow_loss`: see `export.tflite.writer.export_tflite`.
+        - `steps`: `True` adds the signatures `encode` and `step`, for an app that runs the decoding
+          loop itself; see `export.tflite.step_signatures`.
+        - `options`: `True` adds the signature `with_options`, which also takes the strategy's
+          options.
+        - `text`: `True` adds the signature `text`, from strings in the tokenizer's normal form, or
+          from pixels, to strings; for translators, captioners and classifiers with
+          `WordPieceTokenizer`. It runs where TensorFlow Text's operations are registered.
+
+        See `tasks.signatures` for the inputs and outputs of all signatures.
 
         Returns:
-            What the export's `proof.json` says, and `path`, where the export is.
+            The contents of the export's `verification.json`, and `path`, the folder of the export.
 
         Raises:
-            ValueError: if the format is unknown, Keras does not run on TensorFlow, or the folder
-                holds something else.
-            ExportError: if the export does not say what the task says; nothing is left of it.
+            ValueError: if the format is unknown, an option does not suit the task, Keras does not
+                use TensorFlow, or the folder holds other files.
+            ExportError: if the export disagrees with the task; it is deleted.
         """
-        if format not in EXPORTS:
-            raise ValueError(
-                f"format: expected one of {sorted(EXPORTS)}. Received: format={format!r}"
-            )
-        return EXPORTS[format](self, folder, sentences, **options)
+        from keras_attention.tasks.signatures import export_task
+
+        return export_task(self, folder, format, samples, **options)
 
 
-def check_vocabulary(name: str, tokenizer: Any, size: int) -> None:
+def check_vocabulary_size(name: str, tokenizer: Tokenizer, vocabulary_size: int) -> None:
     """Raises a `ValueError` unless the tokenizer has as many tokens as the model."""
-    if tokenizer.vocabulary_size != size:
+    if tokenizer.vocabulary_size != vocabulary_size:
         raise ValueError(
-            f"{name}: expected the model's {size} tokens. "
+            f"`{name}` must have the model's {vocabulary_size} tokens. "
             f"Received: {tokenizer.vocabulary_size} tokens"
         )

@@ -1,48 +1,51 @@
-"""Tokenizer and language model as one thing that goes on from a prompt."""
+"""Text generation from a prompt with a language model."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_attention.export import PromptToTokens
 from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.models import CausalLM
-from keras_attention.tasks.generating import Generating
-from keras_attention.tasks.task import check_vocabulary
-from keras_attention.text import Tokenizer
+from keras_attention.tasks.generation_task import GenerationTask
+from keras_attention.tasks.runner import ModelRunner
+from keras_attention.tasks.task import check_vocabulary_size
+from keras_attention.text import Tokenizer, load_tokenizer
+from keras_attention.text.postprocessors import ContinuationPostprocessor
+from keras_attention.text.preprocessors import PromptPreprocessor
 
-UNFINISHED = "\ufffd"  # what is shown for a character of which some bytes are missing
+REPLACEMENT = "\ufffd"  # shown for a character of which some bytes are missing
 
 
-class TextGenerator(Generating, PromptToTokens):
-    """Goes on from a prompt with a `CausalLM`; an empty prompt begins a text.
+class TextGenerator(GenerationTask):
+    """Continues prompts with a `CausalLM`; an empty prompt starts a new text.
 
-    A call gives what is to be put after the prompt: `prompt + writer(prompt)` is the whole text. It
-    begins with a space where a new word begins. What the tokenizer does not keep of the prompt
-    (capitals, a space at its end: see `keras_attention.text`) the model does not see either.
+    A call returns the continuation: `prompt + generator(prompt)` is the whole text. It starts with
+    a space where a new word starts. The model does not see what the tokenizer removes from the
+    prompt (capitals, a trailing space: see `keras_attention.text`).
 
-    Train `model` with `fit` on `keras_attention.text.packed_batches`; the task sees its weights at
-    every call.
+    Train `model` with `fit` on `keras_attention.text.packed_batches`; the task always uses its
+    current weights.
 
     Args:
-        model: the model; its vocabulary is as large as the tokenizer's.
-        tokenizer: for the prompt and what is written; `source_tokenizer` of the task.
-        strategy: `GreedySearch`, `BeamSearch` or `Sampling`; None is `GreedySearch()`.
-        max_prompt_length: of a longer prompt the last tokens are read, with a warning that counts
-            such prompts; `max_source_length` of the task.
+        model: the model; its vocabulary has the size of the tokenizer's.
+        tokenizer: encodes prompts and decodes the generated ids.
+        strategy: `GreedySearch`, `BeamSearch` or `Sampling`; `None` is `GreedySearch()`.
+        max_prompt_length: longer prompts lose their first tokens, with a warning that counts them.
 
     Raises:
-        ValueError: if the tokenizer's vocabulary is not the model's, or the model has learned fewer
-            positions than the longest prompt and answer need.
+        ValueError: if the tokenizer does not fit the model, or the model has learned fewer
+            positions than the longest prompt and continuation need.
 
     Example:
 
     >>> from keras_attention.models import causal_lm
     >>> from keras_attention.text import CharacterTokenizer
-    >>> letters = CharacterTokenizer.train(["abc"])
-    >>> model = causal_lm(letters.vocabulary_size, num_layers=1)
-    >>> writer = TextGenerator(model, letters, GreedySearch(max_new_tokens=5))
-    >>> len(writer(["ab", ""]))
+    >>> tokenizer = CharacterTokenizer.train(["abc"])
+    >>> model = causal_lm(tokenizer.vocabulary_size, num_layers=1)
+    >>> generator = TextGenerator(model, tokenizer, GreedySearch(max_new_tokens=5))
+    >>> len(generator(["ab", ""]))
     2
     """
 
@@ -53,38 +56,66 @@ class TextGenerator(Generating, PromptToTokens):
         strategy: Strategy | None = None,
         max_prompt_length: int = 128,
     ):
-        check_vocabulary("tokenizer", tokenizer, model.decoder.vocabulary_size)
-        super().__init__(tokenizer, max_prompt_length)
-        self.model = model
-        self.strategy = strategy or GreedySearch()
-        model.decoder.check_room(max_prompt_length, self.strategy.max_new_tokens)
+        super().__init__(
+            PromptPreprocessor(tokenizer, max_prompt_length),
+            ModelRunner(model, strategy or GreedySearch()),
+            ContinuationPostprocessor(tokenizer),
+        )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Tokenizer of prompts and continuations."""
+        return self.preprocessor.tokenizer
+
+    @property
+    def max_prompt_length(self) -> int:
+        """Maximum number of tokens of a prompt."""
+        return self.preprocessor.max_length
 
     def stream(self, prompt: str, callback: Callable[[str], None], every: int = 1) -> str:
-        """Goes on from a prompt and hands over each piece of text as soon as it is written.
+        """Continues a prompt, and passes on each piece as soon as it is complete.
 
-        A piece holds whole characters only. Together the pieces are what a call gives.
+        Together the pieces are what a call returns; each consists of whole characters.
 
         Args:
             prompt: the prompt.
             callback: called with each new piece, such as
                 `lambda piece: print(piece, end="", flush=True)`.
-            every: tokens a piece; more of them cost less time in all.
+            every: number of tokens in a piece; larger numbers take less time in total.
 
         Returns:
-            All that was written.
+            The whole continuation.
 
         Raises:
-            ValueError: if the strategy is `BeamSearch`, which may take back what it wrote.
+            ValueError: if the strategy is `BeamSearch`, which may replace earlier tokens, or the
+                task runs an exported file.
         """
-        source = self._pad(self._read([prompt]))
-        ids, text, given = [], "", 0
-        for new in self.model.stream(source, self.strategy, every):
-            ids.append(new[:, :1])
-            ((text,),) = self._texts(source, np.concatenate(ids, axis=2))
-            whole = text.rstrip(UNFINISHED)
-            if len(whole) > given:
-                callback(whole[given:])
-                given = len(whole)
-        if len(text) > given:
-            callback(text[given:])
+        runner = self.model_runner("stream")
+        batch = self.preprocessor.pad_examples(self.preprocessor.encode_examples([prompt]))
+        chunks, text, num_sent = [], "", 0
+        for ids in runner.model.stream(batch.model_inputs, runner.strategy, every):
+            chunks.append(ids[:, :1])
+            ((text,),) = self.postprocessor.texts(np.concatenate(chunks, axis=2), batch)
+            complete = text.rstrip(REPLACEMENT)
+            if len(complete) > num_sent:
+                callback(complete[num_sent:])
+                num_sent = len(complete)
+        if len(text) > num_sent:
+            callback(text[num_sent:])
         return text
+
+    def check_model(self, model: CausalLM) -> None:
+        check_vocabulary_size("tokenizer", self.tokenizer, model.decoder.vocabulary_size)
+        model.decoder.check_room(self.max_prompt_length, self.strategy.max_new_tokens)
+
+    def save_parts(self, folder: Path) -> dict[str, Any]:
+        self.tokenizer.save(folder / "source")
+        return {"max_prompt_length": self.max_prompt_length}
+
+    @classmethod
+    def load_parts(
+        cls, folder: Path, config: dict[str, Any]
+    ) -> tuple[PromptPreprocessor, ContinuationPostprocessor]:
+        tokenizer = load_tokenizer(folder / "source")
+        preprocessor = PromptPreprocessor(tokenizer, config["max_prompt_length"])
+        return preprocessor, ContinuationPostprocessor(tokenizer)

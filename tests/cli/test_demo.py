@@ -6,8 +6,7 @@ import pytest
 
 from keras_attention.cli import main
 from keras_attention.cli.demo import exact_match
-from keras_attention.export import load_exported
-from keras_attention.tasks import Translator
+from keras_attention.tasks import Translator, load_exported
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -25,7 +24,7 @@ def test_the_whole_road(tmp_path, capsys):
     assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
     exports = tmp_path / "saved_model", tmp_path / "tflite"
     for folder in (exports[0] / "1", exports[1]):
-        agreement = json.loads((folder / "proof.json").read_text())["agreement"]
+        agreement = json.loads((folder / "verification.json").read_text())["agreement"]
         assert agreement["equal"] + agreement["ties"] == agreement["answers"] > 20
 
     texts = ["Dienstag, den 3. März 1998", "no date", ""]

@@ -4,8 +4,8 @@ import pytest
 
 from keras_attention.cli import main
 from keras_attention.cli.export import report
-from keras_attention.export import load_exported
-from keras_attention.export.tflite.writer import LiteRT
+from keras_attention.export.tflite.runner import TFLiteRunner
+from keras_attention.tasks import load_exported
 
 pytestmark = pytest.mark.tensorflow_only
 PROOF = {
@@ -52,12 +52,12 @@ def test_rounded_weights_and_a_server_without_tokenizers(trained, files, tmp_pat
         f"--sentences {files.source} --references {files.target} --count 3 --steps --options"
     )
     assert main(["export", str(trained[0]), *options.split()]) == 0
-    said = json.loads((phone / "proof.json").read_text())
+    said = json.loads((phone / "verification.json").read_text())
     assert (said["weights"], said["scores"]["against"]) == ("int8", "references")
-    assert said["scores"]["sentences"] == 3
-    signatures = LiteRT(phone / "model.tflite").interpreter.get_signature_list()
+    assert said["scores"]["samples"] == 3
+    signatures = TFLiteRunner(phone / "model.tflite").interpreter.get_signature_list()
     assert set(signatures) == {"serving_default", "details", "encode", "step", "with_options"}
-    said = json.loads((serving / "1" / "proof.json").read_text())
+    said = json.loads((serving / "1" / "verification.json").read_text())
     assert said["tensorflow_text_operations"] == []
 
 
@@ -73,7 +73,7 @@ def exports(trained, files, tmp_path_factory):
 
 def test_exports_are_proven(exports):
     serving, phone = exports
-    for proof in (serving / "1" / "proof.json", phone / "proof.json"):
+    for proof in (serving / "1" / "verification.json", phone / "verification.json"):
         said = json.loads(proof.read_text())
         assert said["agreement"]["equal"] == said["agreement"]["answers"] == 10
     assert (serving / "1" / "saved_model.pb").is_file()
@@ -101,7 +101,7 @@ def test_wrong_exports(exports, model, tmp_path, refused):
     missing = tmp_path / "no"
     wrong = "export", model, "--saved-model", tmp_path / "new", "--sentences", missing
     assert f"Received: '{missing}'" in refused(*wrong)
-    assert "text: expected a task that gives" in refused(
+    assert "`text` is for translators" in refused(
         "export", model, "--tflite", tmp_path / "new", "--text"
     )
     assert not (tmp_path / "new").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from keras_attention.cli import infer, main
 from keras_attention.metrics import corpus_scores
-from keras_attention.tasks.translator import GeneratedText
+from keras_attention.tasks import GeneratedText
 
 pytestmark = pytest.mark.tensorflow_only
 TEXTS = ["the dog is big .", "", "the cat is small ."]
@@ -138,7 +138,7 @@ def test_wrong_strategies(model, tmp_path, refused):
 
 
 def test_an_export_that_answers_with_labels(tmp_path, capsys):
-    from keras_attention.export.saved_model.writer import write_saved_model
+    from helpers import write_saved_model
     from keras_attention.models import classifier
     from keras_attention.tasks import TextClassifier
     from keras_attention.text import CharacterTokenizer

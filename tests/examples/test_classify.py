@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_attention.export import load_exported
-from keras_attention.tasks import TextClassifier
+from keras_attention.tasks import TextClassifier, load_exported
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "classify.py"
 

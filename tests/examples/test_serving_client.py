@@ -20,8 +20,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from helpers import write_saved_model
 from keras_attention.export.saved_model.c_api import Session
-from keras_attention.export.saved_model.writer import write_saved_model
 from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner, seq2seq
@@ -148,9 +148,10 @@ def test_options(tasks, server):
     letters = tasks["letters"]
     model, short = letters.model, letters.strategy.replace(max_new_tokens=2)
     found = answered("letters", server, "--option", "max_new_tokens=2", "abc", "äß")
-    expected = model.generate(letters.encode(["abc", "äß"]), short)
-    texts = letters.written(None, expected.ids).numpy().tolist()
-    assert [each["text"] for each in found] == [[x.decode() for x in row] for row in texts]
+    batch = letters.preprocessor(["abc", "äß"])
+    expected = model.generate(batch.model_inputs, short)
+    texts = letters.postprocessor.texts(expected.ids, batch)
+    assert [each["text"] for each in found] == texts
 
 
 def test_images_with_details(tasks, server, tmp_path):

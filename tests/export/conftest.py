@@ -1,7 +1,9 @@
-"""A small translator with loud random weights: its answers differ from text to text."""
+"""Small translators with large random weights, so that outputs differ, and exports of one."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -12,7 +14,14 @@ from keras_attention.models import seq2seq
 from keras_attention.tasks import Translator
 from keras_attention.text import CharacterTokenizer
 
-SENTENCES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
+SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
+
+
+class Export(NamedTuple):
+    """A written export and its report."""
+
+    folder: Path
+    report: dict
 
 
 def small_seq2seq(source: int, target: int, **options) -> keras.Model:
@@ -41,8 +50,8 @@ def make_translator() -> Callable[..., Translator]:
 
 
 @pytest.fixture(scope="session")
-def sentences() -> list[str]:
-    return SENTENCES
+def samples() -> list[str]:
+    return SAMPLES
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +61,32 @@ def translator() -> Translator:
 
 
 @pytest.fixture(scope="session")
-def served(translator, sentences, tmp_path_factory) -> Path:
-    """TF Serving's base path of the translator, with one version."""
+def saved_model(translator, samples, tmp_path_factory) -> Export:
+    """TF Serving's base path of the translator, with one version. Tests must not change it."""
     folder = tmp_path_factory.mktemp("served") / "ab cd"
-    translator.export(folder, "saved_model", sentences)
-    return folder
+    return Export(folder, translator.export(folder, "saved_model", samples))
+
+
+@pytest.fixture(scope="session")
+def tflite(translator, samples, tmp_path_factory) -> Export:
+    """The translator's TFLite file with step signatures. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("phone") / "small"
+    return Export(folder, translator.export(folder, "tflite", samples, steps=True))
+
+
+@pytest.fixture
+def different_model(monkeypatch) -> Callable[..., contextlib.AbstractContextManager]:
+    """A context in which exports of one task write the graphs of another task."""
+
+    @contextlib.contextmanager
+    def exporting(other) -> Iterator[None]:
+        from keras_attention.tasks import signatures
+
+        build = signatures.list_signatures
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                signatures, "list_signatures", lambda task, *args, **kw: build(other, *args, **kw)
+            )
+            yield
+
+    return exporting

@@ -1,4 +1,4 @@
-"""A captioner says the same as a SavedModel, from the bytes of files, and as a TFLite file."""
+"""A captioner returns the same in Keras, as a SavedModel and as a TFLite file."""
 
 import json
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError, load_exported
+from keras_attention.export import ExportError
 from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner
-from keras_attention.tasks import Captioner
+from keras_attention.tasks import Captioner, ModelRunner, load_exported
 from keras_attention.text import WordPieceTokenizer
 
 WORDS = WordPieceTokenizer.train(["a red circle", "two blue squares"], 60)
@@ -29,76 +29,78 @@ def task(request):
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.6, weight.shape))
-    model.encoder(np.stack([IMAGES[0][:16, :24]] * 2), training=True)  # statistics of their own
+    model.encoder(
+        np.stack([IMAGES[0][:16, :24]] * 2), training=True
+    )  # changes the moving statistics
     return Captioner(model, WORDS, BeamSearch(3, num_return_sequences=2, max_new_tokens=5))
 
 
 @pytest.fixture(scope="module")
-def saved_model(task, tmp_path_factory):
+def exported(task, tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving")
-    return folder, task.export(folder, sentences=IMAGES)
+    return folder, task.export(folder, samples=IMAGES)
 
 
-def test_the_saved_model_reads_bytes(task, saved_model):
-    folder, said = saved_model
-    assert said["agreement"]["equal"] == said["agreement"]["answers"] == 16
-    assert json.loads((folder / "1" / "proof.json").read_text())["task"] == "Captioner"
+def test_a_saved_model_reads_image_files(task, exported):
+    folder, report = exported
+    assert report["agreement"]["equal"] == report["agreement"]["answers"] == 16
+    assert json.loads((folder / "1" / "verification.json").read_text())["task"] == "Captioner"
     best = tf.saved_model.load(str(folder / "1")).signatures["serving_default"]
     assert list(best.structured_input_signature[1]) == ["image_bytes"]
     data = [tf.io.encode_png(image).numpy() for image in IMAGES]
-    found = best(image_bytes=tf.constant(data))
-    assert [text.decode() for text in found["text"].numpy()] == task(IMAGES)
+    outputs = best(image_bytes=tf.constant(data))
+    assert [text.decode() for text in outputs["text"].numpy()] == task(IMAGES)
     np.testing.assert_allclose(
-        found["score"].numpy(), [each[0].score for each in task.generate(IMAGES)], atol=1e-4
+        outputs["score"].numpy(), [each[0].score for each in task.generate(IMAGES)], atol=1e-4
     )
 
 
-def test_the_details_say_where_on_the_grid(task, saved_model):
-    folder, _ = saved_model
+def test_details_have_attention_over_the_grid(task, exported):
+    folder, _ = exported
     details = tf.saved_model.load(str(folder / "1")).signatures["details"]
-    found = details(image_bytes=tf.constant([tf.io.encode_png(IMAGES[0]).numpy()]))
-    looked = task.attention(IMAGES[0])
-    weights = found["attention"].numpy()[0, 0, : len(looked.target)]
-    np.testing.assert_allclose(weights, looked.weights, atol=1e-5)
-    tokens = [token.decode() for token in found["target_tokens"].numpy()[0, 0]]
-    assert tokens[: len(looked.target)] == looked.target
+    outputs = details(image_bytes=tf.constant([tf.io.encode_png(IMAGES[0]).numpy()]))
+    alignment = task.attention(IMAGES[0])
+    weights = outputs["attention"].numpy()[0, 0, : len(alignment.target)]
+    np.testing.assert_allclose(weights, alignment.weights, atol=1e-5)
+    tokens = [token.decode() for token in outputs["target_tokens"].numpy()[0, 0]]
+    assert tokens[: len(alignment.target)] == alignment.target
 
 
-def test_both_exports_are_called_like_the_task(task, saved_model, tmp_path):
-    said = task.export(tmp_path / "phone", "tflite", IMAGES)
-    assert said["agreement"]["answers"] == 16
+def test_loaded_exports_work_like_the_task(task, exported, tmp_path):
+    report = task.export(tmp_path / "phone", "tflite", IMAGES)
+    assert report["agreement"]["answers"] == 16
     path = tmp_path / "image.png"
     path.write_bytes(tf.io.encode_png(IMAGES[2]).numpy())
-    given = [IMAGES[0], tf.io.encode_png(IMAGES[1]).numpy(), path]
-    for folder in (saved_model[0], tmp_path / "phone"):
-        exported = load_exported(folder)
-        assert exported(given) == task(given)
-        assert exported(path) == task(IMAGES[2])
+    images = [IMAGES[0], tf.io.encode_png(IMAGES[1]).numpy(), path]
+    for folder in (exported[0], tmp_path / "phone"):
+        loaded = load_exported(folder)
+        assert loaded(images) == task(images)
+        assert loaded(path) == task(IMAGES[2])
 
 
 @pytest.mark.slow
-def test_a_saved_model_of_pixels(task, tmp_path):
-    said = task.export(tmp_path, sentences=IMAGES, tokenizer=False)
-    assert said["agreement"]["equal"] == said["agreement"]["answers"] == 16
-    assert said["tensorflow_text_operations"] == []
+def test_a_saved_model_without_tokenizer(task, tmp_path):
+    report = task.export(tmp_path, samples=IMAGES, tokenizer=False)
+    assert report["agreement"]["equal"] == report["agreement"]["answers"] == 16
+    assert report["tensorflow_text_operations"] == []
     assert load_exported(tmp_path)(IMAGES) == task(IMAGES)
 
 
-def test_a_proof_needs_images(task, tmp_path):
+def test_samples_must_be_images(task, tmp_path):
     for images in ([], ["nowhere.png"], [b"no image"]):
-        with pytest.raises(ValueError, match="image.* Received: "):
-            task.export(tmp_path / "new", sentences=images)
+        with pytest.raises(ValueError, match="(?i)image.* Received: "):
+            task.export(tmp_path / "new", samples=images)
     assert not (tmp_path / "new").exists()
 
 
-def test_disagreement_leaves_nothing(task, tmp_path, monkeypatch):
-    run = Captioner.run
+def test_disagreement_deletes_the_export(task, tmp_path, monkeypatch):
+    run = ModelRunner.__call__
 
-    def other(self, source, details=False):
-        found = run(self, source, details)
-        return {**found, "scores": found["scores"] - 1.0}
+    def other(self, model_inputs, details=False):
+        outputs = run(self, model_inputs, details)
+        return {**outputs, "scores": outputs["scores"] - 1.0}
 
-    monkeypatch.setattr(Captioner, "run", other)
-    with pytest.raises(ExportError, match="Expected the model's answer to b'.x89PNG"):
+    monkeypatch.setattr(ModelRunner, "__call__", other)
+    with pytest.raises(ExportError, match="what the model returns for b'.x89PNG"):
         task.export(tmp_path / "new", "tflite", IMAGES[:1])
     assert not (tmp_path / "new").exists()

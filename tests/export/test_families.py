@@ -1,11 +1,11 @@
-"""Keras, SavedModel and TFLite give the same ids, scores and attention, whatever the model."""
+"""Keras, SavedModel and TFLite return the same ids, scores and attention for all models."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export.saved_model.writer import write_saved_model
-from keras_attention.export.tflite.writer import LiteRT, convert
+from helpers import convert, model_inputs, write_saved_model
+from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.generation import (
     BeamSearch,
     GenerationOutput,
@@ -103,12 +103,12 @@ SLOW = {
 )
 def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
     attention = options.get("attention")
-    made = {**options, "attention": attention()} if callable(attention) else options
-    task = make_translator(strategy, max_source_length=LIMIT, **made)
+    built = {**options, "attention": attention()} if callable(attention) else options
+    task = make_translator(strategy, max_source_length=LIMIT, **built)
     write_saved_model(task, tmp_path / "saved")
     details = tf.saved_model.load(str(tmp_path / "saved")).signatures["details"]
     (tmp_path / "model.tflite").write_bytes(convert(task))
-    lite = LiteRT(tmp_path / "model.tflite")
+    runner = TFLiteRunner(tmp_path)
     # As `model.generate`, compiled once for all shapes.
     generator = Generator(task.model, strategy, attention=True)
     generate = tf.function(
@@ -117,7 +117,7 @@ def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
 
     longest = ("abc de" * LIMIT)[:LIMIT]  # and END: one more than the limit
     for texts in (["a"], ["abcdea"], [longest], ["", "abcdea", "ab", longest, "eä x"]):
-        source = task.encode(texts)
+        source = model_inputs(task, texts)
         assert source.shape[1] <= LIMIT
         expected = GenerationOutput(**{name: x.numpy() for name, x in generate(source).items()})
         names = np.array(["", *task.target_tokenizer.vocabulary[1:]])
@@ -128,11 +128,11 @@ def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
         np.testing.assert_allclose(saved["score"], expected.scores, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(saved["attention"], expected.attention, atol=1e-5)
 
-        found = GenerationOutput(**lite.run(source, details=True))
-        np.testing.assert_array_equal(found.ids, expected.ids)
-        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(found.attention, expected.attention, atol=1e-5)
-        best = GenerationOutput(**lite.run(source))
+        outputs = GenerationOutput(**runner(source, details=True))
+        np.testing.assert_array_equal(outputs.ids, expected.ids)
+        np.testing.assert_allclose(outputs.scores, expected.scores, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(outputs.attention, expected.attention, atol=1e-5)
+        best = GenerationOutput(**runner(source))
         np.testing.assert_array_equal(best.ids, expected.ids)
         np.testing.assert_allclose(best.scores, expected.scores, rtol=1e-5, atol=1e-5)
-    assert len({row.tobytes() for row in expected.ids}) > 1  # answers are not all alike
+    assert len({row.tobytes() for row in expected.ids}) > 1  # else the comparison would show little

@@ -1,9 +1,9 @@
-"""Exports of what was trained with LoRA, or quantized by Keras; each export proves itself."""
+"""Exports of models that were trained with LoRA or quantized by Keras."""
 
 import numpy as np
 import pytest
 
-from keras_attention.export import ExportError, export_saved_model, export_tflite
+from keras_attention.export import ExportError
 from keras_attention.models import classifier
 from keras_attention.tasks import TextClassifier
 from keras_attention.text import CharacterTokenizer
@@ -22,8 +22,8 @@ def task():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("export", [export_saved_model, export_tflite])
-def test_lora_is_in_the_export(task, tmp_path, export):
+@pytest.mark.parametrize("format", ["saved_model", "tflite"])
+def test_an_export_includes_lora(task, tmp_path, format):
     before = task.classify(TEXTS)
     enable_lora(task.model.encoder, rank=2)
     rng = np.random.default_rng(0)
@@ -34,16 +34,16 @@ def test_lora_is_in_the_export(task, tmp_path, export):
         max(abs(a[0].probability - b[0].probability) for a, b in zip(before, after, strict=True))
         > 0.05
     )
-    said = export(task, tmp_path / "out", TEXTS)  # raises where it does not say what the task says
-    assert said["agreement"]["equal"] == said["agreement"]["answers"] > 0
+    report = task.export(tmp_path / "out", format, TEXTS)  # raises if it disagrees with the task
+    assert report["agreement"]["equal"] == report["agreement"]["answers"] > 0
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_int8_goes_to_a_saved_model_and_not_to_tflite(task, tmp_path):
+def test_keras_int8_converts_to_a_saved_model_only(task, tmp_path):
     task.model.quantize("int8")
-    said = export_saved_model(task, tmp_path / "serving", TEXTS)
-    assert said["agreement"]["equal"] == said["agreement"]["answers"] > 0
+    report = task.export(tmp_path / "serving", samples=TEXTS)
+    assert report["agreement"]["equal"] == report["agreement"]["answers"] > 0
     with pytest.raises(ExportError, match="built-in operations"):
-        export_tflite(task, tmp_path / "phone", TEXTS)
+        task.export(tmp_path / "phone", "tflite", TEXTS)
     assert not (tmp_path / "phone").exists()

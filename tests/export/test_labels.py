@@ -1,4 +1,4 @@
-"""Classifier and tagger: Keras, SavedModel and TFLite say the same."""
+"""Classifier and tagger: Keras, SavedModel and TFLite return the same."""
 
 import json
 from functools import partial
@@ -7,15 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError, load_exported
-from keras_attention.export.saved_model import writer as saved_model
-from keras_attention.export.tflite import writer as tflite
-from keras_attention.export.tflite.writer import LiteRT
+from keras_attention.export import ExportError
+from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.models import seq2seq
-from keras_attention.tasks import TextClassifier
+from keras_attention.tasks import TextClassifier, load_exported
 
 LABELS = ["eins", "zwei", "größer"]
-SENTENCES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
+SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 KINDS = ("label", "tags")
 
 
@@ -29,48 +27,50 @@ def exported(make, request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     task = make(request.param)
     formats = {"saved_model": folder / "serving", "tflite": folder / "phone"}
-    proofs = {name: task.export(path, name, SENTENCES) for name, path in formats.items()}
-    return task, folder, proofs
+    reports = {name: task.export(path, name, SAMPLES) for name, path in formats.items()}
+    return task, folder, reports
 
 
-def close(found, expected):
-    """Answers with the same names and about the same numbers."""
-    assert len(found) == len(expected)
-    for ours, theirs in zip(found, expected, strict=True):
+def assert_close(results, expected):
+    """Checks that names are equal and numbers close."""
+    assert len(results) == len(expected)
+    for ours, theirs in zip(results, expected, strict=True):
         assert [each[:-1] for each in ours] == [each[:-1] for each in theirs]
         np.testing.assert_allclose(
             [each[-1] for each in ours], [each[-1] for each in theirs], rtol=1e-4, atol=1e-6
         )
 
 
-def test_exports_equal_the_task(exported):
+def test_loaded_exports_return_what_the_task_returns(exported):
     task, folder, _ = exported
     texts = ["bca", "", "x ab", "deed cab", "a" * 40]
-    answer = "classify" if isinstance(task, TextClassifier) else "tag"
+    method = "classify" if isinstance(task, TextClassifier) else "tag"
     with pytest.warns(UserWarning, match="1 of 5 texts"):
-        expected = getattr(task, answer)(texts)
+        expected = getattr(task, method)(texts)
     assert len({each[0] for each in expected if each}) > 1
     with pytest.warns(UserWarning, match="1 of 5 texts"):
-        close(getattr(load_exported(folder / "phone"), answer)(texts, batch_size=2), expected)
+        assert_close(
+            getattr(load_exported(folder / "phone"), method)(texts, batch_size=2), expected
+        )
     served = load_exported(folder / "serving")
-    close(getattr(served, answer)(texts, batch_size=2), expected)
+    assert_close(getattr(served, method)(texts, batch_size=2), expected)
     called = served("bca")
-    if answer == "classify":
+    if method == "classify":
         assert called == expected[0][0].label
     else:
         assert [tag[:2] for tag in called] == [tag[:2] for tag in expected[0]]
     assert served([]) == []
 
 
-def test_proofs_say_what_was_compared(exported):
-    task, folder, proofs = exported
-    texts = len(SENTENCES) + 2  # an empty one and one that is too long
+def test_reports_describe_the_comparison(exported):
+    task, folder, reports = exported
+    texts = len(SAMPLES) + 2  # an empty one and one that is too long
     for name, path in (("saved_model", "serving/1"), ("tflite", "phone")):
-        said = proofs[name]
-        written = json.loads((folder / path / "proof.json").read_text(encoding="utf-8"))
-        assert written == {key: value for key, value in said.items() if key != "path"}
-        assert said["labels"] == LABELS and said["task"] == type(task).__name__
-        agreement = said["agreement"]
+        report = reports[name]
+        written = json.loads((folder / path / "verification.json").read_text(encoding="utf-8"))
+        assert written == {key: value for key, value in report.items() if key != "path"}
+        assert report["labels"] == LABELS and report["task"] == type(task).__name__
+        agreement = report["agreement"]
         assert agreement["equal"] == agreement["answers"] >= 2 * texts
         assert agreement["max_score_difference"] < 1e-5
         assert "max_attention_difference" not in agreement
@@ -114,41 +114,39 @@ def test_signatures(exported):
     assert empty["probability"].shape[0] == 0
 
 
-def test_the_file_takes_any_batch_and_length(exported):
+def test_a_tflite_file_takes_any_batch_and_length(exported):
     task, folder, _ = exported
-    lite = LiteRT(folder / "phone" / "model.tflite")
+    runner = TFLiteRunner(folder / "phone")
     about = json.loads((folder / "phone" / "export.json").read_text(encoding="utf-8"))
     assert about["labels"] == LABELS and about["max_source_length"] == 12
     for batch, length in ((1, 1), (3, 7), (2, 12)):
         ids = np.random.default_rng(0).integers(0, 11, (batch, length))
         np.testing.assert_allclose(
-            lite.run(ids)["probabilities"], task.run(ids)["probabilities"], rtol=1e-4, atol=1e-6
+            runner(ids)["probabilities"], task.runner(ids)["probabilities"], rtol=1e-4, atol=1e-6
         )
 
 
 @pytest.mark.parametrize("kind", ["label", pytest.param("tags", marks=pytest.mark.slow)])
-def test_disagreement_leaves_nothing(make, kind, tmp_path, monkeypatch):
+def test_disagreement_deletes_the_export(make, kind, tmp_path, different_model):
     task, other = make(kind), make(kind, seed=5)
-    write, converted = saved_model.write_saved_model, tflite.convert(other)
-    monkeypatch.setattr(saved_model, "write_saved_model", lambda _, *rest: write(other, *rest))
-    monkeypatch.setattr(tflite, "convert", lambda *_: converted)
+    message = r"(?s)must return what the model returns for .*Received: '"
     for name in ("saved_model", "tflite"):
-        with pytest.raises(ExportError, match=r"(?s)Expected the model's answer.*Received: '"):
-            task.export(tmp_path / "new", name, SENTENCES)
+        with different_model(other), pytest.raises(ExportError, match=message):
+            task.export(tmp_path / "new", name, SAMPLES)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_saved_model_of_ids(make, kind, tmp_path):
+def test_a_saved_model_without_tokenizer(make, kind, tmp_path):
     task = make(kind)
-    said = task.export(tmp_path, "saved_model", SENTENCES, tokenizer=False)
-    assert said["agreement"]["equal"] == said["agreement"]["answers"]
-    assert said["tensorflow_text_operations"] == []
-    assert sorted(tf.saved_model.load(said["path"]).signatures) == ["ids", "serving_default"]
-    answer = "classify" if kind == "label" else "tag"
+    report = task.export(tmp_path, "saved_model", SAMPLES, tokenizer=False)
+    assert report["agreement"]["equal"] == report["agreement"]["answers"]
+    assert report["tensorflow_text_operations"] == []
+    assert sorted(tf.saved_model.load(report["path"]).signatures) == ["ids", "serving_default"]
+    method = "classify" if kind == "label" else "tag"
     texts = ["bca", "", "deed cab"]
-    close(getattr(load_exported(tmp_path), answer)(texts), getattr(task, answer)(texts))
+    assert_close(getattr(load_exported(tmp_path), method)(texts), getattr(task, method)(texts))
 
 
 OTHERS = {
@@ -160,8 +158,8 @@ OTHERS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [*OTHERS.values(), None], ids=[*OTHERS, "an RNN"])
-def test_other_models_and_tokens(make, options, tmp_path):
+def test_other_models(make, options, tmp_path):
     task = make("label", **(options or {"encoder": seq2seq(11, 12, 8, 8).encoder}))
     for name in ("saved_model", "tflite"):
-        agreement = task.export(tmp_path / name, name, SENTENCES)["agreement"]
+        agreement = task.export(tmp_path / name, name, SAMPLES)["agreement"]
         assert agreement["equal"] == agreement["answers"]

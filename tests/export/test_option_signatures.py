@@ -1,12 +1,13 @@
-"""What a request may ask for is what a strategy with these options finds."""
+"""Signatures with options return what a strategy with these options returns."""
 
 import numpy as np
 import pytest
 
+from helpers import model_inputs
 from keras_attention.export import ExportError
-from keras_attention.export.option_signatures import check_options
 from keras_attention.export.saved_model.c_api import Session
-from keras_attention.export.tflite.writer import LiteRT
+from keras_attention.export.tflite.runner import TFLiteRunner
+from keras_attention.export.verification.compare import check_consistent
 from keras_attention.generation import BeamSearch, Sampling
 from keras_attention.models import transformer
 
@@ -14,42 +15,44 @@ TEXTS = ["bcade", "deed abba", "ab"]
 
 
 @pytest.fixture(scope="module")
-def session(served):
-    with Session(served / "1") as session:
+def session(saved_model):
+    with Session(saved_model.folder / "1") as session:
         yield session
 
 
-def answers(task, **options):
-    """What a strategy with these options answers, texts and scores by row."""
-    found = task.model.generate(task.encode(TEXTS), task.strategy.replace(**options))
-    texts = task.written(None, found.ids).numpy()
-    return texts.tolist(), np.asarray(found.scores)
+def hypotheses(task, **options):
+    """Returns texts and scores by row of a strategy with these options."""
+    batch = task.preprocessor(TEXTS)
+    outputs = task.model.generate(batch.model_inputs, task.strategy.replace(**options))
+    texts = task.postprocessor.texts(outputs.ids, batch)
+    return [[text.encode() for text in row] for row in texts], np.asarray(outputs.scores)
 
 
-def test_each_row_has_its_own(session, translator):
-    given = {"num_beams": [2, 3, 3], "max_new_tokens": [9, 9, 2]}
-    found = session.run("with_options", {"text": TEXTS, **given})
-    for row, (width, length) in enumerate(zip(*given.values(), strict=True)):
-        texts, scores = answers(translator, num_beams=width, max_new_tokens=length)
-        assert found["text"][row].tolist() == texts[row]
-        np.testing.assert_allclose(found["score"][row], scores[row], rtol=1e-5)
-    narrow, wide = (answers(translator, num_beams=width)[1] for width in (2, 3))
-    assert not np.allclose(narrow, wide)  # or nothing was tested
+def test_each_row_has_its_own_options(session, translator):
+    options = {"num_beams": [2, 3, 3], "max_new_tokens": [9, 9, 2]}
+    outputs = session.run("with_options", {"text": TEXTS, **options})
+    for row, (num_beams, length) in enumerate(zip(*options.values(), strict=True)):
+        texts, scores = hypotheses(translator, num_beams=num_beams, max_new_tokens=length)
+        assert outputs["text"][row].tolist() == texts[row]
+        np.testing.assert_allclose(outputs["score"][row], scores[row], rtol=1e-5)
+    narrow, wide = (hypotheses(translator, num_beams=beams)[1] for beams in (2, 3))
+    assert not np.allclose(narrow, wide)  # else the test would show nothing
 
 
-@pytest.mark.parametrize("given", [{}, {"max_new_tokens": [3]}])
-def test_what_is_not_given_is_the_strategys(session, translator, given):
-    texts, scores = answers(translator, **{name: value for name, (value,) in given.items()})
-    found = session.run("with_options", {"text": TEXTS, **given})
-    assert found["text"].tolist() == texts
-    np.testing.assert_allclose(found["score"], scores, rtol=1e-5)
-    found = session.run("ids_with_options", {"source": translator.encode(TEXTS), **given})
-    np.testing.assert_allclose(found["scores"], scores, rtol=1e-5)
+@pytest.mark.parametrize("options", [{}, {"max_new_tokens": [3]}])
+def test_omitted_options_are_those_of_the_strategy(session, translator, options):
+    texts, scores = hypotheses(translator, **{name: value for name, (value,) in options.items()})
+    outputs = session.run("with_options", {"text": TEXTS, **options})
+    assert outputs["text"].tolist() == texts
+    np.testing.assert_allclose(outputs["score"], scores, rtol=1e-5)
+    source = model_inputs(translator, TEXTS)
+    outputs = session.run("ids_with_options", {"source": source, **options})
+    np.testing.assert_allclose(outputs["scores"], scores, rtol=1e-5)
     defaults = session.signatures["with_options"].defaults
     assert defaults == {"num_beams": [3], "max_new_tokens": [9]}
 
 
-def test_what_is_no_option_is_refused(session):
+def test_an_unknown_option_raises(session):
     with pytest.raises(
         ValueError, match=r"the keys \['max_new_tokens', 'num_beams', 'text'\]. Received"
     ):
@@ -57,43 +60,45 @@ def test_what_is_no_option_is_refused(session):
 
 
 @pytest.fixture(scope="module")
-def sampled(make_translator, tmp_path_factory):
-    """A translator that draws, and its TFLite file."""
-    task = make_translator(Sampling(seed=5, num_return_sequences=2, max_new_tokens=9))
+def sampling(make_translator, tmp_path_factory):
+    """A translator with random sampling, and its TFLite file."""
+    strategy = Sampling(seed=5, num_return_sequences=2, max_new_tokens=9)
+    task = make_translator(strategy)
     folder = tmp_path_factory.mktemp("phone") / "small"
     task.export(folder, "tflite", TEXTS, options=True)
-    return task, LiteRT(folder / "model.tflite")
+    return task, TFLiteRunner(folder)
 
 
-def test_a_phone_draws_anew_by_a_new_seed(sampled):
-    task, lite = sampled
-    source, expected = task.encode(TEXTS), []
+def test_tflite_samples_by_seed_and_temperature(sampling):
+    task, runner = sampling
+    source, expected = model_inputs(task, TEXTS), []
     for seed, temperature in ((5, 1.0), (-9, 1.0), (-9, 0.5)):
-        given = {"seed": seed + np.arange(3), "temperature": np.full(3, temperature)}
-        given["max_new_tokens"] = np.full(3, 9)
-        given = {name: x.astype(task.strategy.options()[name].dtype) for name, x in given.items()}
-        found = lite.call("with_options", source, **given)
+        options = {"seed": seed + np.arange(3), "temperature": np.full(3, temperature)}
+        options["max_new_tokens"] = np.full(3, 9)
+        outputs = runner.call("with_options", {"source": source, **options})
         strategy = task.strategy.replace(seed=seed, temperature=temperature)
         expected.append(np.asarray(task.model.generate(source, strategy).ids))
-        np.testing.assert_array_equal(found["ids"], expected[-1])
+        np.testing.assert_array_equal(outputs["ids"], expected[-1])
     assert len({x.tobytes() for x in expected}) == 3
 
 
-def test_a_file_whose_options_do_nothing_else_is_refused(sampled):
-    task, lite = sampled
+def test_default_options_must_change_nothing(sampling):
+    task, runner = sampling
+    signatures = task.signatures("tflite", options=True)
+    batch = task.preprocessor(TEXTS)
+    source = {"source": np.asarray(batch.model_inputs)}
+    options = task.strategy.options(len(TEXTS))
+    default = runner.call("serving_default", source)
+    same = runner.call("with_options", {**source, **options})
+    check_consistent(signatures, {"serving_default": default, "with_options": same}, batch)
+    other = runner.call("with_options", {**source, **options, "seed": options["seed"] + 1})
+    with pytest.raises(ExportError, match="`with_options` must return what `serving_default`"):
+        check_consistent(signatures, {"serving_default": default, "with_options": other}, batch)
 
-    def call(signature, source, **options):
-        options = {**options, "seed": options["seed"] + 1} if options else {}
-        return lite.call(signature, source, **options)
 
-    check_options(task, lite.call, [TEXTS], 1e-4)
-    with pytest.raises(ExportError, match="Expected with_options to say what serving_default says"):
-        check_options(task, call, [TEXTS], 1e-4)
-
-
-def test_what_does_not_generate_has_none(make_labeler, tmp_path):
+def test_a_classifier_has_no_options(make_labeler, tmp_path):
     task = make_labeler("label", ["a", "b"])
-    with pytest.raises(ValueError, match="options: expected of a task that generates. Received"):
+    with pytest.raises(ValueError, match="`options` is for tasks that generate text. Received"):
         task.export(tmp_path / "new", "tflite", ["ab"], options=True)
     path = task.export(tmp_path / "served", "saved_model", ["ab"])["path"]
     with Session(path) as session:
@@ -106,14 +111,12 @@ def test_a_transformer_has_them_too(make_translator, tmp_path):
         sizes = {"num_layers": 2, "hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4}
         return transformer(source, target, size="tiny", **sizes)
 
-    task = make_translator(BeamSearch(3, num_return_sequences=2, max_new_tokens=9), build=small)
+    strategy = BeamSearch(3, num_return_sequences=2, max_new_tokens=9)
+    task = make_translator(strategy, build=small)
     task.export(tmp_path / "phone", "tflite", TEXTS, options=True)
-    lite = LiteRT(tmp_path / "phone" / "model.tflite")
-    given = {
-        "num_beams": np.array([2, 3, 2], "int32"),
-        "max_new_tokens": np.array([9, 9, 4], "int32"),
-    }
-    found = lite.call("with_options", task.encode(TEXTS), **given)
-    for row, (width, length) in enumerate(zip(*given.values(), strict=True)):
-        _, scores = answers(task, num_beams=int(width), max_new_tokens=int(length))
-        np.testing.assert_allclose(found["scores"][row], scores[row], rtol=1e-5)
+    runner = TFLiteRunner(tmp_path / "phone")
+    options = {"num_beams": np.array([2, 3, 2]), "max_new_tokens": np.array([9, 9, 4])}
+    outputs = runner.call("with_options", {"source": model_inputs(task, TEXTS), **options})
+    for row, (num_beams, length) in enumerate(zip(*options.values(), strict=True)):
+        _, scores = hypotheses(task, num_beams=int(num_beams), max_new_tokens=int(length))
+        np.testing.assert_allclose(outputs["scores"][row], scores[row], rtol=1e-5)

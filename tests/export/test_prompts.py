@@ -1,4 +1,4 @@
-"""Prompt to text: Keras, SavedModel and TFLite write the same, whatever the kind of positions."""
+"""Keras, SavedModel and TFLite continue prompts equally for all position encodings."""
 
 import json
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import load_exported
-from keras_attention.export.saved_model.writer import write_saved_model
-from keras_attention.export.tflite.writer import LiteRT, convert
+from helpers import convert, model_inputs, write_saved_model
+from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import causal_lm
-from keras_attention.tasks import TextGenerator
+from keras_attention.tasks import TextGenerator, load_exported
 from keras_attention.text import CharacterTokenizer, WordPieceTokenizer
+from keras_attention.types import Batch
 
 BEAM = BeamSearch(3, coverage_penalty=0.1, num_return_sequences=2, max_new_tokens=7)
 SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, num_return_sequences=2, max_new_tokens=7)
@@ -53,32 +53,32 @@ def test_exports_equal_the_model(tmp_path, strategy, options):
     write_saved_model(task, tmp_path / "saved")
     details = tf.saved_model.load(str(tmp_path / "saved")).signatures["details"]
     (tmp_path / "model.tflite").write_bytes(convert(task))
-    lite = LiteRT(tmp_path / "model.tflite")
+    runner = TFLiteRunner(tmp_path)
     longest = ("abc de" * LIMIT)[-LIMIT:]
     for prompts in ([""], ["bcade"], ["x" + longest], ["", "abcdea", "ab", longest, "eä x"]):
-        source = task.encode(prompts)
+        source = model_inputs(task, prompts)
         assert source.shape == (len(prompts), max(1, min(LIMIT, max(map(len, prompts)))))
-        expected = task.run(source, details=True)
-        names = np.array(["", *task.source_tokenizer.vocabulary[1:]])
+        expected = task.runner(source, details=True)
+        names = np.array(["", *task.tokenizer.vocabulary[1:]])
 
         saved = details(text=tf.constant(prompts))
         tokens = [[[t.decode() for t in row] for row in n] for n in saved["target_tokens"].numpy()]
         assert tokens == names[expected["ids"]].tolist()
         texts = [[t.decode() for t in row] for row in saved["text"].numpy()]
-        assert texts == task._texts(source, expected["ids"])
+        assert texts == task.postprocessor.texts(expected["ids"], Batch(source))
         np.testing.assert_allclose(saved["score"], expected["scores"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(saved["attention"], expected["attention"], atol=1e-5)
 
-        found = lite.run(source, details=True)
-        np.testing.assert_array_equal(found["ids"], expected["ids"])
-        np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(found["attention"], expected["attention"], atol=1e-5)
-        np.testing.assert_array_equal(lite.run(source)["ids"], expected["ids"])
+        outputs = runner(source, details=True)
+        np.testing.assert_array_equal(outputs["ids"], expected["ids"])
+        np.testing.assert_allclose(outputs["scores"], expected["scores"], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(outputs["attention"], expected["attention"], atol=1e-5)
+        np.testing.assert_array_equal(runner(source)["ids"], expected["ids"])
 
 
 @pytest.mark.slow
-def test_an_export_is_called_as_the_task_is(tmp_path):
-    """With proofs; WordPiece, whose words need the prompt to know of their spaces."""
+def test_a_loaded_export_works_like_the_task(tmp_path):
+    """With WordPiece, whose spaces depend on the prompt."""
     lines = ["ein hund schläft", "zwei hunde laufen schnell", "der hund läuft"]
     strategy = Sampling(temperature=5.0, num_return_sequences=2, max_new_tokens=7)
     task = make(strategy, WordPieceTokenizer.train(lines, vocabulary_size=70))
@@ -86,23 +86,23 @@ def test_an_export_is_called_as_the_task_is(tmp_path):
     expected = task.generate(prompts)
     assert any(answer.text.startswith(" ") for answers in expected for answer in answers)
     for name in ("saved_model", "tflite"):
-        said = task.export(tmp_path / name, name, prompts)
+        report = task.export(tmp_path / name, name, prompts)
         where = tmp_path / name / "1" if name == "saved_model" else tmp_path / name
-        written = json.loads((where / "proof.json").read_text(encoding="utf-8"))
-        assert written == {key: value for key, value in said.items() if key != "path"}
-        assert said["task"] == "TextGenerator"
-        assert said["agreement"]["equal"] == said["agreement"]["answers"] >= 2 * len(prompts)
-        opened = load_exported(tmp_path / name)
-        found = opened.generate(prompts, batch_size=3)
-        for ours, theirs in zip(found, expected, strict=True):
+        written = json.loads((where / "verification.json").read_text(encoding="utf-8"))
+        assert written == {key: value for key, value in report.items() if key != "path"}
+        assert report["task"] == "TextGenerator"
+        assert report["agreement"]["equal"] == report["agreement"]["answers"] >= 2 * len(prompts)
+        loaded = load_exported(tmp_path / name)
+        results = loaded.generate(prompts, batch_size=3)
+        for ours, theirs in zip(results, expected, strict=True):
             assert [answer.text for answer in ours] == [answer.text for answer in theirs]
             np.testing.assert_allclose(
                 [answer.score for answer in ours], [answer.score for answer in theirs], rtol=1e-4
             )
-        assert opened([]) == []
+        assert loaded([]) == []
     phone = tmp_path / "tflite"
     assert sorted(path.name for path in phone.iterdir()) == [
-        "export.json", "model.tflite", "proof.json", "source", "trials.json"
+        "export.json", "model.tflite", "samples.json", "source", "verification.json"
     ]  # fmt: skip
     with pytest.warns(UserWarning, match="1 of 1 prompts have more than 12 tokens"):
         long = load_exported(phone)("der hund " * 20)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from keras_attention.cli import main
-from keras_attention.export import load_exported
 from keras_attention.generation import GreedySearch
 from keras_attention.recipes.fit import fit
-from keras_attention.tasks import Translator
+from keras_attention.tasks import Translator, load_exported
 from keras_attention.text import MarianTokenizer, load_tokenizer
 
 pytestmark = pytest.mark.tensorflow_only
@@ -106,7 +105,7 @@ def exports(opus, tmp_path_factory):
 @pytest.mark.slow
 def test_one_command_exports_it(exports, opus, expected):
     serving, phone = exports
-    for proof in (serving / "1" / "proof.json", phone / "proof.json"):
+    for proof in (serving / "1" / "verification.json", phone / "verification.json"):
         agreement = json.loads(proof.read_text())["agreement"]
         assert agreement["equal"] == agreement["answers"] == 10
     for folder in exports:

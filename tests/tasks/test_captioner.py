@@ -1,3 +1,5 @@
+"""Captioner: images to text, saving and loading."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,7 +24,7 @@ def task():
     return Captioner(model, WORDS, GreedySearch(max_new_tokens=5))
 
 
-def test_a_path_its_bytes_and_the_pixels_say_the_same(task, tmp_path):
+def test_paths_bytes_and_pixels_give_the_same_caption(task, tmp_path):
     captions = task(IMAGES)
     assert len(set(captions)) > 1
     data = [tf.io.encode_png(image).numpy() for image in IMAGES]
@@ -35,25 +37,25 @@ def test_a_path_its_bytes_and_the_pixels_say_the_same(task, tmp_path):
     assert task([]) == []
 
 
-def test_answers_have_scores_and_are_best_first(task):
+def test_hypotheses_have_scores_and_are_sorted(task):
     beam = Captioner(task.model, WORDS, BeamSearch(3, num_return_sequences=3, max_new_tokens=5))
-    for answers in beam.generate(IMAGES):
-        scores = [answer.score for answer in answers]
-        assert len(answers) == 3 and scores == sorted(scores, reverse=True)
-    with pytest.raises(ValueError, match="images: expected a list of them. Received: b'x"):
+    for results in beam.generate(IMAGES):
+        scores = [result.score for result in results]
+        assert len(results) == 3 and scores == sorted(scores, reverse=True)
+    with pytest.raises(ValueError, match="`images` must be a list. Received: b'x"):
         task.generate(b"x")
 
 
-def test_where_it_looked_is_a_grid_for_every_token(task):
-    looked = task.attention(IMAGES[1])
-    assert looked.image.shape == (16, 24, 3)
-    assert looked.weights.shape == (len(looked.target), 2, 3)
-    np.testing.assert_allclose(looked.weights.sum((1, 2)), 1, atol=1e-5)
-    ids = task.model.generate(looked.image[None], GreedySearch(max_new_tokens=5)).ids[0, 0]
-    assert WORDS.tokens(ids[: len(looked.target)]) == looked.target
+def test_attention_is_a_grid_for_every_token(task):
+    alignment = task.attention(IMAGES[1])
+    assert alignment.image.shape == (16, 24, 3)
+    assert alignment.weights.shape == (len(alignment.target), 2, 3)
+    np.testing.assert_allclose(alignment.weights.sum((1, 2)), 1, atol=1e-5)
+    ids = task.model.generate(alignment.image[None], GreedySearch(max_new_tokens=5)).ids[0, 0]
+    assert WORDS.tokens(ids[: len(alignment.target)]) == alignment.target
 
 
-def test_a_saved_task_says_the_same(task, tmp_path):
+def test_a_loaded_task_gives_the_same_captions(task, tmp_path):
     task.save(tmp_path / "task")
     loaded = Captioner.load(tmp_path / "task")
     assert loaded(IMAGES) == task(IMAGES) and loaded.image_size == (16, 24)
@@ -61,10 +63,10 @@ def test_a_saved_task_says_the_same(task, tmp_path):
     assert repr(beam.strategy) == repr(BeamSearch(2, max_new_tokens=4))
 
 
-def test_what_is_no_image_is_named(task, tmp_path):
+def test_an_error_names_the_unreadable_image(task, tmp_path):
     path = tmp_path / "broken.jpg"
     path.write_bytes(tf.io.encode_jpeg(IMAGES[0]).numpy()[:200])
-    with pytest.raises(ValueError, match="image: expected a JPEG or PNG. Received: '.*broken.jpg'"):
+    with pytest.raises(ValueError, match="`image` must be a JPEG or PNG. Received: '.*broken.jpg'"):
         task([IMAGES[0], path])
-    with pytest.raises(ValueError, match="target_tokenizer: expected the model's"):
+    with pytest.raises(ValueError, match="`target_tokenizer` must have the model's"):
         Captioner(task.model, WordPieceTokenizer.train(["other words"], 40))

@@ -1,4 +1,4 @@
-"""Prompt in, text out: whole, in pieces, and what is kept of it on disk."""
+"""TextGenerator: prompts to continuations, streaming, saving and loading."""
 
 import io
 import warnings
@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceTrainer
 
+from helpers import model_inputs
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import causal_lm
 from keras_attention.ops.ids import SPECIALS
 from keras_attention.tasks import TextGenerator
 from keras_attention.text import CharacterTokenizer, SentencePieceTokenizer, WordPieceTokenizer
+from keras_attention.types import Batch
 
 PROMPTS = ["abc", "", "cab bac cab", "b", "x"]
 LINES = ["der hund läuft schnell", "ein hund schläft", "zwei hunde laufen schnell", "der läufer"]
@@ -34,7 +36,7 @@ def make(strategy=None, tokenizer=None, seed=0, limit=20, **options):
     return TextGenerator(model, tokenizer, strategy or GreedySearch(max_new_tokens=6), limit)
 
 
-def words(seed=0):
+def sentences(seed=0):
     """Random sentences from the words of LINES."""
     rng = np.random.default_rng(seed)
     vocabulary = sorted(set(" ".join(LINES).split()))
@@ -42,28 +44,28 @@ def words(seed=0):
 
 
 @pytest.fixture(scope="module")
-def writer():
+def generator():
     return make()
 
 
-def test_a_prompt_has_no_end(writer):
-    tokenizer = writer.source_tokenizer
+def test_prompts_have_no_end(generator):
+    tokenizer = generator.tokenizer
     ids = tokenizer.tokenize(["cab"]).to_tensor().numpy()
-    np.testing.assert_array_equal(writer.encode(["cab"]), ids)
-    found = writer.model.generate(ids, writer.strategy)
-    text = tokenizer.detokenize(found.ids[:, 0]).numpy()[0].decode()
-    assert text and writer("cab") == text
-    ((answer,),) = writer.generate(["cab"])
-    assert answer.text == text
-    np.testing.assert_allclose(answer.score, found.scores[0, 0], rtol=1e-5)
+    np.testing.assert_array_equal(model_inputs(generator, ["cab"]), ids)
+    outputs = generator.model.generate(ids, generator.strategy)
+    text = tokenizer.detokenize(outputs.ids[:, 0]).numpy()[0].decode()
+    assert text and generator("cab") == text
+    ((result,),) = generator.generate(["cab"])
+    assert result.text == text
+    np.testing.assert_allclose(result.score, outputs.scores[0, 0], rtol=1e-5)
 
 
-def test_a_string_or_a_list(writer):
-    answers = writer(PROMPTS)
-    assert len(set(answers)) > 1
-    assert [writer(prompt) for prompt in PROMPTS] == answers
-    assert writer([]) == []
-    assert writer.encode([""]).tolist() == [[0]]
+def test_a_string_or_a_list(generator):
+    results = generator(PROMPTS)
+    assert len(set(results)) > 1
+    assert [generator(prompt) for prompt in PROMPTS] == results
+    assert generator([]) == []
+    assert model_inputs(generator, [""]).tolist() == [[0]]
 
 
 @pytest.mark.parametrize(
@@ -74,76 +76,78 @@ def test_a_string_or_a_list(writer):
         (WordPieceTokenizer, {"vocabulary_size": 70}),
     ],
 )
-def test_prompt_and_answer_are_the_text_of_all_their_tokens(kind, options):
-    """Spaces stand where they stand in the whole text, once."""
+def test_prompt_and_continuation_join_to_the_text_of_all_tokens(kind, options):
+    """Each space of the whole text appears once."""
     tokenizer = kind.train(LINES, **options)
-    # hot, so that all kinds of tokens follow
-    writer = make(Sampling(temperature=30.0, num_return_sequences=8, max_new_tokens=8), tokenizer)
+    # A high temperature produces all kinds of tokens.
+    generator = make(
+        Sampling(temperature=30.0, num_return_sequences=8, max_new_tokens=8), tokenizer
+    )
     spaces = 0
-    for prompt in ["", *words()]:
+    for prompt in ["", *sentences()]:
         (row,) = tokenizer.tokenize([prompt]).to_list()
-        ids = writer.model.generate(writer.encode([prompt]), writer.strategy).ids[0]
+        ids = generator.model.generate(model_inputs(generator, [prompt]), generator.strategy).ids[0]
         whole = tokenizer.detokenize([[*row, *written] for written in ids]).numpy()
-        (answers,) = writer.generate([prompt])
-        assert [prompt + answer.text for answer in answers] == [text.decode() for text in whole]
-        spaces += sum(answer.text.startswith(" ") for answer in answers)
+        (results,) = generator.generate([prompt])
+        assert [prompt + result.text for result in results] == [text.decode() for text in whole]
+        spaces += sum(result.text.startswith(" ") for result in results)
     assert spaces > 0
 
 
-def test_a_piece_inside_a_word_brings_no_space():
+def test_a_piece_inside_a_word_has_no_space():
     tokenizer = WordPieceTokenizer([*SPECIALS, "sing", "##ing", "song"])
-    writer = make(tokenizer=tokenizer)
-    source = writer.encode(["song sing"])
+    generator = make(tokenizer=tokenizer)
+    source = model_inputs(generator, ["song sing"])
     assert source.tolist() == [[6, 4]]
-    assert writer._texts(source, np.array([[[5, 6, 2], [6, 5, 2]]], "int32")) == [
-        ["ing song", " songing"]
-    ]
+    assert generator.postprocessor.texts(
+        np.array([[[5, 6, 2], [6, 5, 2]]], "int32"), Batch(source)
+    ) == [["ing song", " songing"]]
 
 
-def test_of_long_prompts_the_last_tokens_are_read_with_a_warning_that_counts(writer):
+def test_long_prompts_lose_their_first_tokens_with_a_warning(generator):
     long = "abcc" * 9
     with pytest.warns(UserWarning, match="2 of 3 prompts have more than 20 tokens and lost"):
-        answers = writer([long, "a", long + "a"])
-    assert answers == writer([long[-20:], "a", (long + "a")[-20:]])
+        results = generator([long, "a", long + "a"])
+    assert results == generator([long[-20:], "a", (long + "a")[-20:]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        writer(long[-20:])
+        generator(long[-20:])
 
 
-def test_a_learned_table_has_room_for_the_longest_prompt_and_answer():
-    assert make(positions="learned", max_length=26).max_source_length == 20
+def test_learned_positions_must_suffice_for_prompt_and_continuation():
+    assert make(positions="learned", max_length=26).max_prompt_length == 20
     with pytest.raises(ValueError, match="max_length=25 .*Received: 26 for a prompt of 20 tokens"):
         make(positions="learned", max_length=25)
-    writer = make(positions="learned", max_length=26)
-    writer.strategy = GreedySearch(max_new_tokens=19)
+    generator = make(positions="learned", max_length=26)
+    generator.strategy = GreedySearch(max_new_tokens=19)
     with pytest.raises(ValueError, match="Received: 27 for a prompt of 8 tokens"):
-        writer("abc")
+        generator("abc")
 
 
-def test_attention_names_rows_and_columns(writer):
-    found = writer.attention("cab")
-    assert found.source == [*"cab"]
-    assert found.weights.shape == (len(found.target), 3)
-    assert (found.weights > 0).all() and (found.weights.sum(-1) < 1).all()
-    assert writer.attention("").weights.shape[1] == 0
+def test_attention_has_prompt_and_generated_tokens(generator):
+    alignment = generator.attention("cab")
+    assert alignment.source == [*"cab"]
+    assert alignment.weights.shape == (len(alignment.target), 3)
+    assert (alignment.weights > 0).all() and (alignment.weights.sum(-1) < 1).all()
+    assert generator.attention("").weights.shape[1] == 0
 
 
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize(
     "strategy", [GreedySearch(max_new_tokens=9), Sampling(seed=3, max_new_tokens=9)]
 )
-def test_a_stream_in_pieces_is_the_whole(strategy, every):
+def test_streamed_pieces_join_to_the_whole(strategy, every):
     tokenizer = SentencePieceTokenizer.train(LINES, 45, model_type="bpe")
-    writer = make(strategy, tokenizer)
+    generator = make(strategy, tokenizer)
     for prompt in ["der hund", ""]:
         pieces = []
-        text = writer.stream(prompt, pieces.append, every)
-        assert text == "".join(pieces) == writer(prompt)
+        text = generator.stream(prompt, pieces.append, every)
+        assert text == "".join(pieces) == generator(prompt)
         assert all(pieces) and len(pieces) > 1
 
 
-def bytes_only():
-    """A SentencePiece model that knows "a" and spells all else in bytes."""
+def byte_tokenizer():
+    """Returns a tokenizer that knows "a" and encodes other characters as bytes."""
     model = io.BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(["a a"]), model_writer=model, model_type="bpe", vocab_size=262,
@@ -154,45 +158,47 @@ def bytes_only():
     return SentencePieceTokenizer(model.getvalue())
 
 
-def test_characters_come_whole():
-    """Of several bytes, of which each is a token; also where the text ends inside one."""
-    tokenizer = bytes_only()
-    writer = make(tokenizer=tokenizer)
+def test_streamed_characters_are_complete():
+    """A character can have several bytes, each a token, and a text can end inside one."""
+    tokenizer = byte_tokenizer()
+    generator = make(tokenizer=tokenizer)
     (ids,) = tokenizer.tokenize(["aä€🙂a"]).to_list()
     assert len(ids) > 10
     for last in (len(ids), len(ids) - 3):
         steps = [np.array([[[id]]], "int32") for id in [*ids[:last], 2]]
-        writer.model.stream = lambda *_, steps=steps: iter(steps)
+        generator.model.stream = lambda *_, steps=steps: iter(steps)
         pieces = []
-        text = writer.stream("", pieces.append)
+        text = generator.stream("", pieces.append)
         assert text == "".join(pieces)
         assert text.startswith("aä€")
         assert [piece for piece in pieces if "\ufffd" not in piece] == [*text.rstrip("\ufffd")]
         assert ("\ufffd" in text) == (last < len(ids))
 
 
-def test_a_beam_does_not_stream():
-    with pytest.raises(ValueError, match=r"strategy: expected Greedy or Sample .*Received: Beam\("):
+def test_beam_search_does_not_stream():
+    with pytest.raises(ValueError, match=r"GreedySearch.* or .*Sampling.*Received: .*BeamSearch\("):
         make(BeamSearch(2, max_new_tokens=5)).stream("abc", print)
 
 
-def test_save_and_load(writer, tmp_path):
-    writer.save(tmp_path / "task")
+def test_save_and_load(generator, tmp_path):
+    generator.save(tmp_path / "task")
     assert sorted(path.name for path in (tmp_path / "task").iterdir()) == [
         "model.keras", "source", "task.json"
     ]  # fmt: skip
     loaded = TextGenerator.load(tmp_path / "task")
-    assert loaded.generate(PROMPTS) == writer.generate(PROMPTS)
-    assert repr(loaded.strategy) == repr(writer.strategy)
-    assert loaded.max_source_length == 20
+    assert loaded.generate(PROMPTS) == generator.generate(PROMPTS)
+    assert repr(loaded.strategy) == repr(generator.strategy)
+    assert loaded.max_prompt_length == 20
     other = TextGenerator.load(
         tmp_path / "task", BeamSearch(2, num_return_sequences=2, max_new_tokens=4)
     )
-    assert [len(answers) for answers in other.generate(["a"])] == [2]
+    assert [len(results) for results in other.generate(["a"])] == [2]
 
 
-def test_what_no_writer_is_made_of():
-    with pytest.raises(ValueError, match="^tokenizer: expected the model's 9 tokens. Received: 6"):
+def test_invalid_arguments_raise():
+    with pytest.raises(
+        ValueError, match="^`tokenizer` must have the model's 9 tokens. Received: 6"
+    ):
         TextGenerator(make().model, CharacterTokenizer.train(["ab"]))
-    with pytest.raises(ValueError, match="max_prompt_length: .*Received: max_prompt_length=0"):
+    with pytest.raises(ValueError, match="`max_prompt_length` .*Received: max_prompt_length=0"):
         make(limit=0)

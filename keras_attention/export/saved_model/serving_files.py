@@ -9,9 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.export.option_signatures import IDS_WITH_OPTIONS, WITH_OPTIONS
 from keras_attention.export.saved_model.c_api.wire import encode_field
-from keras_attention.export.saved_model.verify import Received, plain, signatures
+from keras_attention.export.saved_model.verify import Verification
+from keras_attention.export.signatures import Exportable
+from keras_attention.export.verification.samples import to_json
 
 LONGEST = 2000  # characters of a request or response in `serving.md`
 BATCHING = """\
@@ -104,24 +105,28 @@ def model_name(folder: Path) -> str:
 
 
 def write_files(
-    task: Any, version: Path, beside: Path, name: str, texts: list, received: Received
+    exportable: Exportable,
+    version: Path,
+    beside: Path,
+    name: str,
+    samples: list,
+    verified: Verification,
 ) -> None:
-    """Writes the warm-up into a version, and the configurations and `serving.md`.
+    """Writes the warm-up requests into a version, and the configurations and `serving.md`.
 
     Args:
-        task: what was exported.
-        version: the folder of the version.
-        beside: the folder for what goes to the base path.
-        name: of the model.
-        texts: a batch that the proof has run.
-        received: what was answered to it.
+        exportable: what was exported.
+        version: folder of the version.
+        beside: folder of the files for the base path.
+        name: name of the model.
+        samples: the first batch of the verification.
+        verified: what the SavedModel returned.
     """
-    names, text_names = signatures(task)
-    calls = {name: {"source": task.encode(texts)} for name in names}
-    if received.texts is not None:
-        calls = {name: {task.served_input: texts} for name in text_names} | calls
-    for optional in {WITH_OPTIONS, IDS_WITH_OPTIONS} & set(calls):
-        calls[optional].update(task.strategy.options(len(texts)))
+    batch = exportable.encode(samples)
+    calls = {
+        signature.name: exportable.inputs(signature, samples, batch)
+        for signature in exportable.signatures
+    }
     extra = version / "assets.extra"
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
         for signature, inputs in calls.items():
@@ -130,15 +135,22 @@ def write_files(
     (beside / "model.config").write_text(MODELS.format(name=name), encoding="utf-8")
     first, *_ = calls
     *_, other = calls
-    names = ", ".join(f"`{operation}`" for operation in received.operations)
+    operations = ", ".join(f"`{operation}`" for operation in verified.operations)
+    outputs = {"outputs": verified.outputs[0][first]}
+    answer = json.dumps(outputs, ensure_ascii=False, default=to_json)
+    free_length = any(
+        None in signature.input_spec["source"].shape[1:]
+        for signature in exportable.signatures
+        if "source" in signature.input_spec
+    )
     page = PAGE.format(
         name=name,
         curl=_curl(name, first, *calls[first].items()),
-        answer=_shortened(json.dumps({"outputs": received.first}, ensure_ascii=False)),
-        signatures=_table(received.signatures, calls),
+        answer=_shortened(answer),
+        signatures=_table(verified.signatures, calls),
         other=other,
-        batching=EQUAL_LENGTHS if None in task.source_spec().shape[1:] else "",
-        operations=TEXT.format(names=names) if names else OWN,
+        batching=EQUAL_LENGTHS if free_length else "",
+        operations=TEXT.format(names=operations) if operations else OWN,
         tensorflow=tf.__version__,
     )
     (beside / "serving.md").write_text(page, encoding="utf-8")
@@ -170,7 +182,7 @@ def _curl(name, signature, given):
     asked = {"inputs": {each: rows}}
     if signature != "serving_default":
         asked["signature_name"] = signature
-    body = json.dumps(asked, ensure_ascii=False, default=plain)
+    body = json.dumps(asked, ensure_ascii=False, default=to_json)
     if len(body) > LONGEST:  # pixels
         return f"# request.json: {_shortened(body)}\ncurl -d @request.json {url}"
     return f"curl -d {shlex.quote(body)} {url}"

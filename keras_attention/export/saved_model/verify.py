@@ -1,159 +1,147 @@
-"""A SavedModel, run through TensorFlow's C API, must say what the model says."""
+"""Verification of a SavedModel: run through TensorFlow's C API, it must agree with the model."""
 
-import base64
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_attention.export.option_signatures import IDS_WITH_OPTIONS, WITH_OPTIONS
-from keras_attention.export.saved_model import c_api_script as run_saved_model
-from keras_attention.export.verification.compare import ExportError, Output, check_same
+from keras_attention.export.saved_model import c_api_script
+from keras_attention.export.signatures import Exportable, Signature
+from keras_attention.export.verification.compare import (
+    ExportError,
+    check_consistent,
+    compare,
+    predictions_of_model,
+)
+from keras_attention.export.verification.samples import to_json
+from keras_attention.export.verification.tolerances import SCORE_TOLERANCE
+from keras_attention.types import Batch
 
-IDS = {"serving_default": "ids", "details": "ids_details"}  # signatures on ids, by their graph
 
-
-class Received(NamedTuple):
-    """What a SavedModel answered.
+class Verification(NamedTuple):
+    """What a SavedModel returned, and how it agrees with the model.
 
     Attributes:
-        ids: to ids, an `Output` for each batch.
-        texts: to texts, or None where its signatures take ids alone.
-        first: what the first signature gave for the first batch, as it is served.
-        milliseconds: median for one text, by the first signature.
+        outputs: for each batch, the outputs by signature.
+        agreement: by the name of the signature that was compared with the model, from `compare`.
+        latency: median milliseconds for one sample, of the model and of the export.
         operations: names of the operations in the graph that are not TensorFlow's own.
-        signatures: inputs and outputs by name: the name in the graph, dtype and shape.
+        signatures: inputs, outputs and default values by signature.
     """
 
-    ids: list[Output]
-    texts: list[Output] | None
-    first: dict
-    milliseconds: float
+    outputs: list[dict[str, dict[str, np.ndarray | list]]]
+    agreement: dict[str, dict[str, Any]]
+    latency: dict[str, float]
     operations: list[str]
-    signatures: dict[str, list[dict[str, list]]]
+    signatures: dict[str, tuple]
 
 
-def run(task: Any, version: Path, batches: list[list], tokenizer: bool) -> Received:
-    """Runs all signatures on all batches in a process without Python's TensorFlow.
+def verify_saved_model(
+    exportable: Exportable, version: Path, batches: Sequence[list]
+) -> Verification:
+    """Runs all signatures on all batches in a process without Python's TensorFlow, and compares.
 
     Args:
-        task: what was exported.
-        version: the SavedModel.
-        batches: from `proof.batches_of`.
-        tokenizer: whether it has signatures that take text.
+        exportable: what was exported.
+        version: folder of the SavedModel.
+        batches: samples.
 
     Raises:
-        ExportError: if it does not run, or its signatures do not say the same.
+        ExportError: if the SavedModel does not run, or disagrees with the model or with itself.
     """
-    names, text_names = signatures(task)
-    sources = [task.encode(texts) for texts in batches]
-    timed = "serving_default" if tokenizer else "ids"
-    calls = [_call(task, name, "source", ids, timed) for ids in sources for name in names]
-    if tokenizer:
-        given = [*batches, []] if task.may_be_empty else batches
-        inputs = [(name, task.served_input, each) for each in given for name in text_names]
-        calls = [_call(task, *each, timed) for each in inputs] + calls
-    answered = answers(version, calls, tokenizer)
-    outputs = answered["outputs"]
-    first, texts = outputs[0], None
-    if tokenizer:
-        found = _groups(outputs[: len(inputs)], len(text_names))
-        texts = [_text_output(task, *each) for each in found]
-        outputs = outputs[len(inputs) :]
-        if task.may_be_empty and (empty := texts.pop()).texts:
+    signatures = exportable.signatures
+    encoded = [exportable.encode(samples) for samples in batches]
+    calls = [
+        _call(exportable, signature, samples, batch)
+        for samples, batch in zip(batches, encoded, strict=True)
+        for signature in signatures
+    ]
+    raw = [each for each in signatures if exportable.input_name in each.input_spec]
+    if exportable.allows_empty_batch:
+        calls += [_empty_call(exportable, signature) for signature in raw]
+    ran = run_calls(version, calls, any(each.text_operations for each in signatures))
+    all_outputs = iter([_as_arrays(outputs) for outputs in ran["outputs"]])
+    outputs = [{signature.name: next(all_outputs) for signature in signatures} for _ in batches]
+    for signature, empty in zip(raw, all_outputs, strict=False):
+        if any(len(values) for values in empty.values()):
             raise ExportError(
-                f"Expected no answer to an empty batch. Received: {empty.texts} answers"
+                f"`{signature.name}` must return nothing for an empty batch. Received: {empty}"
             )
-    found = _groups(outputs, len(names))
-    ids = [_ids_output(task, *each) for each in zip(sources, found, strict=True)]
-    spent = statistics.median(answered["milliseconds"])
-    return Received(ids, texts, first, spent, answered["operations"], answered["signatures"])
+    for each, batch in zip(outputs, encoded, strict=True):
+        check_consistent(signatures, each, batch, SCORE_TOLERANCE)
+    compared = [each for each in signatures if each.comparison.predictions]
+    expected, model_time = predictions_of_model(exportable, compared[-1], encoded)
+    agreement = {}
+    for signature in reversed(compared):  # ids first: their errors are easier to understand
+        received = [
+            signature.comparison.predictions(each[signature.name], batch)
+            for each, batch in zip(outputs, encoded, strict=True)
+        ]
+        agreement[signature.name] = compare(expected, received, batches)
+    latency = {"model": model_time, "export": statistics.median(ran["milliseconds"])}
+    return Verification(outputs, agreement, latency, ran["operations"], ran["signatures"])
 
 
-def signatures(task: Any) -> tuple[list[str], list[str]]:
-    """The names of those that take ids, and of those that take texts; the first is the default."""
-    ids, texts = [IDS[name] for name in task.graphs()], list(IDS)
-    if hasattr(task, "strategy"):
-        return [*ids, IDS_WITH_OPTIONS], [*texts, WITH_OPTIONS]
-    return ids, texts
-
-
-def _groups(outputs, size):
-    return [outputs[i : i + size] for i in range(0, len(outputs), size)]
-
-
-def _call(task, signature, name, rows, timed):
-    options = {}
-    if signature in (WITH_OPTIONS, IDS_WITH_OPTIONS) and len(rows) != 1:  # one row takes defaults
-        options = task.strategy.options(len(rows))
-    return {
-        "signature": signature,
-        "inputs": {name: rows, **options},
-        "timed": signature == timed and len(rows) == 1,
-    }
-
-
-def answers(version: Path, calls: list[dict], tokenizer: bool) -> dict:
-    """What `run_saved_model` writes, run in a process of its own.
+def run_calls(version: Path, calls: Sequence[dict], text_operations: bool) -> dict[str, Any]:
+    """Runs `c_api_script` in a process of its own.
 
     Args:
-        version: the SavedModel.
-        calls: as `run_saved_model` takes them.
-        tokenizer: whether tensorflow-text's operations are needed.
+        version: folder of the SavedModel.
+        calls: as `c_api_script` takes them.
+        text_operations: whether to load the operations of TensorFlow Text.
+
+    Returns:
+        What the script writes.
 
     Raises:
-        ExportError: if it fails, or Python's TensorFlow was there.
+        ExportError: if it fails, or if Python's TensorFlow was imported.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        given, written = Path(scratch, "calls.json"), Path(scratch, "answers.json")
-        given.write_text(json.dumps(calls, default=plain), encoding="utf-8")
-        command = [sys.executable, "-P", run_saved_model.__file__, version, given, written]
-        command += [] if tokenizer else ["--no-libraries"]
+        calls_file, answers_file = Path(scratch, "calls.json"), Path(scratch, "answers.json")
+        calls_file.write_text(json.dumps(calls, default=to_json), encoding="utf-8")
+        command = [sys.executable, "-P", c_api_script.__file__, version, calls_file, answers_file]
+        command += [] if text_operations else ["--no-libraries"]
         ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
         if ran.returncode:
             raise ExportError(
-                "Expected a SavedModel that runs without Python's TensorFlow. "
+                "The SavedModel must run without Python's TensorFlow. "
                 f"Received: exit status {ran.returncode}, {ran.stderr[-2000:]}"
             )
-        answered = json.loads(written.read_text(encoding="utf-8"))
-    found = {*run_saved_model.BLOCKED_MODULES} & set(answered["imported"])
-    if found:
+        answers = json.loads(answers_file.read_text(encoding="utf-8"))
+    imported = {*c_api_script.BLOCKED_MODULES} & set(answers["imported"])
+    if imported:
         raise ExportError(
-            "Expected a SavedModel that runs without Python's TensorFlow. "
-            f"Received: it imported {found}"
+            "The SavedModel must run without Python's TensorFlow. "
+            f"Received: imported modules {imported}"
         )
-    return answered
+    return answers
 
 
-def plain(value: bytes | np.ndarray) -> Any:
-    """What JSON does not know, as TF Serving's REST takes it."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return {"b64": base64.b64encode(value).decode("ascii")}
+def _call(exportable: Exportable, signature: Signature, samples: list, batch: Batch) -> dict:
+    # Single samples leave optional inputs out, so that their defaults are verified, too.
+    inputs = exportable.inputs(signature, samples, batch, optional=len(samples) != 1)
+    timed = signature is exportable.signatures[0] and len(samples) == 1
+    return {"signature": signature.name, "inputs": inputs, "timed": timed}
 
 
-def _ids_output(task, source, found):
-    best, *details = map(arrays, found)
-    for each in details:
-        check_same(best, each)
-    return task.output(source, (details or [best])[0])
+def _empty_call(exportable: Exportable, signature: Signature) -> dict:
+    options = signature.defaults(0) if signature.defaults else {}
+    inputs = {exportable.input_name: [], **options}
+    return {"signature": signature.name, "inputs": inputs, "timed": False}
 
 
-def arrays(output: dict[str, list]) -> dict[str, np.ndarray]:
-    """Numbers from JSON as the model has them."""
-    found = {name: np.asarray(values) for name, values in output.items()}
-    return {
-        name: x.astype("int32" if x.dtype.kind == "i" else "float32") for name, x in found.items()
-    }
-
-
-def _text_output(task, best, details, *with_options):
-    check_same(best, task.best(details))
-    for each in with_options:
-        check_same(each, details, wanted=f"{WITH_OPTIONS} to say what details says")
-    return task.served_output(details)
+def _as_arrays(outputs: dict[str, list]) -> dict[str, np.ndarray | list]:
+    """Converts numbers from JSON to the model's types; strings stay lists."""
+    converted = {}
+    for name, values in outputs.items():
+        array = np.asarray(values)
+        kinds = {"i": "int32", "f": "float32", "b": "bool"}
+        kind = kinds.get(array.dtype.kind)
+        converted[name] = values if kind is None else array.astype(kind)
+    return converted

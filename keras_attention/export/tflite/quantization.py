@@ -1,29 +1,29 @@
-"""How weights, and activations, become numbers of fewer bits in a TFLite file."""
+"""Reduced precision of a TFLite file: float16, int8 and full int8."""
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import tensorflow as tf
+
+from keras_attention.export.signatures import Signature
+from keras_attention.types import Batch
 
 LOOPS = {"While", "StatelessWhile"}
 
 
-def settings(
+def configure_converter(
     converter: tf.lite.TFLiteConverter,
     weights: str,
-    task: Any,
-    signatures: list[str],
-    batches: Sequence[list],
+    signatures: Sequence[Signature],
+    batches: Sequence[Batch],
 ) -> None:
-    """Tells TensorFlow's converter how weights are kept.
+    """Sets the precision of TensorFlow's converter.
 
     Args:
-        converter: is told.
+        converter: the converter to configure.
         weights: one of `tolerances.WEIGHTS`.
-        task: encodes the batches.
-        signatures: the names of the file's.
-        batches: from which `"full_int8"` takes the ranges of activations.
+        signatures: of the file.
+        batches: model inputs from which `"full_int8"` takes the ranges of activations.
     """
     if weights not in ("float16", "int8", "full_int8"):
         return
@@ -31,25 +31,33 @@ def settings(
     if weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
     elif weights == "int8":
-        # One scale for a matrix. With one for each row, tied embeddings are written twice, once to
-        # be gathered and once to be multiplied with, and the scales again for every signature.
+        # One scale for each matrix. With one for each row, tied embeddings are written twice, once
+        # to gather from and once to multiply with, and their scales again for every signature.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     else:
-        dtype = task.source_spec().dtype.as_numpy_dtype
-        sources = [task.encode(texts).astype(dtype) for texts in batches]
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.representative_dataset = lambda: (
-            (name, {"source": source}) for name in signatures for source in sources
+            (
+                signature.name,
+                {name: _cast(batch, spec) for name, spec in signature.input_spec.items()},
+            )
+            for signature in signatures
+            for batch in batches
         )
 
 
-def has_loop(task: Any) -> bool:
-    """Whether a graph of the task loops, as generation does, and RNNs."""
-    return any(_loops(graph, task.source_spec()) for graph in task.graphs().values())
+def _cast(batch, spec):
+    return batch.model_inputs.astype(spec.dtype.as_numpy_dtype)
 
 
-def _loops(graph, spec):
-    function = tf.function(graph.__call__, [spec], autograph=False).get_concrete_function()
-    traced = function.graph.as_graph_def()
-    nodes = chain(traced.node, *(each.node_def for each in traced.library.function))
+def has_loop(signatures: Sequence[Signature]) -> bool:
+    """Returns whether a graph has a loop, as generation and RNNs do."""
+    return any(map(_has_loop, signatures))
+
+
+def _has_loop(signature):
+    spec = [signature.input_spec]
+    traced = tf.function(signature.function, input_signature=spec, autograph=False)
+    graph = traced.get_concrete_function().graph.as_graph_def()
+    nodes = chain(graph.node, *(each.node_def for each in graph.library.function))
     return any(node.op in LOOPS for node in nodes)

@@ -1,4 +1,7 @@
-"""Generation that is looped by the app: `encode` once, then `step` for each token."""
+"""Signatures for an app that runs the decoding loop itself: `encode` once, `step` for each token.
+
+An app uses them to show words as they are generated, or to choose tokens by its own rules.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,122 +10,152 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_attention.export.signatures import Comparison, Signature
 from keras_attention.export.verification.compare import ExportError
-from keras_attention.generation import GreedySearch
+from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.generation.strategy import log_probabilities
+from keras_attention.models.generative_model import GenerativeModel
 from keras_attention.ops.ids import END, PAD, START
+from keras_attention.types import Batch
 
 ENCODE, STEP = "encode", "step"
-GIVEN = "log_probabilities"
+LOG_PROBABILITIES = "log_probabilities"
 
 
-def add_endpoints(archive: keras.export.ExportArchive, task: Any) -> list[str]:
-    """Adds both signatures to an archive, and returns their names.
+def step_signatures(
+    model: GenerativeModel, strategy: Strategy, input_spec: tf.TensorSpec
+) -> list[Signature]:
+    """Returns the signatures `encode` and `step`.
 
-    `encode` takes `source` and gives named tensors. `step` takes `ids` int32 `(batch,)`, the last
-    token of each (START at first), `position` int32 `()`, how many were written before, and all of
-    those tensors. It gives `log_probabilities` `(batch, vocabulary)` of the next token, -1e9 for
-    those that are never written, and, by the same names, the tensors that it changes: `state_...`.
+    `encode` takes `source` and returns named tensors. `step` takes `ids` int32 `(batch,)`, the last
+    token of each row (`[START]` at first), `position` int32 `()`, the number of tokens before it,
+    and all of those tensors. It returns `log_probabilities` `(batch, vocabulary_size)` of the next
+    token, -1e9 for tokens that are never generated, and by the same names the tensors that it
+    changes: `state_...`.
 
     Args:
-        archive: gets them.
-        task: of a kind that generates.
+        model: the model.
+        strategy: gives the maximum number of tokens and the suppressed tokens.
+        input_spec: of the model inputs.
     """
-    encoder, decoder, strategy = task.model.encoder, task.model.decoder, task.strategy
+    encoder, decoder = model.encoder, model.decoder
     structure: dict[str, Any] = {}
 
-    def encode(source):
+    def encode(inputs):
+        source = inputs["source"]
         mask = encoder.compute_mask(source)
-        context, state = decoder.start(
+        constants, state = decoder.start(
             encoder(source), mask, num_beams=1, max_length=strategy.max_new_tokens
         )
-        structure.update(context=context, state=state)
-        return {**_named("context", context), **_named("state", state)}
+        structure.update(constants=constants, state=state)
+        return {**_to_named("constants", constants), **_to_named("state", state)}
 
-    def step(given):
-        context, state = (_filled(name, structure[name], given) for name in ("context", "state"))
-        ids = tf.expand_dims(given["ids"], 1)  # (B, 1)
-        logits, state, _ = decoder.step(ids, given["position"], state, context)
-        found = log_probabilities(logits, strategy.suppress_tokens)[:, 0]  # (B, V)
-        return {GIVEN: found, **_named("state", state)}
+    def step(inputs):
+        constants, state = (
+            _from_named(name, structure[name], inputs) for name in ("constants", "state")
+        )
+        ids = tf.expand_dims(inputs["ids"], 1)  # (B, 1)
+        logits, state, _ = decoder.step(ids, inputs["position"], state, constants)
+        log_probs = log_probabilities(logits, strategy.suppress_tokens)[:, 0]  # (B, V)
+        return {LOG_PROBABILITIES: log_probs, **_to_named("state", state)}
 
-    traced = archive.add_endpoint(ENCODE, encode, input_signature=[task.source_spec()])
-    found = traced.get_concrete_function().structured_outputs
-    given = {
+    encode_spec = {"source": input_spec}
+    traced = tf.function(encode, input_signature=[encode_spec], autograph=False)
+    tensors = traced.get_concrete_function().structured_outputs
+    step_spec = {
         "ids": tf.TensorSpec((None,), tf.int32, name="ids"),
         "position": tf.TensorSpec((), tf.int32, name="position"),
-        **{name: tf.TensorSpec(x.shape, x.dtype, name=name) for name, x in found.items()},
+        **{name: tf.TensorSpec(x.shape, x.dtype, name=name) for name, x in tensors.items()},
     }
-    archive.add_endpoint(STEP, step, input_signature=[given])
-    return [ENCODE, STEP]
+
+    def run(call, batches, exact):
+        return verify_steps(model, strategy, call, batches, exact)
+
+    return [
+        Signature(ENCODE, traced, encode_spec),
+        Signature(STEP, step, step_spec, Comparison(run=run)),
+    ]
 
 
-def _named(name, structure) -> dict[str, tf.Tensor]:
-    """The tensors of a nested structure, by the order in which they stand; there may be None."""
+def generate(call: Callable, source: np.ndarray, max_new_tokens: int) -> np.ndarray:
+    """Generates by greedy search, in the way an app does.
+
+    Args:
+        call: `call(signature, inputs)` runs a signature of the file.
+        source: model inputs.
+        max_new_tokens: maximum number of generated tokens.
+
+    Returns:
+        Ids `(batch, max_new_tokens)`, padded.
+    """
+    tensors = call(ENCODE, {"source": source})
+    last = np.full(len(source), START, "int32")
+    ids = np.full((len(source), max_new_tokens), PAD, "int32")
+    is_open = np.ones(len(source), bool)
+    for position in range(max_new_tokens):
+        inputs = {**tensors, "ids": last, "position": np.array(position, "int32")}
+        outputs = call(STEP, inputs)
+        best = outputs.pop(LOG_PROBABILITIES).argmax(-1)
+        last = np.where(is_open, best, PAD).astype("int32")
+        ids[:, position] = last
+        is_open &= last != END
+        if not is_open.any():
+            break
+        tensors.update(outputs)
+    return ids
+
+
+def verify_steps(
+    model: GenerativeModel,
+    strategy: Strategy,
+    call: Callable,
+    batches: Sequence[Batch],
+    exact: bool,
+) -> dict[str, Any]:
+    """Generates with both signatures and compares with the model's greedy search.
+
+    Args:
+        model: the model.
+        strategy: of the export.
+        call: `call(signature, inputs)` runs a signature of the file.
+        batches: preprocessed samples.
+        exact: whether all ids must be equal, as in a file of float32.
+
+    Returns:
+        `steps_agreement`: the numbers of compared and of equal sequences.
+
+    Raises:
+        ExportError: if a sequence differs and `exact` is true.
+    """
+    length = strategy.max_new_tokens
+    greedy = GreedySearch(length, suppress_tokens=strategy.suppress_tokens)
+    agreement = {"answers": 0, "equal": 0}
+    for batch in batches:
+        source = batch.model_inputs
+        expected = np.asarray(model.generate(source, greedy).ids)[:, 0]
+        received = generate(call, source, length)
+        expected = np.pad(expected, ((0, 0), (0, length - expected.shape[1])))
+        equal = (expected == received).all(axis=1)
+        if exact and not equal.all():
+            row = int(np.argmin(equal))
+            raise ExportError(
+                "`encode` and `step` must generate what the model's greedy search generates for "
+                f"ids {source[row].tolist()}: {expected[row].tolist()}. "
+                f"Received: {received[row].tolist()}"
+            )
+        agreement["answers"] += len(equal)
+        agreement["equal"] += int(equal.sum())
+    return {"steps_agreement": agreement}
+
+
+def _to_named(name, structure) -> dict[str, tf.Tensor]:
+    """Names the tensors of a nested structure by their order; `None` has no name."""
     leaves = keras.tree.flatten(structure)
     return {f"{name}_{i:02d}": x for i, x in enumerate(leaves) if x is not None}
 
 
-def _filled(name, structure, tensors):
-    """The structure, with these tensors in place of its own."""
+def _from_named(name, structure, tensors):
+    """Returns the structure with the named tensors in place of its own."""
     leaves = keras.tree.flatten(structure)
-    given = [tensors.get(f"{name}_{i:02d}") for i in range(len(leaves))]
-    return keras.tree.pack_sequence_as(structure, given)
-
-
-def generate(runner: Callable, source: np.ndarray, max_length: int) -> np.ndarray:
-    """Greedy search as an app does it.
-
-    Args:
-        runner: the function of a signature, by its name.
-        source: what the model reads.
-        max_length: most tokens in an answer.
-
-    Returns:
-        Ids `(batch, max_length)`, padded.
-    """
-    encode, step = runner(ENCODE), runner(STEP)
-    tensors = encode(source=source.astype(encode.get_input_details()["source"]["dtype"]))
-    ids = np.full(len(source), START, "int32")
-    written = np.full((len(source), max_length), PAD, "int32")
-    is_open = np.ones(len(source), bool)
-    taken = step.get_input_details()  # what a step does not read, the file does not take
-    for position in range(max_length):
-        given = {**tensors, "ids": ids, "position": np.array(position, "int32")}
-        found = step(**{name: given[name] for name in taken})
-        ids = np.where(is_open, found.pop(GIVEN).argmax(-1), PAD).astype("int32")
-        written[:, position] = ids
-        is_open &= ids != END
-        if not is_open.any():
-            break
-        tensors.update(found)
-    return written
-
-
-def prove(task: Any, runner: Callable, batches: Sequence[list], rounded: bool) -> dict:
-    """Generates with both signatures and compares with the model's greedy search.
-
-    Returns:
-        How many `answers` there were, and how many were `equal`.
-
-    Raises:
-        ExportError: if one is not equal, and the file does not round.
-    """
-    length = task.strategy.max_new_tokens
-    greedy = GreedySearch(length, suppress_tokens=task.strategy.suppress_tokens)
-    said = {"answers": 0, "equal": 0}
-    for texts in batches:
-        source = task.encode(texts)
-        expected = np.asarray(task.model.generate(source, greedy).ids)[:, 0]
-        received = generate(runner, source, length)
-        expected = np.pad(expected, ((0, 0), (0, length - expected.shape[1])))
-        equal = (expected == received).all(axis=1)
-        if not (rounded or equal.all()):
-            row = int(np.argmin(equal))
-            raise ExportError(
-                f"Expected the model's greedy answer to {repr(texts[row])[:80]} by encode and "
-                f"step: {expected[row].tolist()}. Received: {received[row].tolist()}"
-            )
-        said["answers"] += len(equal)
-        said["equal"] += int(equal.sum())
-    return said
+    replaced = [tensors.get(f"{name}_{i:02d}") for i in range(len(leaves))]
+    return keras.tree.pack_sequence_as(structure, replaced)

@@ -1,4 +1,4 @@
-"""From ids to answers as a TFLite file of built-in operations, the tokenizers beside it."""
+"""Writer of TFLite files that have built-in operations only, the tokenizers beside them."""
 
 import importlib.metadata
 import tempfile
@@ -7,262 +7,216 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_attention.export.option_signatures import WITH_OPTIONS, add_ids, check_options
-from keras_attention.export.saved_model.writer import check_backend
-from keras_attention.export.texts import FORMAT
-from keras_attention.export.tflite import quantization as quantize
-from keras_attention.export.tflite import step_signatures as app_loop
-from keras_attention.export.tflite import text_signature as lite_text
+from keras_attention.export.saved_model.writer import EXPORT_FORMAT, check_backend
+from keras_attention.export.signatures import Exportable, Signature
 from keras_attention.export.tflite.int4 import int4
 from keras_attention.export.tflite.metadata import with_metadata
+from keras_attention.export.tflite.quantization import configure_converter, has_loop
+from keras_attention.export.tflite.runner import FILE, TFLiteRunner
 from keras_attention.export.tflite.xnnpack import compute_shapes
-from keras_attention.export.verification import compare as proof
-from keras_attention.export.verification import quality as score
-from keras_attention.export.verification.samples import write_trials
-from keras_attention.export.verification.tolerances import SCORE_TOLERANCE, WEIGHTS
+from keras_attention.export.verification.compare import (
+    BATCH,
+    ExportError,
+    check_consistent,
+    compare,
+    median_latency,
+    predictions_of_model,
+    sample_batches,
+)
+from keras_attention.export.verification.quality import compare_quality
+from keras_attention.export.verification.report import REPORT, report
+from keras_attention.export.verification.samples import write_samples
+from keras_attention.export.verification.tolerances import WEIGHTS
 from keras_attention.ops import masks
+from keras_attention.types import Batch
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
-
-FILE = "model.tflite"
 
 
 def export_tflite(
-    task: Any,
+    exportable: Exportable,
     folder: str | Path,
-    sentences: Sequence[str] | None = None,
     weights: str = "float32",
     references: Sequence | None = None,
     allow_loss: bool = False,
-    steps: bool = False,
-    options: bool = False,
-    text: bool = False,
-) -> dict:
-    """Writes `model.tflite`, the tokenizers, `export.json` and `proof.json`.
+) -> dict[str, Any]:
+    """Writes `model.tflite`, the tokenizers, `export.json` and `verification.json`.
 
-    All signatures take `source`, int32 `(batch, source)`, or for a captioner the pixels, uint8
-    `(batch, height, width, 3)`. What they give, by the kind of task:
+    The file has the signatures of `exportable`. All operations are TFLite's own, so any TFLite
+    runtime runs the file, except for signatures with operations of TensorFlow Text.
 
-    | signature | text, or an image, to text |
+    | `weights` | precision |
     | --- | --- |
-    | `serving_default` | `ids` int32 `(batch, n, length)`, `scores` `(batch, n)` |
-    | `details` | also `attention` `(batch, n, length, source)`; of an image, of its cells by row |
-
-    | signature | text to a label |
-    | --- | --- |
-    | `serving_default` | `probabilities` `(batch, labels)`, in the order of `labels` in `export.json` |
-
-    | signature | text to tags |
-    | --- | --- |
-    | `serving_default` | `probabilities` `(batch, source, tags)`, in the same order |
-
-    Batch and source length are free. All operations are TFLite's own, the loop of a generation
-    among them, so any TFLite runtime runs the file. Source ids are `source/` tokenizer's ids and
-    END, padded with 0, at most `max_source_length` (in `export.json`) of them.
-
-    | `weights` | what it is |
-    | --- | --- |
-    | `"float32"` | the model's numbers |
+    | `"float32"` | the model's |
     | `"int8"` | dynamic range: a quarter of the size, and faster; the choice for phones |
     | `"float16"` | half the size, computed in float32 |
-    | `"int4"` | four bits for dense layers and embeddings, by ai-edge-quantizer (the extra `int4`) |
-    | `"full_int8"` | activations too, for accelerators of whole numbers; no loops, so it is for encoders alone |
+    | `"int4"` | four bits for dense layers and embeddings, with ai-edge-quantizer |
+    | `"full_int8"` | activations too, for integer accelerators; no loops, so only for encoders |
 
-    A file of float32 must say what the model says. Others round, so they are scored on a task:
-    exact match and BLEU of texts, or the accuracy of labels and tags, beside the model's; and they
-    must give the same words in any batch.
+    A file of float32 must return what the model returns. Files of reduced precision are scored:
+    exact match and BLEU of texts, or the accuracy of labels and tags, next to the model's. In any
+    case results must not depend on the batch.
 
     Args:
-        task: one of `keras_attention.tasks`.
-        folder: gets the files; an earlier TFLite export there is replaced once the new one is
-            proven.
-        sentences: what to prove it on, texts or images; None makes some. The activations of
-            `"full_int8"` get their ranges from them.
-        weights: how they are kept.
-        references: the right answer to each sentence, by which a file that rounds is scored: a text
-            or several, a label, or a list of tags. None takes the model's own answers, which is
-            strict: another word is a fault, be it as good.
-        allow_loss: whether to write a file that loses more than 1 point of 100, too; `proof.json`
-            says so.
-        steps: whether to add the signatures `encode` and `step`, for an app that loops itself: to
-            show words as they come, or to choose them by its own rules. See `app_loop`.
-        options: whether to add the signature `with_options`: as `serving_default`, but it also
-            takes the strategy's options as that of a SavedModel does, all of them.
-        text: whether to add the signature `text`, from strings in the tokenizer's normal form, or
-            pixels, to strings; for translators, captioners and classifiers with `WordPieceTokenizer`. It
-            runs where tensorflow-text's operations for TFLite are registered; the others run
-            anywhere.
+        exportable: what to export.
+        folder: folder of the files; an earlier TFLite export there is replaced once the new one is
+            verified.
+        weights: precision. The ranges of the activations of `"full_int8"` come from the samples.
+        references: correct result for each of the user's samples, by which a file of reduced
+            precision is scored: a text or several, a label, or a list of tags. `None` takes the
+            model's own results; then any differing result counts as an error, even an equally good
+            one.
+        allow_loss: whether to write a file that loses more than 1 point out of 100.
 
     Returns:
-        What `proof.json` says, and `path`, the folder.
+        The contents of `verification.json`, and `path`, the folder.
 
     Raises:
-        ValueError: if the backend is not TensorFlow, there is no sentence, the folder holds
-            something else, `weights`, `steps`, `options` or `text` is not for this model, or there
-            is not a reference for each sentence of a file that rounds.
-        ImportError: if `"int4"` is asked for and ai-edge-quantizer is not installed.
-        ExportError: if the model does not convert, or the file, run by LiteRT, does not say what
-            the model says, or says it worse.
-    """  # noqa: E501
+        ValueError: if the backend is not TensorFlow, the folder holds other files, `weights` does
+            not suit the model, or the number of references is wrong.
+        ImportError: for `"int4"`, if ai-edge-quantizer is not installed.
+        ExportError: if the model cannot be converted, or if the file, run by LiteRT, disagrees with
+            the model or loses quality.
+    """
     check_backend()
-    _check(task, sentences, weights, references, {"steps": steps, "options": options})
-    if text:
-        lite_text.check_task(task)
+    _check(exportable, weights, references)
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
-    trials = task.trials(sentences)
-    batches = proof.batches_of(trials)
-    rounded = WEIGHTS[weights].rounded
+    precision = WEIGHTS[weights]
+    samples, signatures = exportable.samples, exportable.signatures
+    batches = sample_batches(samples)
     with replace_folder(folder) as new:
-        said = {"export": "tflite", "format": FORMAT, "gives": task.gives, "weights": weights}
-        said = {**said, **task.write_parts(new), **task.about()}
-        write_json(new / "export.json", said)
-        file = convert(task, weights, batches, steps, options, text)
-        (new / FILE).write_bytes(with_metadata(file, type(task).__name__, said))
-        lite = LiteRT(new / FILE, WEIGHTS[weights].signatures)
-        timed = proof.batches_of(trials[: proof.BATCH]) if rounded else batches
-        expected, model_time = proof.run_ids(task, timed)
-        received, export_time = proof.run_ids(task, timed, lite.check_and_run)
-        if rounded:
-            count = len(trials) if sentences is None else len(sentences)
-            found = score.prove(task, lite.run, trials, references, count, allow_loss)
+        about = {"export": "tflite", "format": EXPORT_FORMAT, "task": exportable.name}
+        about = {**about, "weights": weights, **exportable.save_assets(new), **exportable.metadata}
+        write_json(new / "export.json", about)
+        encoded = [exportable.encode(batch) for batch in batches]
+        file = convert(signatures, weights, encoded, exportable.resources)
+        (new / FILE).write_bytes(with_metadata(file, exportable.name, about))
+        runner = TFLiteRunner(new / FILE)
+        timed = sample_batches(samples[:BATCH]) if precision.rounded else batches
+        encoded = [exportable.encode(batch) for batch in timed]
+        outputs = run_signatures(exportable, new / FILE, timed, encoded)
+        for each, batch in zip(outputs, encoded, strict=True):
+            check_consistent(signatures, each, batch, precision.signatures)
+        compared = next(each for each in signatures if each.comparison.predictions)
+        expected, model_time = predictions_of_model(exportable, compared, encoded)
+        if precision.rounded:
+            results = compare_quality(exportable, runner, references, allow_loss)
         else:
-            found = {"agreement": proof.compare(expected, received, batches)}
-        if steps:
-            runner = lite.interpreter.get_signature_runner
-            found["steps_agreement"] = app_loop.prove(task, runner, timed, rounded)
-        if options:
-            check_options(task, lite.call, timed, lite.tolerance)
-        if text:
-            lite_text.check(task, new / FILE, timed, received, lite.tolerance)
-        write_trials(task, new, trials, received, "serving_default")
-        latency = {"model": model_time, "export": export_time}
+            received = [
+                compared.comparison.predictions(each[compared.name], batch)
+                for each, batch in zip(outputs, encoded, strict=True)
+            ]
+            results = {"agreement": compare(expected, received, timed)}
+        for signature in signatures:
+            if signature.comparison.run:
+                results |= signature.comparison.run(runner.call, encoded, not precision.rounded)
+        inputs = [exportable.inputs(compared, *batch) for batch in zip(timed, encoded, strict=True)]
+        write_samples(new, compared, samples, inputs, [each[compared.name] for each in outputs])
+        export_time = median_latency(runner, encoded)
         runtime = f"LiteRT {importlib.metadata.version('ai-edge-litert')}, built-in operations"
-        runtime += "; `text` with tensorflow-text's" if text else ""
-        agreement = found.pop("agreement")
-        said = proof.report("tflite", runtime, task, batches, agreement, latency, new)
-        said = {**said, "weights": weights, **found}
-        write_json(new / "proof.json", said)
-    return {**said, "path": str(folder)}
+        if any(each.text_operations for each in signatures):
+            runtime += "; `text` with TensorFlow Text's"
+        latency = {"model": model_time, "export": export_time}
+        agreement = results.pop("agreement")
+        contents = report("tflite", runtime, exportable, batches, agreement, latency, new)
+        contents = {**contents, "weights": weights, **results}
+        write_json(new / REPORT, contents)
+    return {**contents, "path": str(folder)}
 
 
-def _check(task, sentences, weights, references, generates):
-    for name, wanted in generates.items():
-        if wanted and not hasattr(task, "strategy"):
-            raise ValueError(
-                f"{name}: expected of a task that generates. Received: {name}=True for {task!r}"
+def run_signatures(
+    exportable: Exportable, file: Path, batches: Sequence[list], encoded: Sequence[Batch]
+) -> list[dict[str, dict]]:
+    """Runs the signatures that are compared with the model or with each other, in LiteRT.
+
+    Returns:
+        For each batch the outputs by signature.
+    """
+    runners = {needed: TFLiteRunner(file, needed) for needed in (False, True)}
+    return [
+        {
+            signature.name: runners[signature.text_operations].call(
+                signature.name, _inputs(exportable, signature, samples, batch)
             )
-    if weights not in WEIGHTS:
-        raise ValueError(
-            f"weights: expected one of {sorted(WEIGHTS)}. Received: weights={weights!r}"
-        )
-    if references is not None and not WEIGHTS[weights].rounded:
-        raise ValueError(
-            "references: expected with weights that are rounded; those of float32 must say what "
-            f"the model says. Received: references and weights={weights!r}"
-        )
-    if references is not None and (sentences is None or len(references) != len(sentences)):
-        raise ValueError(
-            "references: expected one for each sentence. Received: "
-            f"{len(references)} references, {len(sentences or [])} sentences"
-        )
-    if weights == "full_int8" and quantize.has_loop(task):
-        raise ValueError(
-            "weights: expected others than 'full_int8' for a model with a loop, such as generation "
-            "or an RNN: TFLite takes the ranges of activations outside of loops alone, and the "
-            f"file would give wrong answers. Received: weights='full_int8' for {task.model!r}"
-        )
+            for signature in exportable.signatures
+            if signature.comparison.predictions or signature.comparison.same_as
+        }
+        for samples, batch in zip(batches, encoded, strict=True)
+    ]
+
+
+def _inputs(exportable, signature, samples, batch):
+    inputs = exportable.inputs(signature, samples, batch)
+    if exportable.input_name in inputs:  # strings
+        inputs[exportable.input_name] = exportable.normalize(samples)
+    return inputs
 
 
 def convert(
-    task: Any,
+    signatures: Sequence[Signature],
     weights: str = "float32",
-    batches: Sequence[list] = (),
-    steps: bool = False,
-    options: bool = False,
-    text: bool = False,
+    batches: Sequence[Batch] = (),
+    resources: Sequence[Any] = (),
 ) -> bytes:
-    """The TFLite file.
+    """Returns the TFLite file.
 
     Args:
-        task: what is converted.
+        signatures: functions of the file.
         weights: one of `tolerances.WEIGHTS`.
-        batches: texts or images from which `"full_int8"` takes the ranges of activations.
-        steps: whether with `encode` and `step`.
-        options: whether with `with_options`.
-        text: whether with `text`.
+        batches: model inputs from which `"full_int8"` takes the ranges of activations.
+        resources: objects whose resources the graphs use.
 
     Raises:
-        ExportError: if an operation is none of TFLite's own.
+        ExportError: if an operation is not one of TFLite's own.
     """
-    graphs = task.graphs()
     archive = keras.export.ExportArchive()
+    for resource in resources:
+        archive.track(resource)
     with tempfile.TemporaryDirectory() as scratch:
-        with masks.mask_value_scope(WEIGHTS[weights].mask_value):  # endpoints are traced
-            spec = [task.source_spec()]
-            added = {
-                name: archive.add_endpoint(name, graph.__call__, input_signature=spec)
-                for name, graph in graphs.items()
-            }
-            names = [*added, *(app_loop.add_endpoints(archive, task) if steps else ())]
-            if options:
-                add_ids(archive, WITH_OPTIONS, task)
-                names.append(WITH_OPTIONS)
-            if text:
-                names.append(lite_text.add_endpoint(archive, task, added["serving_default"]))
+        with masks.mask_value_scope(WEIGHTS[weights].mask_value):  # traced here
+            for signature in signatures:
+                spec = [signature.input_spec]
+                archive.add_endpoint(signature.name, signature.function, input_signature=spec)
             archive.write_out(scratch, verbose=False)
+        names = [signature.name for signature in signatures]
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=names)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.allow_custom_ops = text  # without which another operation fails when it is run
-        quantize.settings(converter, weights, task, names, batches)
+        # Without this, an operation that TFLite lacks fails in the conversion, not when it is run.
+        converter.allow_custom_ops = any(each.text_operations for each in signatures)
+        configure_converter(converter, weights, signatures, batches)
         try:
             file = converter.convert()
         except Exception as error:  # the converter has no public class of errors
-            raise proof.ExportError(
-                f"Expected a model of TFLite's built-in operations. Received: {error}"
+            raise ExportError(
+                f"The model must convert to TFLite's built-in operations. Received: {error}"
             ) from error
     file = int4(file) if weights == "int4" else file
-    # Accelerators of whole numbers want the shapes in the file; XNNPACK is not for them.
+    # Integer accelerators need the shapes in the file, and do not use XNNPACK.
     return file if weights == "full_int8" else compute_shapes(file)
 
 
-class LiteRT:
-    """Runs a file that `export_tflite` wrote.
-
-    Args:
-        path: of the `.tflite` file.
-        tolerance: how far two signatures may be apart, relative.
-    """
-
-    def __init__(self, path: Path, tolerance: float = SCORE_TOLERANCE):
-        from ai_edge_litert.interpreter import Interpreter
-
-        self.interpreter = Interpreter(model_path=str(path))
-        self.tolerance = tolerance
-
-    def run(self, source: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
-        """A source `(batch, ...)` to what `serving_default` gives, or `details`."""
-        there = details and "details" in self.interpreter.get_signature_list()
-        return self.call("details" if there else "serving_default", source)
-
-    def call(
-        self, signature: str, source: np.ndarray, **options: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """A source `(batch, ...)`, and options, to what a signature gives."""
-        runner = self.interpreter.get_signature_runner(signature)
-        dtype = runner.get_input_details()["source"]["dtype"]
-        return runner(source=source.astype(dtype), **options)
-
-    def check_and_run(self, source: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
-        """As `run`, and with details both signatures must say the same.
-
-        Raises:
-            ExportError: if they do not.
-        """
-        found = self.run(source, details)
-        if not details:
-            return found
-        proof.check_same(self.run(source), found, self.tolerance)
-        return found
+def _check(exportable, weights, references):
+    if weights not in WEIGHTS:
+        raise ValueError(
+            f"`weights` must be one of {sorted(WEIGHTS)}. Received: weights={weights!r}"
+        )
+    if references is not None and not WEIGHTS[weights].rounded:
+        raise ValueError(
+            "`references` score a file of reduced precision; one of float32 must return what the "
+            f"model returns. Received: references and weights={weights!r}"
+        )
+    if references is not None and len(references) != exportable.num_samples:
+        raise ValueError(
+            "`references` must have one element for each sample. Received: "
+            f"{len(references)} references, {exportable.num_samples} samples"
+        )
+    with masks.mask_value_scope(WEIGHTS[weights].mask_value):  # traced here
+        if weights == "full_int8" and has_loop(exportable.signatures):
+            raise ValueError(
+                "`weights` must not be 'full_int8' for a model with a loop, such as generation or "
+                "an RNN: TFLite takes the ranges of activations only outside of loops, and the "
+                f"file would return wrong results. Received: weights='full_int8' for a "
+                f"{exportable.name}"
+            )

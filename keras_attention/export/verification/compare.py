@@ -1,74 +1,59 @@
-"""An export is run with the runtime that will run it, and compared with the model."""
+"""Comparison of what an export returns with what the model returns."""
 
-import datetime
-import importlib.metadata
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from keras_attention import __version__
+from keras_attention.export.signatures import Exportable, Predictions, Signature
 from keras_attention.export.verification.tolerances import ATTENTION_TOLERANCE, SCORE_TOLERANCE
+from keras_attention.types import Batch
 
 BATCH = 8
-PACKAGES = ("keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "numpy")
 
 
 class ExportError(ValueError):
-    """An export that does not say what the model says, or that could not be written."""
+    """An export differs from its model, or could not be written."""
 
 
-class Output(NamedTuple):
-    """What one batch was answered with, best first.
-
-    Attributes:
-        texts: `(batch, n)` strings.
-        tokens: `(batch, n, ...)` names, padded.
-        scores: `(batch, n)`.
-        attention: `(batch, n, ...)`, compared where tokens are equal, or None.
-        probabilities: `(batch, n, ...)`, compared in place of the scores, which are the greatest of
-            them, or None.
-    """
-
-    texts: list
-    tokens: Any
-    scores: Any
-    attention: Any = None
-    probabilities: Any = None
+def sample_batches(samples: Sequence) -> list[list]:
+    """Returns the batches to verify on: each sample alone, and all in batches of 8."""
+    together = [list(samples[i : i + BATCH]) for i in range(0, len(samples), BATCH)]
+    return [[sample] for sample in samples] + together
 
 
-def batches_of(trials: Sequence) -> list[list]:
-    """What an export is run on: every trial alone, and all in batches of 8."""
-    together = [list(trials[i : i + BATCH]) for i in range(0, len(trials), BATCH)]
-    return [[trial] for trial in trials] + together
-
-
-def run_ids(
-    task: Any, batches: list[list], run: Callable | None = None
-) -> tuple[list[Output], float]:
-    """What is answered to ids, and the median milliseconds for one text.
+def predictions_of_model(
+    exportable: Exportable, signature: Signature, batches: Sequence[Batch]
+) -> tuple[list[Predictions], float]:
+    """Runs the model.
 
     Args:
-        task: encodes what it reads, and says what is compared of what was found.
-        batches: from `batches_of`.
-        run: `run(source, details)`; None asks the task itself, which is the model.
+        exportable: has the model.
+        signature: defines the form of the predictions; it takes the model inputs.
+        batches: preprocessed samples.
+
+    Returns:
+        The predictions of each batch, and the median milliseconds for a single sample.
     """
-    run = run or task.run
-    outputs, spent = [], []
-    for texts in batches:
-        source = task.encode(texts)
-        outputs.append(task.output(source, run(source, details=True)))
-        if len(texts) == 1:
-            spent.append(milliseconds(lambda: run(source)))  # noqa: B023
-    return outputs, statistics.median(spent)
+    predictions = [
+        signature.comparison.predictions(
+            exportable.predict(batch.model_inputs, details=True), batch
+        )
+        for batch in batches
+    ]
+    return predictions, median_latency(exportable.predict, batches)
 
 
-def milliseconds(run: Callable) -> float:
-    """Time of the second of two calls: the first may compile."""
+def median_latency(run: Callable, batches: Sequence[Batch]) -> float:
+    """Returns the median milliseconds of `run(model_inputs)` for the batches of one sample."""
+    singles = [batch.model_inputs for batch in batches if len(batch.model_inputs) == 1]
+    return statistics.median(milliseconds(lambda: run(x)) for x in singles)  # noqa: B023
+
+
+def milliseconds(run: Callable[[], Any]) -> float:
+    """Returns the time of the second of two calls, since the first may compile."""
     run()
     start = time.perf_counter()
     run()
@@ -76,143 +61,129 @@ def milliseconds(run: Callable) -> float:
 
 
 def compare(
-    expected: list[Output],
-    received: list[Output],
-    batches: list[list],
-    tolerance: float = SCORE_TOLERANCE,
-    whose: str = "the model's",
-) -> dict:
-    """Compares answer by answer.
+    expected: Sequence[Predictions], received: Sequence[Predictions], batches: Sequence[list]
+) -> dict[str, Any]:
+    """Compares predictions hypothesis by hypothesis.
 
-    Tokens must be equal, unless the two scores say that both answers are as good (a tie). Scores,
-    or probabilities, must be close in any case; where tokens are equal so must be the text, and the
-    attention close.
+    Tokens must be equal, unless the scores tell that both hypotheses are equally good (a tie).
+    Scores, or probabilities, must be close in any case. Where tokens are equal, the labels must be
+    equal and the attention weights close.
+
+    Args:
+        expected: the model's, one for each batch.
+        received: the export's.
+        batches: the samples, for errors.
 
     Returns:
-        How many answers were compared, equal and ties, and the greatest differences.
+        The numbers of compared and equal outputs and of ties, and the greatest differences.
 
     Raises:
         ExportError: if they do not agree.
     """
     counts = {"answers": 0, "equal": 0, "ties": 0}
     greatest = {"score": 0.0, "attention": 0.0}
-    for ours, theirs, texts in zip(expected, received, batches, strict=True):
+    for ours, theirs, samples in zip(expected, received, batches, strict=True):
         if np.shape(ours.tokens) != np.shape(theirs.tokens):
             raise ExportError(
-                f"Expected answers of shape {np.shape(ours.tokens)} to {repr(texts)[:80]}. "
-                f"Received: {np.shape(theirs.tokens)}"
+                f"The export must return outputs of shape {np.shape(ours.tokens)} for "
+                f"{repr(samples)[:80]}. Received: {np.shape(theirs.tokens)}"
             )
-        for place in np.ndindex(np.shape(ours.scores)):
-            mine, other = _answer(ours, place), _answer(theirs, place)
+        for index in np.ndindex(np.shape(ours.scores)):
+            mine, other = _at(ours, index), _at(theirs, index)
             difference = abs(mine.scores - other.scores)
             if mine.probabilities is not None:
-                difference = _greatest(mine.probabilities, other.probabilities)
-            apart = difference / max(1.0, abs(mine.scores))
-            equal = np.array_equal(mine.tokens, other.tokens) and mine.texts == other.texts
+                difference = _greatest_difference(mine.probabilities, other.probabilities)
+            relative = difference / max(1.0, abs(mine.scores))
+            equal = np.array_equal(mine.tokens, other.tokens) and mine.labels == other.labels
             counts["answers"] += 1
             counts["equal" if equal else "ties"] += 1
-            looked = 0.0
+            apart = 0.0
             if equal and mine.attention is not None:
-                looked = _greatest(mine.attention, other.attention)
-            if not (apart <= tolerance and looked <= ATTENTION_TOLERANCE):
-                given = repr(texts[place[0]])[:80]
+                apart = _greatest_difference(mine.attention, other.attention)
+            if not (relative <= SCORE_TOLERANCE and apart <= ATTENTION_TOLERANCE):
                 raise ExportError(
-                    f"Expected {whose} answer to {given}: {mine.texts!r} with "
-                    f"score {mine.scores:.6f}. Received: {other.texts!r} with score "
-                    f"{other.scores:.6f}, attention that differs by {looked:.2g}"
+                    "The export must return what the model returns for "
+                    f"{repr(samples[index[0]])[:80]}: {mine.labels!r} with score "
+                    f"{mine.scores:.6f}. Received: {other.labels!r} with score "
+                    f"{other.scores:.6f}, attention weights that differ by {apart:.2g}"
                 )
             greatest["score"] = max(greatest["score"], difference)
-            greatest["attention"] = max(greatest["attention"], looked)
-    said = {
+            greatest["attention"] = max(greatest["attention"], apart)
+    agreement = {
         **counts,
         "max_score_difference": greatest["score"],
-        "tolerated_score_difference": tolerance,
+        "tolerated_score_difference": SCORE_TOLERANCE,
     }
-    if any(output.attention is not None for output in expected):
-        said["max_attention_difference"] = greatest["attention"]
-        said["tolerated_attention_difference"] = ATTENTION_TOLERANCE
-    return said
+    if any(predictions.attention is not None for predictions in expected):
+        agreement["max_attention_difference"] = greatest["attention"]
+        agreement["tolerated_attention_difference"] = ATTENTION_TOLERANCE
+    return agreement
+
+
+def check_consistent(
+    signatures: Sequence[Signature],
+    outputs: dict[str, dict],
+    batch: Batch,
+    tolerance: float = SCORE_TOLERANCE,
+) -> None:
+    """Checks the signatures that must return the same as another signature.
+
+    Args:
+        signatures: of the file; those without outputs are skipped.
+        outputs: outputs for one batch, by signature.
+        batch: the batch.
+        tolerance: relative difference of floats.
+
+    Raises:
+        ExportError: if two signatures disagree.
+    """
+    for signature in signatures:
+        comparison = signature.comparison
+        if signature.name in outputs and comparison.same_as in outputs:
+            received = comparison.view(outputs[signature.name])
+            expected = comparison.expected(outputs[comparison.same_as], batch)
+            check_same(received, expected, tolerance, (signature.name, comparison.same_as))
 
 
 def check_same(
-    best: dict,
-    details: dict,
-    tolerance: float = SCORE_TOLERANCE,
-    wanted: str = "serving_default to say what details says",
+    received: dict, expected: dict, tolerance: float, names: tuple[str, str] = ("", "")
 ) -> None:
-    """Raises an `ExportError` unless what two signatures give is the same.
+    """Checks that two signatures return the same.
 
     Args:
-        best: what the one gave.
-        details: what it should have given by what the other gave, and maybe more.
-        tolerance: relative, of numbers that are not whole.
-        wanted: which are the two, for the error.
+        received: outputs of the one.
+        expected: what it must return; outputs that only one of them has are not compared.
+        tolerance: relative difference of floats.
+        names: names of the two signatures, for the error.
+
+    Raises:
+        ExportError: if they disagree.
     """
-    for name in best.keys() & details.keys():
-        received, expected = np.asarray(best[name]), np.asarray(details[name])
-        same = received.shape == expected.shape and (
-            np.array_equal(received, expected)
-            if received.dtype.kind in "OU"
-            else np.allclose(received, expected, rtol=tolerance)
+    for name in received.keys() & expected.keys():
+        ours, theirs = np.asarray(received[name]), np.asarray(expected[name])
+        same = ours.shape == theirs.shape and (
+            np.array_equal(ours, theirs)
+            if ours.dtype.kind in "OUS"
+            else np.allclose(ours, theirs, rtol=tolerance)
         )
         if not same:
             raise ExportError(
-                f"Expected {wanted}, {expected.tolist()}. Received: {received.tolist()}"
+                f"`{names[0]}` must return what `{names[1]}` returns: {theirs.tolist()}. "
+                f"Received: {ours.tolist()}"
             )
 
 
-def _answer(output, place):
-    row, n = place
-    return Output(
-        output.texts[row][n],
-        np.asarray(output.tokens[row][n]),
-        float(output.scores[row][n]),
-        None if output.attention is None else output.attention[row][n],
-        None if output.probabilities is None else output.probabilities[row][n],
+def _at(predictions, index):
+    row, n = index
+    return Predictions(
+        predictions.labels[row][n],
+        np.asarray(predictions.tokens[row][n]),
+        float(predictions.scores[row][n]),
+        None if predictions.attention is None else predictions.attention[row][n],
+        None if predictions.probabilities is None else predictions.probabilities[row][n],
     )
 
 
-def _greatest(a, b):
-    """The greatest difference; NaN where there is one."""
+def _greatest_difference(a, b):
+    """Returns the greatest absolute difference, NaN if there is a NaN."""
     return float(np.abs(np.subtract(a, b, dtype="float64")).max())
-
-
-def report(
-    format: str,
-    runtime: str,
-    task: Any,
-    batches: list[list],
-    agreement: dict,
-    latency: dict,
-    folder: Path,
-) -> dict:
-    """What `proof.json` says.
-
-    Args:
-        format: of the export.
-        runtime: what ran it.
-        task: what was exported.
-        batches: what it was run on.
-        agreement: from `compare`.
-        latency: median milliseconds for one text, by who answered.
-        folder: where the export is written.
-    """
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {
-        "format": format,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "runtime": runtime,
-        "task": type(task).__name__,
-        **task.about(),
-        "batch_sizes": [len(texts) for texts in batches],
-        "longest_input": max(len(text) for texts in batches for text in texts),
-        "agreement": agreement,
-        "median_milliseconds": {name: round(spent, 3) for name, spent in latency.items()},
-        "bytes": {str(path.relative_to(folder)): path.stat().st_size for path in files},
-        "versions": {
-            "python": platform.python_version(),
-            "keras-attention": __version__,
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
-        "machine": f"{platform.system()} {platform.machine()}",
-    }

@@ -1,37 +1,83 @@
-"""What an export was asked and what it answered, kept beside it for `verify`."""
+"""Recorded inputs and outputs of an export, `samples.json`, from which it is verified later."""
 
+import base64
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_attention.export.saved_model.verify import plain
-from keras_attention.export.verification.compare import Output
+from keras_attention.export.signatures import Signature
+from keras_attention.utils.atomic_io import read_json
 
-TRIALS = "trials.json"
-MOST = 8
+SAMPLES = "samples.json"
+MAX_SAMPLES = 8
 
 
-def write_trials(
-    task: Any, folder: Path, trials: Sequence, outputs: Sequence[Output], signature: str
+def write_samples(
+    folder: Path,
+    signature: Signature,
+    samples: Sequence[Any],
+    inputs: Sequence[dict[str, Any]],
+    outputs: Sequence[dict[str, Any]],
 ) -> None:
-    """Writes the first of them to `trials.json`.
+    """Writes the first samples to `samples.json`.
 
     Args:
-        task: what was exported.
-        folder: gets the file.
-        trials: what it was asked; images are kept in the size that the model reads.
-        outputs: what it answered to each alone, and maybe more.
-        signature: by which.
+        folder: where the file is written.
+        signature: the signature that was run.
+        samples: raw inputs; texts are written, for readers.
+        inputs: inputs of the signature for each sample alone.
+        outputs: its outputs.
     """
-    trials = trials[:MOST]
-    said = {
-        "signature": signature,
-        "inputs": task.kept(trials),
-        "texts": [each.texts for each in outputs[: len(trials)]],
-        "scores": [np.asarray(each.scores).tolist() for each in outputs[: len(trials)]],
+    count = min(MAX_SAMPLES, len(samples))
+    rows = list(zip(samples[:count], inputs, outputs, strict=False))
+    recorded = {
+        "signature": signature.name,
+        "samples": [sample if isinstance(sample, str) else None for sample, *_ in rows],
+        "inputs": [row_inputs for _, row_inputs, _ in rows],
+        "outputs": [
+            {name: row_outputs[name] for name in signature.comparison.recorded}
+            for *_, row_outputs in rows
+        ],
     }
-    text = json.dumps(said, ensure_ascii=False, indent=1, default=plain)
-    (folder / TRIALS).write_text(text, encoding="utf-8")
+    text = json.dumps(recorded, ensure_ascii=False, indent=1, default=_compressed)
+    (folder / SAMPLES).write_text(text, encoding="utf-8")
+
+
+def read_samples(folder: Path) -> dict[str, Any]:
+    """Reads `samples.json`.
+
+    Returns:
+        `signature`, its name; `samples`, texts or `None`; `inputs` and `outputs`, a dictionary for
+        each sample, of lists and arrays.
+    """
+    recorded = read_json(folder / SAMPLES)
+    inputs = [
+        {name: _from_json(value) for name, value in row.items()} for row in recorded["inputs"]
+    ]
+    return {**recorded, "inputs": inputs}
+
+
+def to_json(value: bytes | np.ndarray) -> Any:
+    """Converts bytes and arrays as TF Serving's REST API takes them."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return {"b64": base64.b64encode(value).decode("ascii")}
+
+
+def _compressed(value):
+    """Converts to JSON, pixels compressed."""
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8:
+        data = base64.b64encode(zlib.compress(value.tobytes())).decode("ascii")
+        return {"shape": value.shape, "zlib": data}
+    return to_json(value)
+
+
+def _from_json(value):
+    if isinstance(value, dict):  # pixels
+        data = zlib.decompress(base64.b64decode(value["zlib"]))
+        return np.frombuffer(data, np.uint8).reshape(value["shape"])
+    return [base64.b64decode(x["b64"]) if isinstance(x, dict) else x for x in value]

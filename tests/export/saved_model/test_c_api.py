@@ -98,10 +98,10 @@ def test_empty_batches(session):
     assert session.run("words", {"text": []})["words"].shape == (0, 0)
 
 
-def test_outputs_equal_those_of_tensorflows_python(exported_translator, translator):
+def test_outputs_equal_those_of_tensorflows_python(saved_model):
     texts = ["bca", "", "äx"]
-    signatures = tf.saved_model.load(str(exported_translator)).signatures
-    with Session(exported_translator) as session:
+    signatures = tf.saved_model.load(str(saved_model.folder / "1")).signatures
+    with Session(saved_model.folder / "1") as session:
         for name in ("serving_default", "details"):
             expected = signatures[name](text=tf.constant(texts))
             outputs = session.run(name, {"text": texts})
@@ -111,15 +111,6 @@ def test_outputs_equal_those_of_tensorflows_python(exported_translator, translat
                     np.testing.assert_array_equal(array, expected[each].numpy())
                 else:
                     np.testing.assert_allclose(array, expected[each].numpy(), atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def exported_translator(translator, tmp_path_factory):
-    from keras_attention.export.saved_model.writer import write_saved_model
-
-    folder = tmp_path_factory.mktemp("translator")
-    write_saved_model(translator, folder)
-    return folder
 
 
 @pytest.mark.parametrize(

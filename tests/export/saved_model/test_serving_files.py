@@ -20,18 +20,18 @@ IDS = ["ids", "ids_details", "ids_with_options"]
 
 
 @pytest.fixture(scope="module")
-def session(served):
-    with Session(served / "1") as session:
+def session(saved_model):
+    with Session(saved_model.folder / "1") as session:
         yield session
 
 
 @pytest.fixture(scope="module")
-def page(served):
-    return (served / "serving.md").read_text(encoding="utf-8")
+def page(saved_model):
+    return (saved_model.folder / "serving.md").read_text(encoding="utf-8")
 
 
-def test_warm_up_requests_run(served, session, translator, sentences):
-    path = served / "1" / "assets.extra" / "tf_serving_warmup_requests"
+def test_warm_up_requests_run(saved_model, session, translator, samples):
+    path = saved_model.folder / "1" / "assets.extra" / "tf_serving_warmup_requests"
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
         for record in tf.data.TFRecordDataset(str(path))
@@ -44,8 +44,8 @@ def test_warm_up_requests_run(served, session, translator, sentences):
         requests[request.model_spec.signature_name] = inputs
     assert sorted(requests) == sorted(session.signatures)
     assert requests["with_options"]["num_beams"].tolist() == [3]
-    assert requests["details"]["text"].tolist() == [sentences[0].encode()]
-    expected = translator.generate(sentences[:1])[0]
+    assert requests["details"]["text"].tolist() == [samples[0].encode()]
+    expected = translator.generate(samples[:1])[0]
     assert session.run("details", requests["details"])["text"].tolist() == [
         [answer.text.encode() for answer in expected]
     ]
@@ -63,15 +63,16 @@ def test_long_requests_with_arbitrary_bytes_are_encoded():
     assert tf.make_ndarray(request.inputs["image_bytes"]).tolist() == [image, b""]
 
 
-def test_configurations(served):
+def test_configurations(saved_model):
     config = text_format.Parse(
-        (served / "model.config").read_text(), model_server_config_pb2.ModelServerConfig()
+        (saved_model.folder / "model.config").read_text(),
+        model_server_config_pb2.ModelServerConfig(),
     )
     (model,) = config.model_config_list.config
     assert (model.name, model.base_path) == ("ab_cd", "/models/ab_cd")
     assert model.model_platform == "tensorflow"
     assert model.model_version_policy.latest.num_versions == 1
-    lines = (served / "batching.config").read_text().splitlines()
+    lines = (saved_model.folder / "batching.config").read_text().splitlines()
     fields = [re.fullmatch(r"(\w+) \{ value: \d+ \}", x)[1] for x in lines if x[0] != "#"]
     assert fields == [  # of BatchingParameters, which tensorflow-serving-api does not contain
         "max_batch_size",
@@ -81,14 +82,14 @@ def test_configurations(served):
     ]
 
 
-def test_the_page_shows_a_request_and_its_response(page, session, sentences):
+def test_the_page_shows_a_request_and_its_response(page, session, samples):
     curl, response = re.search(
         r"```bash\n(curl.*?)\n```.*?```json\n(.*?)\n```", page, re.S
     ).groups()
     command, _, body, url = shlex.split(curl)
     assert (command, url) == ("curl", "localhost:8501/v1/models/ab_cd:predict")
     inputs = json.loads(body)["inputs"]
-    assert inputs == {"text": sentences[:1]}
+    assert inputs == {"text": samples[:1]}
     outputs, shown = session.run("serving_default", inputs), json.loads(response)["outputs"]
     assert shown["text"] == [text.decode() for text in outputs["text"]]
     assert shown["score"] == pytest.approx(outputs["score"].tolist())

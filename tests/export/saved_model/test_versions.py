@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from keras_attention.export import ExportError, load_exported
+from helpers import write_saved_model
+from keras_attention.export import ExportError
 from keras_attention.export.saved_model.versions import new_version
-from keras_attention.export.saved_model.writer import write_saved_model
+from keras_attention.tasks import load_exported
 
 
 def names(folder):

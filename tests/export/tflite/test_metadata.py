@@ -8,10 +8,10 @@ from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils
 from flatbuffers import encode, number_types, table
 
+from helpers import convert, model_inputs
 from keras_attention import __version__
 from keras_attention.export.tflite.flatbuffer import read_model
 from keras_attention.export.tflite.metadata import with_metadata
-from keras_attention.export.tflite.writer import convert
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_name_version_and_description(file):
 
 
 def test_outputs_do_not_change(file, label):
-    source = label.encode(["abc", "d"])
+    source = model_inputs(label, ["abc", "d"])
     before, after = (
         Interpreter(model_content=each).get_signature_runner("serving_default")(source=source)
         for each in (file, with_metadata(file, "TextClassifier", {}))

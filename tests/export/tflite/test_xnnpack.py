@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from helpers import convert
 from keras_attention.export.tflite import writer as tflite
 from keras_attention.export.tflite.flatbuffer import builtin_operator, read_model
 from keras_attention.export.tflite.xnnpack import compute_shapes, find_copies
@@ -47,7 +48,7 @@ def files(make_translator):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tflite, "compute_shapes", record)
-        ours = tflite.convert(task)
+        ours = convert(task)
     return converted[0], ours
 
 

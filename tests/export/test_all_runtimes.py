@@ -1,4 +1,4 @@
-"""One trained model of each family: Keras, TensorFlow's C API and LiteRT say the same words."""
+"""A trained model of each family returns the same words in Keras, TensorFlow's C API and LiteRT."""
 
 import json
 import subprocess
@@ -8,12 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from keras_attention.export import load_exported
-from keras_attention.export.image_to_text import image_bytes
-from keras_attention.export.saved_model import c_api_script as run_saved_model
-from keras_attention.export.saved_model.verify import plain
+from keras_attention.export.saved_model import c_api_script
+from keras_attention.export.verification.samples import to_json
 from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.images import captioned_batches
+from keras_attention.images.preprocessors import image_bytes
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import (
     captioner,
@@ -23,7 +22,15 @@ from keras_attention.models import (
     tagger,
     transformer,
 )
-from keras_attention.tasks import Captioner, TextClassifier, TextGenerator, TextTagger, Translator
+from keras_attention.tasks import (
+    Captioner,
+    GenerationTask,
+    TextClassifier,
+    TextGenerator,
+    TextTagger,
+    Translator,
+    load_exported,
+)
 from keras_attention.text import (
     CharacterTokenizer,
     bucketed_batches,
@@ -34,13 +41,13 @@ from keras_attention.text import (
 from keras_attention.training import MaskedCrossEntropy
 
 LIMIT = 12  # tokens
-LENGTHS = (1, 7, LIMIT)  # the last with END
+LENGTHS = (1, 7, LIMIT)  # the last includes END
 WEIGHTS = ("float32", "float16", "int8", "int4")
 LETTERS = "abcdefgh"
 ALPHABET = "abcdefghijklmnopqrst"
 SIZES = {"num_layers": 2, "hidden_dim": 64, "intermediate_dim": 128, "num_heads": 4, "dropout": 0.0}
 LABEL_LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-COLORS = {1: 0, 7: 1, LIMIT - 1: 2}  # channels, by the length of what is said of them
+COLORS = {1: 0, 7: 1, LIMIT - 1: 2}  # channel by the length of the caption
 RNG = np.random.RandomState(0)
 
 
@@ -53,14 +60,14 @@ def texts(count=3000):
 
 
 def train(model, data, epochs, loss):
-    # falls to 0, so that whether every word is right does not hang on the seed
+    # The rate falls to 0, so that the words are correct for any seed.
     rate = keras.optimizers.schedules.CosineDecay(5e-3, epochs * len(data))
     model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), loss, weighted_metrics=[])
     model.fit(data, epochs=epochs, verbose=0)
 
 
 def translator(build, epochs):
-    """Writes each letter large."""
+    """Translates each letter to its capital."""
     source, target = (
         CharacterTokenizer.train([LETTERS]),
         CharacterTokenizer.train([LETTERS.upper()]),
@@ -77,12 +84,12 @@ def rnn():
 
 
 def small_transformer():
-    sizes = {**SIZES, "size": "tiny", "num_layers": 1, "dropout": 0.1}  # sure also in four bits
+    sizes = {**SIZES, "size": "tiny", "num_layers": 1, "dropout": 0.1}  # confident also with int4
     return translator(lambda source, target: transformer(source, target, **sizes), 30)
 
 
-def writer():
-    """Goes on to the end of the alphabet."""
+def generator():
+    """Continues to the end of the alphabet."""
     tokenizer = CharacterTokenizer.train([ALPHABET])
     model = causal_lm(tokenizer.vocabulary_size, size="tiny", **SIZES)
     data = packed_batches([ALPHABET[i % 20 :] for i in range(2000)], tokenizer, 32, 32)
@@ -99,7 +106,7 @@ def writer():
 
 
 def text_classifier():
-    """Whether there is an "a"."""
+    """Detects the letter "a"."""
     tokenizer = CharacterTokenizer.train([LETTERS])
     model = classifier(tokenizer.vocabulary_size, 2, **SIZES)
     given = texts()
@@ -110,7 +117,7 @@ def text_classifier():
 
 
 def text_tagger():
-    """Whether the word, a letter, is a vowel."""
+    """Tags words of one letter as vowels or consonants."""
     tokenizer = CharacterTokenizer.train([LETTERS])
     model = tagger(tokenizer.vocabulary_size, 2, **SIZES)
 
@@ -125,66 +132,69 @@ def text_tagger():
 
 
 def image_captioner():
-    """Writes 1, 7 or the most letters, by the color."""
+    """Writes 1, 7 or 11 letters depending on the color."""
     tokenizer = CharacterTokenizer.train([LETTERS])
-    said = {}
+    captions = {}
 
     def image(length):
         pixels = RNG.randint(0, 80, (16, 24, 3), "uint8")
         pixels[..., COLORS[length]] += 150
-        said[image_bytes(pixels)] = ("abcd" * LIMIT)[:length]
+        captions[image_bytes(pixels)] = ("abcd" * LIMIT)[:length]
         return image_bytes(pixels)
 
     for _ in range(100):
         [image(min(length, LIMIT - 1)) for length in LENGTHS]
     grid = ResidualCNN((8, 12))
     model = captioner(tokenizer.vocabulary_size, (16, 24), "soft", grid, hidden_dim=32, dropout=0.0)
-    data = captioned_batches(list(said.items()), tokenizer, (16, 24), 30, LIMIT)
+    data = captioned_batches(list(captions.items()), tokenizer, (16, 24), 30, LIMIT)
     train(model, data, 10, MaskedCrossEntropy())
-    return Captioner(model, tokenizer, BeamSearch(3, max_new_tokens=LIMIT)), image, said.get
+    return Captioner(model, tokenizer, BeamSearch(3, max_new_tokens=LIMIT)), image, captions.get
 
 
-def words(answers):
-    """Answers; of tags the names alone."""
-    return [each if isinstance(each, str) else [tag.tag for tag in each] for each in answers]
+def words(results):
+    """Returns results; of tags the names alone."""
+    return [each if isinstance(each, str) else [tag.tag for tag in each] for each in results]
 
 
-def by_c_api(version, task, calls, scratch):
-    """What `serving_default` gives, in a process that has no TensorFlow for Python."""
-    given, answers = scratch / "calls.json", scratch / "answers.json"
-    asked = [{"inputs": {task.served_input: each}} for each in calls]
-    asked = [{**each, "signature": "serving_default", "timed": False} for each in asked]
-    given.write_text(json.dumps(asked, default=plain))
-    command = [sys.executable, "-P", run_saved_model.__file__, version, given, answers]
+def by_c_api(version, task, inputs, scratch):
+    """Returns the results of `serving_default`, run in a process without Python's TensorFlow."""
+    calls_file, results_file = scratch / "calls.json", scratch / "results.json"
+    name = task.preprocessor.input_name
+    calls = [
+        {"inputs": {name: each}, "signature": "serving_default", "timed": False} for each in inputs
+    ]
+    calls_file.write_text(json.dumps(calls, default=to_json))
+    command = [sys.executable, "-P", c_api_script.__file__, version, calls_file, results_file]
     subprocess.run(command, check=True)
-    found = json.loads(answers.read_text())["outputs"]
-    if task.gives == "tags":
-        return [[[tag for tag in row if tag] for row in each["tag"]] for each in found]
-    return [each["label" if task.gives == "label" else "text"] for each in found]
+    outputs = json.loads(results_file.read_text())["outputs"]
+    if isinstance(task, TextTagger):
+        return [[[tag for tag in row if tag] for row in each["tag"]] for each in outputs]
+    name = "label" if isinstance(task, TextClassifier) else "text"
+    return [each[name] for each in outputs]
 
 
-FAMILIES = [rnn, small_transformer, writer, image_captioner, text_classifier, text_tagger]
+FAMILIES = [rnn, small_transformer, generator, image_captioner, text_classifier, text_tagger]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_same_words_every_way(family, tmp_path):
+def test_all_runtimes_return_the_same_words(family, tmp_path):
     keras.utils.set_random_seed(1)
     RNG.seed(1)
-    task, make, answer = family()
-    end = task.gives != "continuation"  # a prompt has none
-    rows = [[make(min(n, LIMIT - end)) for _ in range(5)] for n in LENGTHS]
-    asked = [row[:size] for size in (1, 5) for row in rows]
-    expected = [[*map(answer, each)] for each in asked]
-    assert [words(task(each)) for each in asked] == expected
+    task, make, correct = family()
+    has_end = not isinstance(task, TextGenerator)  # a prompt has no END
+    rows = [[make(min(n, LIMIT - has_end)) for _ in range(5)] for n in LENGTHS]
+    inputs = [row[:size] for size in (1, 5) for row in rows]
+    expected = [[*map(correct, each)] for each in inputs]
+    assert [words(task(each)) for each in inputs] == expected
 
-    sentences = sum(rows, [])
-    version = task.export(tmp_path / "served", "saved_model", sentences)["path"]
-    assert by_c_api(version, task, asked, tmp_path) == expected
-    generates = task.gives not in ("label", "tags")
-    loops = {"steps": True, "options": True} if generates else {}
+    samples = sum(rows, [])
+    version = task.export(tmp_path / "served", "saved_model", samples)["path"]
+    assert by_c_api(version, task, inputs, tmp_path) == expected
+    generates = isinstance(task, GenerationTask)
+    options = {"steps": True, "options": True} if generates else {}
     for weights in (*WEIGHTS, *(() if generates else ("full_int8",))):
-        task.export(tmp_path / weights, "tflite", sentences, weights=weights, **loops)
-        phone = load_exported(tmp_path / weights)
-        assert [words(phone(each)) for each in asked] == expected, weights
-        loops = {}  # the first, of float32, has them all
+        task.export(tmp_path / weights, "tflite", samples, weights=weights, **options)
+        loaded = load_exported(tmp_path / weights)
+        assert [words(loaded(each)) for each in inputs] == expected, weights
+        options = {}  # the first file, of float32, has all signatures

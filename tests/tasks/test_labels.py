@@ -1,4 +1,4 @@
-"""Text in, a label or tags out, and what is kept of it on disk."""
+"""TextClassifier and TextTagger: text to labels and tags, saving and loading."""
 
 import json
 from functools import partial
@@ -37,28 +37,28 @@ def probabilities(model, ids):
     return exps / exps.sum(-1, keepdims=True)
 
 
-def test_it_is_tokenizer_model_and_softmax(labels):
+def test_it_tokenizes_and_applies_model_and_softmax(labels):
     (expected,) = probabilities(labels.model, labels.source_tokenizer.encode(["cab"]))
-    (found,) = labels.classify(["cab"])
-    assert [label for label, _ in found] == [LABELS[i] for i in np.argsort(-expected)]
-    np.testing.assert_allclose([p for _, p in found], -np.sort(-expected), rtol=1e-5)
-    assert labels("cab") == found[0].label
+    (result,) = labels.classify(["cab"])
+    assert [label for label, _ in result] == [LABELS[i] for i in np.argsort(-expected)]
+    np.testing.assert_allclose([p for _, p in result], -np.sort(-expected), rtol=1e-5)
+    assert labels("cab") == result[0].label
 
 
 def test_a_word_has_the_tag_of_its_first_token(tags):
     ids = tags.source_tokenizer.encode(["abca"]).numpy()  # "ab", "ca", END
     (expected,) = probabilities(tags.model, ids)
-    found = tags(" ab\t ca ")
-    assert [tag.word for tag in found] == ["ab", "ca"]
-    assert [tag.tag for tag in found] == [LABELS[expected[place].argmax()] for place in (0, 2)]
+    result = tags(" ab\t ca ")
+    assert [tag.word for tag in result] == ["ab", "ca"]
+    assert [tag.tag for tag in result] == [LABELS[expected[place].argmax()] for place in (0, 2)]
     np.testing.assert_allclose(
-        [tag.probability for tag in found], expected[[0, 2]].max(-1), rtol=1e-5
+        [tag.probability for tag in result], expected[[0, 2]].max(-1), rtol=1e-5
     )
 
 
 def test_a_string_or_a_list(labels, tags):
-    found = labels(TEXTS)
-    assert len(set(found)) > 1 and [labels(text) for text in TEXTS] == found
+    results = labels(TEXTS)
+    assert len(set(results)) > 1 and [labels(text) for text in TEXTS] == results
     assert labels([]) == labels.classify([]) == tags([]) == tags.tag([]) == []
     tagged = tags(tuple(TEXTS))
     assert [[tag.word for tag in each] for each in tagged] == [text.split() for text in TEXTS]
@@ -67,22 +67,22 @@ def test_a_string_or_a_list(labels, tags):
         assert [tag[:2] for tag in alone] == [tag[:2] for tag in each]
         np.testing.assert_allclose([t[2] for t in alone], [t[2] for t in each], rtol=1e-4)
     for call in (labels.classify, tags.tag):
-        with pytest.raises(ValueError, match="texts: expected a list .* Received: 'abc'"):
+        with pytest.raises(ValueError, match="`texts` must be a list. Received: 'abc'"):
             call("abc")
 
 
-def test_batches_change_nothing_and_keep_the_order(labels):
+def test_batch_size_changes_neither_results_nor_order(labels):
     for batch_size in (1, 4):
-        got = labels.classify(TEXTS * 2, batch_size=batch_size)
-        assert [found[0].label for found in got] == labels(TEXTS) * 2
+        results = labels.classify(TEXTS * 2, batch_size=batch_size)
+        assert [result[0].label for result in results] == labels(TEXTS) * 2
 
 
-def test_long_texts_are_cut_with_a_warning_that_counts(labels, tags):
+def test_long_texts_are_truncated_with_a_warning(labels, tags):
     with pytest.warns(UserWarning, match="1 of 2 texts have more than 11 tokens"):
         assert labels(["abc" * 5, "a"]) == labels([("abc" * 5)[:11], "a"])
     with pytest.warns(UserWarning, match="1 of 1 texts have more than 11 tokens"):
-        found = tags("aaaaa bbbbb ccccc aaaaa")
-    assert [tag.word for tag in found] == ["aaaaa", "bbbbb", "ccccc"]
+        result = tags("aaaaa bbbbb ccccc aaaaa")
+    assert [tag.word for tag in result] == ["aaaaa", "bbbbb", "ccccc"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,14 +95,14 @@ def test_save_and_load(make, kind, tmp_path):
     loaded = type(task).load(tmp_path / "task")
     assert loaded(TEXTS) == task(TEXTS)
     assert (loaded.labels, loaded.max_source_length) == (LABELS, 12)
-    said = json.loads((tmp_path / "task" / "task.json").read_text(encoding="utf-8"))
-    assert said["labels"] == LABELS
+    config = json.loads((tmp_path / "task" / "task.json").read_text(encoding="utf-8"))
+    assert config["labels"] == LABELS
     (other,) = {TextClassifier, TextTagger} - {type(task)}
-    with pytest.raises(ValueError, match=f"expected a {other.__name__} .*format 1. Received: "):
+    with pytest.raises(ValueError, match=f"must hold a {other.__name__} .*format 2. Received: "):
         other.load(tmp_path / "task")
 
 
-def test_the_weights_of_now(make, labels):
+def test_the_task_uses_the_current_weights(make, labels):
     task = make("label")
     before = task.classify(["cab"])
     task.model.head.dense.bias.assign([9.0, 0.0, 0.0])
@@ -110,7 +110,7 @@ def test_the_weights_of_now(make, labels):
     assert after != before[0] and after[0].label == "left" and after[0].probability > 0.9
 
 
-def test_an_rnn_reads_too():
+def test_an_rnn_encoder():
     letters = CharacterTokenizer.train(["abc "])
     encoder = seq2seq(letters.vocabulary_size, 9, 8, 8).encoder
     model = classifier(letters.vocabulary_size, 2, encoder=encoder)
@@ -122,16 +122,22 @@ def test_an_rnn_reads_too():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"labels": ["a", "b", "a"]}, r"different strings. Received: labels=\['a', 'b', 'a'\]"),
-        ({"labels": ["a", "b"]}, r"logits \(None, 2\) for 2 labels. Received: \(None, 3\)"),
-        ({"model": "tags"}, r"logits \(None, 3\) .*Received: \(None, None, 3\)"),
+        (
+            {"labels": ["a", "b", "a"]},
+            r"must be different strings. Received: labels=\['a', 'b', 'a'\]",
+        ),
+        (
+            {"labels": ["a", "b"]},
+            r"logits of shape \(None, 2\) for 2 labels. Received: \(None, 3\)",
+        ),
+        ({"model": "tags"}, r"logits of shape \(None, 3\) .*Received: \(None, None, 3\)"),
         (
             {"source_tokenizer": CharacterTokenizer.train(["a"])},
             "model's 8 tokens. Received: 5 tokens",
         ),
     ],
 )
-def test_parts_that_do_not_go(labels, tags, change, message):
+def test_parts_that_do_not_fit_raise(labels, tags, change, message):
     parts = {"model": labels.model, "source_tokenizer": labels.source_tokenizer, "labels": LABELS}
     change = {**change, "model": tags.model} if "model" in change else change
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,55 @@
+"""The report of a verification, `verification.json`."""
+
+import datetime
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_attention import __version__
+from keras_attention.export.signatures import Exportable
+
+PACKAGES = ("keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "numpy")
+REPORT = "verification.json"
+
+
+def report(
+    format: str,
+    runtime: str,
+    exportable: Exportable,
+    batches: Sequence[list],
+    agreement: dict[str, Any],
+    latency: dict[str, float],
+    folder: Path,
+) -> dict[str, Any]:
+    """Returns the contents of `verification.json`.
+
+    Args:
+        format: of the export.
+        runtime: what ran it.
+        exportable: what was exported.
+        batches: the samples it was run on.
+        agreement: from `compare`.
+        latency: median milliseconds for one sample, of the `"model"` and of the `"export"`.
+        folder: where the export is written.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        "format": format,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "runtime": runtime,
+        "task": exportable.name,
+        **exportable.metadata,
+        "batch_sizes": [len(samples) for samples in batches],
+        "longest_input": max(len(sample) for samples in batches for sample in samples),
+        "agreement": agreement,
+        "median_milliseconds": {name: round(time, 3) for name, time in latency.items()},
+        "bytes": {str(path.relative_to(folder)): path.stat().st_size for path in files},
+        "versions": {
+            "python": platform.python_version(),
+            "keras-attention": __version__,
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+        "machine": f"{platform.system()} {platform.machine()}",
+    }

@@ -1,0 +1,106 @@
+"""Base of the tasks that generate text."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_attention.generation import Strategy
+from keras_attention.ops.ids import END, PAD
+from keras_attention.tasks.task import Task
+from keras_attention.text import Tokenizer
+from keras_attention.text.postprocessors import GeneratedText
+
+
+class Alignment(NamedTuple):
+    """Attention weights between source and target tokens.
+
+    Attributes:
+        source: source tokens.
+        target: generated tokens.
+        weights: `(target, source)`.
+    """
+
+    source: list[str]
+    target: list[str]
+    weights: np.ndarray
+
+
+class GenerationTask(Task):
+    """A task whose model generates ids with a strategy.
+
+    Calling it returns the best text for each input. `generate` returns all hypotheses with scores.
+    """
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy; it can be replaced, except in an exported file."""
+        return self.model_runner("strategy").strategy
+
+    @strategy.setter
+    def strategy(self, strategy: Strategy) -> None:
+        self.model_runner("strategy").strategy = strategy
+
+    @property
+    def target_tokenizer(self) -> Tokenizer:
+        """Tokenizer of the generated text."""
+        return self.postprocessor.tokenizer
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The strategy."""
+        return {"strategy": repr(self.strategy)}
+
+    def generate(
+        self, inputs: Sequence[Any], batch_size: int = 32, progress: bool = False
+    ) -> list[list[GeneratedText]]:
+        """Generates texts with their scores.
+
+        Args:
+            inputs: any number of inputs; texts may be empty.
+            batch_size: number of inputs that are run at once; inputs of similar length are run
+                together.
+            progress: whether to show a progress bar.
+
+        Returns:
+            For each input the strategy's hypotheses, best first.
+
+        Raises:
+            ValueError: if `inputs` is not a list.
+        """
+        return self.predict(inputs, batch_size, progress)
+
+    def attention(self, text: str) -> Alignment:
+        """Generates for one text and returns the attention weights of the best hypothesis.
+
+        Args:
+            text: the input.
+
+        Returns:
+            An `Alignment`, which `keras_attention.viz.plot_alignment` draws.
+        """
+        source_ids, ids, weights = self._generate_with_attention(text)
+        return Alignment(
+            self.preprocessor.tokenizer.tokens(source_ids),
+            self.target_tokenizer.tokens(ids),
+            weights[:, : len(source_ids)],
+        )
+
+    def _generate_with_attention(self, raw_input: Any) -> tuple[np.ndarray, list[int], np.ndarray]:
+        """Generates for one input.
+
+        Returns:
+            The example that the model read, the ids of the best hypothesis up to `[END]`, and its
+            attention weights `(ids, source)`.
+        """
+        (example,) = self.preprocessor.encode_examples([raw_input])
+        batch = self.preprocessor.pad_examples([example])
+        outputs = self.runner(batch.model_inputs, details=True)
+        ids = truncate_at_end(outputs["ids"][0, 0])
+        return example, ids, outputs["attention"][0, 0, : len(ids)]
+
+
+def truncate_at_end(ids: Any) -> list[int]:
+    """Returns one row of ids up to and including its END, without padding."""
+    ids = [int(id) for id in ids if id != PAD]
+    return ids[: ids.index(END) + 1] if END in ids else ids

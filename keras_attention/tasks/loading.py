@@ -1,0 +1,78 @@
+"""Loading of saved tasks and of exports."""
+
+from pathlib import Path
+
+from keras_attention.tasks.captioner import Captioner
+from keras_attention.tasks.task import Task
+from keras_attention.tasks.text_classifier import TextClassifier
+from keras_attention.tasks.text_generator import TextGenerator
+from keras_attention.tasks.text_tagger import TextTagger
+from keras_attention.tasks.translator import Translator
+from keras_attention.utils.atomic_io import read_json
+
+TASKS = {
+    task.__name__: task
+    for task in (Captioner, TextClassifier, TextGenerator, TextTagger, Translator)
+}
+
+
+def load_task(folder: str | Path) -> Task:
+    """Loads a saved task of any class.
+
+    Args:
+        folder: what a task's `save` wrote.
+
+    Returns:
+        The task, as the `load` of its class returns it.
+
+    Raises:
+        ValueError: if the folder holds no task of a known class.
+    """
+    name = read_json(Path(folder) / "task.json").get("task")
+    if name not in TASKS:
+        raise ValueError(f"`folder` must hold one of the tasks {sorted(TASKS)}. Received: {name!r}")
+    return TASKS[name].load(folder)
+
+
+def load_exported(folder: str | Path) -> Task:
+    """Loads an export as a task that runs the exported file; the model's code is not needed.
+
+    Args:
+        folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
+            or one version of it, or a folder with `model.tflite`.
+
+    Returns:
+        A task of the class that was exported. It can be called and has `generate`, `classify` or
+        `tag`; `save`, `export` and another strategy need the Keras model and raise a `ValueError`.
+
+    Raises:
+        ValueError: if the folder holds no export of this format.
+    """
+    from keras_attention.export.saved_model.writer import EXPORT_FORMAT, EXTRA
+    from keras_attention.export.tflite.runner import FILE
+    from keras_attention.export.verification.verify import find_export
+
+    folder = find_export(folder)
+    format = "tflite" if (folder / FILE).is_file() else "saved_model"
+    parts = folder if format == "tflite" else folder / EXTRA
+    config = read_json(parts / "export.json")
+    received = config.get("export"), config.get("format")
+    if received != (format, EXPORT_FORMAT) or config.get("task") not in TASKS:
+        raise ValueError(
+            f"`folder` must hold a {format} export of format {EXPORT_FORMAT}. "
+            f"Received: {str(folder)!r} with {config}"
+        )
+    task_class = TASKS[config["task"]]
+    preprocessor, postprocessor = task_class.load_parts(parts, config)
+    return task_class.from_parts(preprocessor, _file_runner(format, folder), postprocessor)
+
+
+def _file_runner(format, folder):
+    # Imported here, since tasks without exports need neither LiteRT nor TensorFlow.
+    if format == "tflite":
+        from keras_attention.export.tflite.runner import TFLiteRunner
+
+        return TFLiteRunner(folder)
+    from keras_attention.export.saved_model.runner import SavedModelRunner
+
+    return SavedModelRunner(folder)

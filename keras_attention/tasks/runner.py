@@ -1,0 +1,59 @@
+"""Runner of a Keras model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_attention.generation import Generator, GreedySearch, Strategy
+
+
+class ModelRunner:
+    """Runs a Keras model: generation for a model with a strategy, else class probabilities.
+
+    `export.saved_model.runner.SavedModelRunner` and `export.tflite.runner.TFLiteRunner` run
+    exported files.
+
+    Args:
+        model: a `GenerativeModel`, or an `EncoderOnly` that returns logits.
+        strategy: `GreedySearch`, `BeamSearch` or `Sampling` for a `GenerativeModel`, else `None`.
+    """
+
+    def __init__(self, model: keras.Model, strategy: Strategy | None = None):
+        self.model = model
+        self.strategy = strategy
+        if strategy is None:
+            probabilities = ops.softmax(ops.cast(model.output, "float32"))
+            self._classifier = keras.Model(model.input, {"probabilities": probabilities})
+
+    def __call__(self, model_inputs: Any, details: bool = False) -> dict[str, np.ndarray]:
+        """Runs the compiled model.
+
+        Args:
+            model_inputs: ids `(batch, length)` or pixels.
+            details: whether to return attention weights.
+
+        Returns:
+            `ids` and `scores`, and with details `attention`, as `GenerationOutput`; or
+            `probabilities`.
+        """
+        if self.strategy is None:
+            return self._classifier.predict_on_batch(model_inputs)
+        output = self.model.generate(model_inputs, self.strategy, attention=details)
+        return {name: x for name, x in output._asdict().items() if x is not None}
+
+    def graph(self, details: bool = False) -> Callable:
+        """Returns the Keras model that an export traces: model inputs to a dictionary."""
+        if self.strategy is None:
+            return self._classifier
+        return Generator(self.model, self.strategy, attention=details)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.model.name!r}, {self.strategy!r})"
+
+
+def default_strategy(strategy: Strategy | None) -> Strategy:
+    """Returns the strategy, or `GreedySearch()` for `None`."""
+    return strategy or GreedySearch()

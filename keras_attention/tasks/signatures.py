@@ -1,0 +1,298 @@
+"""Signatures of the exports of tasks, and the exports themselves.
+
+A SavedModel has these signatures. `serving_default`, `details` and `with_options` take `text`
+`(batch,)` or, of a captioner, `image_bytes` `(batch,)`, the bytes of JPEG or PNG files. The others
+take `source`: ids int32 `(batch, length)` or pixels uint8 `(batch, height, width, 3)`.
+
+| signature | outputs of `Translator`, `TextGenerator` and `Captioner` |
+| --- | --- |
+| `serving_default` | `text`, `score` `(batch,)`: the best hypothesis |
+| `details` | `text`, `score` `(batch, n)`, `source_tokens` `(batch, source)`, `target_tokens` `(batch, n, length)`, `attention` `(batch, n, length, source)`; of a captioner `(batch, n, length, rows, columns)` and no `source_tokens` |
+| `with_options` | `text`, `score` `(batch, n)` |
+| `ids` | `ids` int32 `(batch, n, length)`, `scores` `(batch, n)` |
+| `ids_details` | also `attention` |
+| `ids_with_options` | as `ids` |
+
+| signature | outputs of `TextClassifier` |
+| --- | --- |
+| `serving_default` | `label`, `probability` `(batch,)`: the most probable label |
+| `details` | `label`, `probability` `(batch, labels)`, sorted, and `source_tokens` `(batch, source)` |
+| `ids` | `probabilities` `(batch, labels)`, in the order of `labels` in `export.json` |
+
+| signature | outputs of `TextTagger` |
+| --- | --- |
+| `serving_default` | `word`, `tag`, `probability` `(batch, words)` |
+| `details` | `source_tokens` and bool `begins_word` `(batch, source)`; `tag`, `probability` `(batch, source, tags)`, sorted |
+| `ids` | `probabilities` `(batch, source, tags)`, in the order of `labels` in `export.json` |
+
+`with_options` and `ids_with_options` also take the options of the strategy, each `(batch,)` and
+each optional. Every row gets the result of a strategy with its options.
+
+In a TFLite file `ids` is named `serving_default` and `ids_details` is named `details`. On demand it
+also has `with_options` (as `ids_with_options`), `encode` and `step`, and `text`, which takes `text`
+or, of a captioner, the pixels `source`, and returns `text` and `score` `(batch, n)`, or `label` and
+`probability` `(batch, labels)`. Batch and source length are free. Tokens are padded with 0, strings
+with empty ones.
+"""  # noqa: E501
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_attention.export.signatures import (
+    Comparison,
+    Exportable,
+    Signature,
+    trace_once,
+    with_defaults,
+)
+from keras_attention.export.tflite.step_signatures import step_signatures
+from keras_attention.tasks.comparisons import comparison_for
+from keras_attention.tasks.task import Task
+from keras_attention.types import Batch
+
+TFLITE_SIGNATURES = ("steps", "options", "text")  # on demand
+
+
+def list_signatures(task: Task, format: str, **options: bool) -> list[Signature]:
+    """Returns the signatures of an export; see `Task.signatures`."""
+    builders = {"saved_model": saved_model_signatures, "tflite": tflite_signatures}
+    if format not in builders:
+        raise ValueError(f"`format` must be one of {sorted(builders)}. Received: format={format!r}")
+    return builders[format](task, **options)
+
+
+def export_task(
+    task: Task, folder: str | Path, format: str, samples: Sequence[Any] | None, **options: Any
+) -> dict[str, Any]:
+    """Writes an export; see `Task.export`."""
+    from keras_attention.export.saved_model.writer import check_backend, export_saved_model
+
+    task.model_runner("export")
+    names = {"saved_model": ("tokenizer",), "tflite": TFLITE_SIGNATURES}.get(format, ())
+    added = {name: options.pop(name) for name in names if name in options}
+    if format in ("saved_model", "tflite"):
+        check_backend()
+    signatures = list_signatures(task, format, **added)
+    exported = exportable(task, signatures, samples)
+    if format == "saved_model":
+        return export_saved_model(exported, folder, **options)
+    from keras_attention.export.tflite.writer import export_tflite
+
+    return export_tflite(exported, folder, **options)
+
+
+def exportable(
+    task: Task, signatures: Sequence[Signature], samples: Sequence[Any] | None = None
+) -> Exportable:
+    """Returns what the writers need to know of a task.
+
+    Args:
+        task: the task.
+        signatures: from `task.signatures`.
+        samples: inputs on which to verify the export; `None` makes some.
+    """
+    preprocessor, postprocessor = task.preprocessor, task.postprocessor
+    comparison = comparison_for(postprocessor)
+    all_samples = preprocessor.samples(samples)
+    weights = [weight.value for weight in task.model.weights]
+    tokenizers = (*preprocessor.tokenizers, *postprocessor.tokenizers)
+    return Exportable(
+        name=type(task).__name__,
+        signatures=signatures,
+        samples=all_samples,
+        num_samples=len(all_samples if samples is None else samples),
+        input_name=preprocessor.input_name,
+        preprocess=preprocessor,
+        predict=task.runner,
+        results=comparison.results,
+        metric=comparison.metric,
+        metadata=task.metadata,
+        save_assets=task.save_parts,
+        resources=list({id(each): each for each in tokenizers}.values()),
+        num_bytes=sum(x.dtype.size * x.shape.num_elements() for x in weights),
+        allows_empty_batch=preprocessor.allows_empty_batch,
+        normalize=preprocessor.normalize,
+        compact=preprocessor.compact_samples,
+    )
+
+
+def saved_model_signatures(task: Task, tokenizer: bool = True) -> list[Signature]:
+    """Returns the signatures of a SavedModel.
+
+    Args:
+        task: the task.
+        tokenizer: whether to include those that take raw inputs.
+    """
+    builder = _SignatureBuilder(task)
+    by_ids = builder.of_ids("ids", "ids_details", "ids_with_options")
+    return [*builder.of_raw_inputs(), *by_ids] if tokenizer else by_ids
+
+
+def tflite_signatures(
+    task: Task, steps: bool = False, options: bool = False, text: bool = False
+) -> list[Signature]:
+    """Returns the signatures of a TFLite file.
+
+    Args:
+        task: the task.
+        steps: whether to include `encode` and `step`.
+        options: whether to include `with_options`.
+        text: whether to include `text`.
+
+    Raises:
+        ValueError: if one of these does not suit the task.
+    """
+    builder = _SignatureBuilder(task)
+    for name, included in (("steps", steps), ("options", options)):
+        if included and not builder.generates:
+            raise ValueError(
+                f"`{name}` is for tasks that generate text. "
+                f"Received: {name}=True for a {type(task).__name__}"
+            )
+    signatures = builder.of_ids("serving_default", "details", "with_options" if options else None)
+    if steps:
+        model, strategy = task.model, task.runner.strategy
+        signatures += step_signatures(model, strategy, task.preprocessor.model_input_spec)
+    if text:
+        signatures.append(builder.of_normalized_text())
+    return signatures
+
+
+class _SignatureBuilder:
+    """Builds signatures that share the graphs of the model.
+
+    Args:
+        task: the task, with a `ModelRunner`.
+    """
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.preprocessor, self.postprocessor = task.preprocessor, task.postprocessor
+        runner = task.model_runner("signatures")
+        self.strategy = runner.strategy
+        self.generates = self.strategy is not None
+        self.comparison = comparison_for(task.postprocessor)
+        self.source_spec = {"source": task.preprocessor.model_input_spec}
+        self.graph = trace_once(_on_source(runner.graph()), self.source_spec)
+        self.details_graph = self.graph
+        if self.generates:
+            details = _on_source(runner.graph(details=True))
+            self.details_graph = trace_once(details, self.source_spec)
+            self.options_spec = with_defaults(
+                task.preprocessor.model_input_spec, self.strategy.options()
+            )
+            self.options_graph = trace_once(_with_options(runner.graph()), self.options_spec)
+
+    def of_ids(self, default: str, details: str, options: str | None) -> list[Signature]:
+        """Returns the signatures that take model inputs, by these names.
+
+        Args:
+            default: name of the one that returns `ids` and `scores`, or `probabilities`.
+            details: name of the one that also returns `attention`, for tasks that generate.
+            options: name of the one that takes options, for tasks that generate; `None` leaves it
+                out.
+        """
+        compared = Comparison(self.comparison.predictions, recorded=self.comparison.recorded)
+        if not self.generates:
+            return [Signature(default, self.graph, self.source_spec, compared)]
+        signatures = [
+            Signature(default, self.graph, self.source_spec, Comparison(same_as=details)),
+            Signature(details, self.details_graph, self.source_spec, compared),
+        ]
+        if options:
+            same = Comparison(same_as=default)
+            signatures.append(
+                Signature(
+                    options, self.options_graph, self.options_spec, same, self.strategy.options
+                )
+            )
+        return signatures
+
+    def of_raw_inputs(self) -> list[Signature]:
+        """Returns the signatures that take texts or the bytes of images."""
+        preprocessor, postprocessor = self.preprocessor, self.postprocessor
+        spec = {preprocessor.input_name: preprocessor.input_spec}
+        uses_text = bool(preprocessor.tokenizers or postprocessor.tokenizers)
+
+        def details(outputs, batch):
+            return {**preprocessor.describe(batch), **postprocessor.details(outputs, batch)}
+
+        best = self._from_raw(self.graph, postprocessor.best)
+        all_details = self._from_raw(self.details_graph, details)
+        same = Comparison(same_as="details", expected=self.comparison.best_of_details)
+        compared = Comparison(
+            self.comparison.details_predictions, recorded=self.comparison.recorded_details
+        )
+        signatures = [
+            Signature("serving_default", best, spec, same, text_operations=uses_text),
+            Signature("details", all_details, spec, compared, text_operations=uses_text),
+        ]
+        if self.generates:
+            defaults = self.strategy.options
+            signatures.append(
+                Signature(
+                    "with_options",
+                    self._from_raw(self.options_graph, postprocessor.all_texts),
+                    with_defaults(preprocessor.input_spec, defaults()),
+                    Comparison(same_as="details"),
+                    defaults,
+                    text_operations=uses_text,
+                )
+            )
+        return signatures
+
+    def of_normalized_text(self) -> Signature:
+        """Returns TFLite's signature `text`.
+
+        Raises:
+            ValueError: if TFLite lacks operations that the task needs.
+        """
+        preprocessor, postprocessor = self.preprocessor, self.postprocessor
+        if not (preprocessor.runs_in_tflite and postprocessor.runs_in_tflite):
+            tokenizers = (*preprocessor.tokenizers, *postprocessor.tokenizers)
+            raise ValueError(
+                "`text` is for translators, captioners and classifiers with `WordPieceTokenizer`, "
+                f"for which TFLite has operations. Received: text=True for a "
+                f"{type(self.task).__name__} with {[type(each).__name__ for each in tokenizers]}"
+            )
+        reads_text = preprocessor.input_name == "text"
+        spec = preprocessor.input_spec if reads_text else preprocessor.model_input_spec
+
+        def function(inputs):
+            if reads_text:
+                batch = preprocessor.encode_normalized(inputs["text"])
+            else:
+                batch = Batch(inputs["source"])
+            outputs = self.graph({"source": batch.model_inputs})
+            return postprocessor.all_texts(outputs, batch)
+
+        comparison = Comparison(
+            same_as="serving_default",
+            view=self.comparison.decode,
+            expected=self.comparison.text_outputs,
+        )
+        return Signature("text", function, {spec.name: spec}, comparison, text_operations=True)
+
+    def _from_raw(self, graph: Callable, postprocess: Callable) -> Callable:
+        """Returns a function from raw inputs and options to outputs."""
+
+        def function(inputs):
+            inputs = dict(inputs)
+            batch = self.preprocessor(inputs.pop(self.preprocessor.input_name))
+            outputs = graph({"source": batch.model_inputs, **inputs})
+            return postprocess(outputs, batch)
+
+        return function
+
+
+def _on_source(graph: Callable) -> Callable:
+    return lambda inputs: graph(inputs["source"])
+
+
+def _with_options(graph: Callable) -> Callable:
+    def function(inputs):
+        inputs = dict(inputs)
+        return graph(inputs.pop("source"), inputs)
+
+    return function
