@@ -33,6 +33,7 @@ from keras_attention.training import MaskedCrossEntropy
 parser = argparse.ArgumentParser()
 parser.add_argument("folder", help="Flickr8k's own folder")
 parser.add_argument("--output", type=Path, default=Path("models/photos"))
+parser.add_argument("--decoder", default="lstm", help="lstm or transformer")
 parser.add_argument("--attention", nargs="+", default=["soft", "none"])
 parser.add_argument("--word-epochs", type=int, default=30, help="of the network, on photographs")
 parser.add_argument("--epochs", type=int, default=12, help="of a captioner, on captions")
@@ -126,7 +127,14 @@ data = bucket_by_length(ids.row_lengths().numpy(), padded, 64, 30, True, 0, None
 data = data.map(with_cells).prefetch(2)
 for attention in options.attention:
     kind = None if attention == "none" else attention
-    model = captioner(tokenizer.vocabulary_size, size, kind, grid, dropout=0.4)
+    model = captioner(
+        tokenizer.vocabulary_size,
+        size,
+        decoder=options.decoder,
+        attention=kind,
+        grid=grid,
+        dropout=0.4,
+    )
     loss = MaskedCrossEntropy(label_smoothing=0.1)
     train_model(from_cells(model), data, options.epochs, loss, 1e-3, attention)
 

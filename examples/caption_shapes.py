@@ -26,9 +26,8 @@ from keras_attention.training import MaskedCrossEntropy
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--output", type=Path, default=Path("models/captioner"))
-parser.add_argument(
-    "--attention", default="transformer", help="soft, hard, luong, transformer or none"
-)
+parser.add_argument("--decoder", default="transformer", help="transformer or lstm")
+parser.add_argument("--attention", default="soft", help="soft, or the LSTM's hard, luong or none")
 parser.add_argument("--scenes", type=int, default=16_000)
 parser.add_argument("--epochs", type=int, default=10)
 options = parser.parse_args()
@@ -57,6 +56,7 @@ grid = keras.Model(pixels, seen * keras.ops.mean(own, axis=-1, keepdims=True))
 model = captioner(
     tokenizer.vocabulary_size,
     size,
+    decoder=options.decoder,
     attention=None if options.attention == "none" else options.attention,
     grid=grid,
     hidden_dim=128,

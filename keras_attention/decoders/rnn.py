@@ -1,4 +1,7 @@
-"""The decoder contract, kept by an RNN with attention."""
+"""RNN decoder, with or without attention."""
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops, tree
@@ -7,39 +10,55 @@ from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding, check_output
 from keras_attention.layers.recurrent_decoder_cell import RecurrentDecoderCell
 from keras_attention.ops import masks
-from keras_attention.ops.attention import Memory
 from keras_attention.ops.loop import scan
+from keras_attention.types import Mask, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RNNDecoder(keras.layers.Layer):
-    """Embedding -> RNN with attention -> readout -> logits.
+    """RNN decoder: embedding, decoder cell, readout, logits.
 
-    The first state is `tanh(W summary)` of the encoder's last state (Bahdanau et al. 2015,
-    appendix A.2.2). In Bahdanau's order the readout is the paper's deep output, a layer over the
-    state, the context and the last token (tanh in maxout's place); in Luong's order the logits
-    come from the joined vector (Luong et al. 2015, eq. 6).
+    The initial state is `tanh(W s)`, where s is the encoder's final state (Bahdanau et al. 2015,
+    appendix A.2.2). After a `BahdanauDecoderCell`, or a cell without attention, the readout is the
+    deep output of the same appendix, a layer over state, context and previous token, with tanh in
+    place of maxout. After a `LuongDecoderCell` the logits are a projection of the cell's output
+    (Luong et al. 2015, equation 6).
 
     Args:
-        embedding: a `TokenEmbedding` with an output; the readout is as wide.
-        cell: an `RecurrentDecoderCell`.
-        dropout: rate on the readout.
-        summary_input: whether the encoder's last state joins the input of every step: the same
-            context at every step (Cho et al. 2014), the baseline that Bahdanau argues with.
-        doubly_stochastic: how much the loss grows where a position of the source is not looked at
-            once in all, `sum_i (1 - sum_t a_ti)^2` for each target token (Xu et al. 2015, eq. 14).
-        scheduled_sampling: `schedule(step) -> probability of feeding the true token` from
-            `keras_attention.training`, or None for teacher forcing.
+        embedding: a `TokenEmbedding` with an output; the readout has its width.
+        cell: a `BahdanauDecoderCell`, `LuongDecoderCell` or other `RecurrentDecoderCell`.
+        dropout: dropout rate of the readout.
+        summary_input: whether the encoder's final state is part of every step's input (Cho et al.
+            2014), the fixed context vector that Bahdanau et al. compare with.
+        doubly_stochastic: weight of the doubly stochastic loss, which is added in training (Xu et
+            al. 2015, equation 14); see `doubly_stochastic_loss`.
+        scheduled_sampling: schedule from `keras_attention.training`, from the training step to the
+            probability of feeding the true token, or None for teacher forcing (Bengio et al. 2015).
+        **kwargs: `name`, `dtype` and other options of `keras.layers.Layer`.
+
+    Call arguments:
+        target_ids: int `(batch, time)`, beginning with START.
+        encoded: `{"sequence": (batch, source, width), "state": (batch, width)}`.
+        encoded_mask: bool `(batch, source)`, True means attend.
+        training: whether the layer runs in training mode.
+
+    Returns:
+        Logits `(batch, time, vocabulary_size)` of all steps.
 
     Raises:
-        ValueError: if the embedding has no output, or the joined vector of Luong's order is not as
-            wide as the embedding.
+        ValueError: if the embedding has no output, or, when built, the output of a
+            `LuongDecoderCell` is not as wide as the embedding.
+
+    References:
+        Bahdanau et al. 2015, [Neural Machine Translation by Jointly Learning to Align and
+        Translate](https://arxiv.org/abs/1409.0473); Bengio et al. 2015, [Scheduled Sampling for
+        Sequence Prediction](https://arxiv.org/abs/1506.03099).
 
     Example:
 
-    >>> import keras, numpy as np
-    >>> from keras_attention.layers import RecurrentDecoderCell, BahdanauAttention, TokenEmbedding
-    >>> cell = RecurrentDecoderCell(keras.layers.GRUCell(4), BahdanauAttention(4))
+    >>> import numpy as np
+    >>> from keras_attention.layers import BahdanauAttention, BahdanauDecoderCell, TokenEmbedding
+    >>> cell = BahdanauDecoderCell(keras.layers.GRUCell(4), BahdanauAttention(4))
     >>> decoder = RNNDecoder(TokenEmbedding(12, 8, output="separate"), cell)
     >>> encoded = {"sequence": np.ones((2, 5, 6), "float32"), "state": np.ones((2, 6), "float32")}
     >>> tuple(decoder(np.array([[1, 5, 6]] * 2), encoded).shape)
@@ -53,8 +72,8 @@ class RNNDecoder(keras.layers.Layer):
         dropout: float = 0.0,
         summary_input: bool = False,
         doubly_stochastic: float = 0.0,
-        scheduled_sampling=None,
-        **kwargs,
+        scheduled_sampling: Callable[[Tensor], Tensor] | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         check_output(embedding)
@@ -63,18 +82,16 @@ class RNNDecoder(keras.layers.Layer):
         self.summary_input = summary_input
         self.doubly_stochastic = doubly_stochastic
         self.scheduled_sampling = scheduled_sampling
-        same = {"dtype": self.dtype_policy}
-        self.dropout = keras.layers.Dropout(dropout, **same)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
         self.bridge = [
-            keras.layers.Dense(size, "tanh", name=f"bridge_{i}", **same)
+            keras.layers.Dense(size, "tanh", name=f"bridge_{i}", dtype=self.dtype_policy)
             for i, size in enumerate(tree.flatten(cell.cell.state_size))
         ]
-        self.deep_output = not cell.joins
-        if self.deep_output:
+        if cell.deep_output:
             self.readout = keras.layers.Dense(
-                embedding.embedding_dim, "tanh", name="readout", **same
+                embedding.embedding_dim, "tanh", name="readout", dtype=self.dtype_policy
             )
-        self.noise = keras.random.SeedGenerator()
+        self.seed_generator = keras.random.SeedGenerator()
 
     @property
     def vocabulary_size(self) -> int:
@@ -87,15 +104,16 @@ class RNNDecoder(keras.layers.Layer):
         build_if_needed(self.embedding, target_ids_shape)
         for layer in self.bridge:
             layer.build(summary)
-        width = self.embedding.embedding_dim + (summary[-1] if self.summary_input else 0)
+        embedding_dim = self.embedding.embedding_dim
+        width = embedding_dim + (summary[-1] if self.summary_input else 0)
         build_if_needed(self.cell, (batch, 1, width), memory_width=sequence[-1])
-        if self.deep_output:
-            self.readout.build((batch, time, self.embedding.embedding_dim + self.cell.output_size))
-        elif self.cell.output_size != self.embedding.embedding_dim:
+        if self.cell.deep_output:
+            self.readout.build((batch, time, embedding_dim + self.cell.output_size))
+        elif self.cell.output_size != embedding_dim:
             raise ValueError(
-                "cell: expected its output in Luong's order to be as wide as the embedding that "
-                f"turns it to logits. Received: output width {self.cell.output_size}, "
-                f"embedding_dim={self.embedding.embedding_dim}"
+                "The output of a `LuongDecoderCell` must be as wide as the embedding that projects "
+                f"it to logits. Received: output_size={self.cell.output_size}, "
+                f"embedding_dim={embedding_dim}"
             )
         if self.scheduled_sampling is not None:
             self.trained_steps = self.add_weight(
@@ -104,66 +122,83 @@ class RNNDecoder(keras.layers.Layer):
         self.built = True
 
     def call(self, target_ids, encoded, encoded_mask=None, training=None):
-        """Teacher forcing: logits `(batch, time, vocabulary)` of all steps at once."""
         constants, state = self.start(encoded, encoded_mask)
         if training and self.scheduled_sampling is not None:
-            target_ids = self._mix_in_predictions(target_ids, constants, state)
+            target_ids = self._sample_inputs(target_ids, constants, state)
         embedded = self.embedding(target_ids, training=training)  # (B, T, E)
-        inputs = self._with_summary(embedded, constants)
-        outputs, scores = self.cell.sequence(inputs, state, constants["memory"], bool(training))
-        if training and self.doubly_stochastic:
-            kept = masks.padding_mask(target_ids)
-            self.add_loss(self.doubly_stochastic * doubly_stochastic_loss(scores, kept))
+        add_loss = bool(training and self.doubly_stochastic)
+        outputs, weights = self.cell.call_sequence(
+            self._add_summary(embedded, constants),
+            state,
+            constants["memory"],
+            return_weights=add_loss,
+            training=bool(training),
+        )
+        if add_loss:
+            loss = doubly_stochastic_loss(weights, masks.padding_mask(target_ids))
+            self.add_loss(self.doubly_stochastic * loss)
         return self._logits(embedded, outputs, training)
 
     def start(
-        self, encoded: dict, encoded_mask=None, num_beams: int = 1, max_length: int | None = None
+        self,
+        encoded: dict,
+        encoded_mask: Mask = None,
+        num_beams: int = 1,
+        max_length: int | None = None,
     ) -> tuple[dict, dict]:
-        """What all steps and beams share, and the state before the first step.
+        """Returns what all steps and beams share, and the state before the first step.
 
         Args:
             encoded: `{"sequence": (batch, source, width), "state": (batch, width)}`.
-            encoded_mask: `(batch, source)` bool, True is kept.
+            encoded_mask: bool `(batch, source)`, True means attend.
             num_beams: hypotheses per sequence.
-            max_length: unused; an RNN has no cache of that length.
+            max_length: unused; the state of an RNN does not grow with the number of steps.
 
         Returns:
             `(constants, state)`; every leaf of `state` is `(batch, beams, ...)`.
         """
-        if isinstance(encoded_mask, dict):  # Keras fills in one that was left out
+        if isinstance(encoded_mask, dict):  # Keras fills in a missing mask with one per output
             encoded_mask = encoded_mask["sequence"]
-        if self.cell.attention is None:
-            memory = Memory(encoded["sequence"], encoded["sequence"], encoded_mask)
-        else:
-            memory = self.cell.attention.memory(encoded["sequence"], mask=encoded_mask)
+        memory = self.cell.memory(encoded["sequence"], encoded_mask)
         summary = ops.expand_dims(encoded["state"], 1)  # (B, 1, D)
-        states = [
-            ops.repeat(layer(summary), num_beams, axis=1) for layer in self.bridge
-        ]  # (B, K, U)
-        return {"memory": memory, "summary": summary}, self.cell.initial_state(states, memory)
+        cell_states = [ops.repeat(layer(summary), num_beams, axis=1) for layer in self.bridge]
+        state = self.cell.initial_state(cell_states, memory)  # leaves (B, K, ...)
+        return {"memory": memory, "summary": summary}, state
 
     def step(
-        self, ids, position, state: dict, constants: dict, return_weights: bool = False
-    ) -> tuple:
-        """One step of every beam.
+        self,
+        ids: Tensor,
+        position: Tensor,
+        state: dict,
+        constants: dict,
+        return_weights: bool = False,
+    ) -> tuple[Tensor, dict, Tensor | None]:
+        """Computes one step of every beam.
 
         Args:
-            ids: `(batch, beams)` int, the last token of each.
-            position: scalar int, how many tokens came before it.
-            state: from `start` or the step before.
+            ids: int `(batch, beams)`, the last token of each beam.
+            position: int scalar, the number of tokens before it.
+            state: from `start` or the previous step.
             constants: from `start`.
-            return_weights: whether to return attention weights.
+            return_weights: whether to return the attention weights.
 
         Returns:
-            `(logits, state, weights)`: `(batch, beams, vocabulary)`, the next state, and attention
-            weights `(batch, beams, source)`, or None unless requested.
+            `(logits, state, weights)`: logits `(batch, beams, vocabulary_size)`, the next state,
+            and the attention weights `(batch, beams, source)`, which are zero without attention, or
+            None unless `return_weights`.
         """
         embedded = self.embedding(ids)  # (B, K, E)
-        inputs = self._with_summary(embedded, constants)
-        outputs, state, scores = self.cell(inputs, state, constants["memory"], position=position)
-        return self._logits(embedded, outputs), state, scores if return_weights else None
+        outputs, state, weights = self.cell(
+            self._add_summary(embedded, constants),
+            state,
+            constants["memory"],
+            position=position,
+            return_weights=return_weights,
+        )
+        return self._logits(embedded, outputs), state, weights
 
-    def _with_summary(self, embedded, constants):
+    def _add_summary(self, embedded, constants):
+        """Appends the encoder's final state to every input, where `summary_input` asks for it."""
         if not self.summary_input:
             return embedded
         summary = constants["summary"]
@@ -171,31 +206,32 @@ class RNNDecoder(keras.layers.Layer):
         return ops.concatenate([embedded, ops.broadcast_to(summary, shape)], axis=-1)
 
     def _logits(self, embedded, outputs, training=None):
-        if self.deep_output:
+        if self.cell.deep_output:
             outputs = self.readout(ops.concatenate([embedded, outputs], axis=-1))
         return self.embedding.logits(self.dropout(outputs, training=training))
 
-    def _mix_in_predictions(self, target_ids, constants, state):
-        """Gives some true tokens up for the model's own choices.
+    def _sample_inputs(self, target_ids, constants, state):
+        """Replaces some of the true tokens by the model's own predictions.
 
-        Bengio et al. 2015, section 2.4; no gradient runs through the choice, as in the paper.
+        Bengio et al. 2015, section 2.4. As in the paper, no gradient flows through the sampling.
         """
-        truth = self.scheduled_sampling(self.trained_steps)
+        truth_probability = self.scheduled_sampling(self.trained_steps)  # epsilon_i
         self.trained_steps.assign_add(1)
-        feed_truth = keras.random.uniform(ops.shape(target_ids), seed=self.noise) < truth
-        first = target_ids[:, 0]
+        noise = keras.random.uniform(ops.shape(target_ids), seed=self.seed_generator)
+        use_truth = noise < truth_probability  # (B, T)
+        first_ids = target_ids[:, 0]
 
-        def step(carry, x):
-            position, chosen, state = carry
-            true_ids, feed_truth = x
-            ids = ops.where(feed_truth, true_ids, chosen)  # (B,)
+        def step(carry, inputs):
+            position, predicted_ids, state = carry
+            true_ids, use_truth = inputs
+            ids = ops.where(use_truth, true_ids, predicted_ids)  # (B,)
             logits, state, _ = self.step(ops.expand_dims(ids, 1), position, state, constants)
-            chosen = ops.cast(ops.argmax(ops.squeeze(logits, 1), axis=-1), ids.dtype)
-            return (position + 1, chosen, state), ids
+            predicted_ids = ops.cast(ops.argmax(ops.squeeze(logits, 1), axis=-1), ids.dtype)
+            return (position + 1, predicted_ids, state), ids
 
-        start = (ops.convert_to_tensor(0, "int32"), first, state)
-        _, mixed = scan(step, start, (target_ids, feed_truth), first)
-        return ops.stop_gradient(mixed)
+        carry = (ops.convert_to_tensor(0, "int32"), first_ids, state)
+        _, input_ids = scan(step, carry, (target_ids, use_truth), first_ids)
+        return ops.stop_gradient(input_ids)
 
     def get_config(self):
         return {
@@ -213,18 +249,20 @@ class RNNDecoder(keras.layers.Layer):
         return cls(**deserialize_config(config, "embedding", "cell", "scheduled_sampling"))
 
 
-def doubly_stochastic_loss(scores, kept):
-    """`sum_i (1 - sum_t a_ti)^2` over a batch, for each target token (Xu et al. 2015, eq. 14).
+def doubly_stochastic_loss(weights: Tensor, mask: Mask) -> Tensor:
+    """Computes `sum_i (1 - sum_t a_ti)^2`, over the batch, per target token.
 
-    The paper adds it to a sum over the caption; the loss here is a mean over tokens: so is this.
+    Xu et al. 2015, equation 14: it encourages the decoder to attend to every part of the source
+    with a total weight of 1. The paper adds it to a loss summed over the caption; the losses here
+    are means over tokens, so it is divided by their number.
 
     Args:
-        scores: (B, T, S).
-        kept: Bool (B, T), the target tokens that are there.
+        weights: attention weights `(batch, time, source)`.
+        mask: bool `(batch, time)`, True for target tokens, False for padding.
 
     Returns:
-        Scalar, float32.
+        float32 scalar.
     """
-    kept = ops.cast(kept, "float32")
-    looked = ops.einsum("bts,bt->bs", ops.cast(scores, "float32"), kept)
-    return ops.sum(ops.square(1.0 - looked)) / ops.maximum(ops.sum(kept), 1.0)
+    mask = ops.cast(mask, "float32")
+    totals = ops.einsum("bts,bt->bs", ops.cast(weights, "float32"), mask)  # sum_t a_ti
+    return ops.sum(ops.square(1.0 - totals)) / ops.maximum(ops.sum(mask), 1.0)

@@ -2,6 +2,7 @@
 
 from keras_attention.layers.backbones import KerasApplicationBackbone, ResidualCNN
 from keras_attention.layers.bahdanau import BahdanauAttention
+from keras_attention.layers.bahdanau_decoder_cell import BahdanauDecoderCell
 from keras_attention.layers.base_attention import BaseAttention, ScoredAttention
 from keras_attention.layers.blocks import DecoderBlock, EncoderBlock
 from keras_attention.layers.dot import ContentAttention, DotAttention
@@ -11,6 +12,7 @@ from keras_attention.layers.hard_attention_cell import HardAttentionCell
 from keras_attention.layers.image_attention import NonLocal2D, SelfAttention2D
 from keras_attention.layers.image_encoder import ImageEncoder, Patches
 from keras_attention.layers.luong import LuongAttention
+from keras_attention.layers.luong_decoder_cell import LuongDecoderCell
 from keras_attention.layers.monotonic import MonotonicAttention
 from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.pooling import ClassifierHead, Pooling, TaggerHead
@@ -30,10 +32,9 @@ from keras_attention.layers.transformer import TransformerEncoder
 
 __all__ = [
     "AlibiBias",
-    "KerasApplicationBackbone",
-    "BaseAttention",
-    "RecurrentDecoderCell",
     "BahdanauAttention",
+    "BahdanauDecoderCell",
+    "BaseAttention",
     "ClassifierHead",
     "ContentAttention",
     "DecoderBlock",
@@ -42,7 +43,9 @@ __all__ = [
     "FeedForward",
     "HardAttentionCell",
     "ImageEncoder",
+    "KerasApplicationBackbone",
     "LuongAttention",
+    "LuongDecoderCell",
     "MonotonicAttention",
     "MultiHeadAttention",
     "MultiHeadSelfAttention",
@@ -51,6 +54,7 @@ __all__ = [
     "Pooling",
     "PositionEncoding",
     "PromptEncoder",
+    "RecurrentDecoderCell",
     "RecurrentEncoder",
     "RelativePositionBias",
     "Residual",

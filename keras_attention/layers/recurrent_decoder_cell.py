@@ -1,11 +1,12 @@
-"""The cell that puts attention around any Keras RNN cell."""
+"""One step of an RNN decoder: the base class of the cells with attention."""
+
+from typing import Any
 
 import keras
 from keras import ops, tree
 
 from keras_attention.layers.base_attention import BaseAttention
-from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.linear import Linear
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.rnn_cells import (
     check_rnn_cell,
     hidden_state,
@@ -14,244 +15,189 @@ from keras_attention.layers.rnn_cells import (
 )
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.loop import scan
+from keras_attention.types import Mask, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RecurrentDecoderCell(keras.layers.Layer):
-    """One step of an RNN with attention, for any number of beams at once.
+    """One step of an RNN decoder without attention, and the base class of those with attention.
 
-    `order="bahdanau"` (Bahdanau et al. 2015, section 3.1): the previous state asks, and the
-    context joins the cell's input. The output is the new state beside the context.
+    It is not a Keras RNN cell that `keras.layers.RNN` could run: the encoder's memory is an
+    argument of every call, and inputs and states have a beam axis. `decoders.RNNDecoder` runs it.
 
-    `order="luong"` (Luong et al. 2015, eq. 5): the cell runs first, its output asks, and the
-    context joins the output: `combine="concat"` is `tanh(W [context; output])`, `combine="add"`
-    is `output + context`. With `input_feeding` (section 3.3) the joined vector also enters the
-    next step's input; without it nothing recurs through the attention, and `sequence` runs the
-    RNN over all steps and then one attention over all its outputs.
+    To write a cell of your own, subclass it, set `self.attention`, and implement `build`, which
+    sets `output_size`, and `call`, with `attend` and `run_cell`.
 
     Args:
-        cell: any Keras RNN cell (`StackedRNNCells` too), without dropout of its own; its top
-            layer's state asks.
-        attention: a layer of `keras_attention.layers`, or None for a plain RNN (Sutskever et
-            al. 2014), whose scores are zeros.
-        order: `"bahdanau"` or `"luong"`.
-        combine: `"concat"` or `"add"`; Luong's order alone reads it.
-        units: width of the joined vector for `"concat"`; None takes the cell's.
-        input_feeding: whether the joined vector enters the next step; Luong's order alone.
-        gate: whether the state says how much the context counts, `sigmoid(w . h + b)` of it (Xu et
-            al. 2015, section 4.2.1, its beta); Bahdanau's order alone.
+        cell: Keras RNN cell, or `keras.layers.StackedRNNCells`, without dropout of its own.
+        **kwargs: `name`, `dtype` and other options of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `(batch, beams, width)`, one step.
-        state: from `initial_state` or the step before; every leaf is `(batch, beams, ...)`.
-        memory: the attention's `Memory`.
-        position: scalar int, the step's number.
+        inputs: `(batch, beams, width)`, the embedded previous tokens.
+        state: from `initial_state` or the previous step; every leaf is `(batch, beams, ...)`.
+        memory: from the method `memory`; without attention only its length is read.
+        position: int scalar, the number of previous steps.
+        return_weights: whether to return the attention weights.
 
     Returns:
-        `(output, state, scores)`: `(batch, beams, output_size)`, the next state, and
-        `(batch, beams, source)`.
+        `(output, state, weights)`: the output `(batch, beams, output_size)`, the next state, and
+        the attention weights `(batch, beams, source)`, which are zero without attention, or None
+        unless `return_weights`.
 
     Raises:
-        ValueError: for an unknown order or combine, a cell with dropout, input feeding in
-            Bahdanau's order, a gate in Luong's, noise in a loop over steps, or `combine="add"`
-            where the widths of output and memory differ.
+        ValueError: if `cell` is not an RNN cell, or has dropout.
+
+    References:
+        Sutskever et al. 2014, [Sequence to Sequence Learning with Neural
+        Networks](https://arxiv.org/abs/1409.3215).
 
     Example:
 
-    >>> import keras, numpy as np
-    >>> from keras_attention.layers import RecurrentDecoderCell, BahdanauAttention
-    >>> cell = RecurrentDecoderCell(keras.layers.GRUCell(4), BahdanauAttention(4))
+    >>> import numpy as np
+    >>> cell = RecurrentDecoderCell(keras.layers.GRUCell(4))
     >>> cell.build((2, 1, 3), memory_width=6)
-    >>> memory = cell.attention.memory(np.ones((2, 5, 6), "float32"))
+    >>> memory = cell.memory(np.ones((2, 5, 6), "float32"))
     >>> state = cell.initial_state([np.zeros((2, 1, 4), "float32")], memory)
-    >>> output, state, scores = cell(np.ones((2, 1, 3), "float32"), state, memory, position=0)
-    >>> tuple(output.shape), tuple(scores.shape)
-    ((2, 1, 10), (2, 1, 5))
+    >>> output, state, _ = cell(np.ones((2, 1, 3), "float32"), state, memory)
+    >>> tuple(output.shape)
+    (2, 1, 4)
     """
 
-    def __init__(
-        self,
-        cell,
-        attention: BaseAttention | None,
-        order: str = "bahdanau",
-        combine: str = "concat",
-        units: int | None = None,
-        input_feeding: bool = False,
-        gate: bool = False,
-        **kwargs,
-    ):
+    attention: BaseAttention | None = None
+
+    # Whether the decoder adds Bahdanau's deep output layer before the logits (appendix A.2.2).
+    deep_output = True
+
+    # Whether `call_sequence` attends with all steps at once.
+    parallel = False
+
+    def __init__(self, cell: keras.layers.Layer, **kwargs: Any):
         super().__init__(**kwargs)
-        if order not in ("bahdanau", "luong"):
-            raise ValueError(f"order: expected 'bahdanau' or 'luong'. Received: order={order!r}")
-        if combine not in ("concat", "add"):
-            raise ValueError(f"combine: expected 'concat' or 'add'. Received: combine={combine!r}")
-        if input_feeding and (order == "bahdanau" or attention is None):
-            raise ValueError(
-                "input_feeding: expected False in Bahdanau's order, where the context enters the "
-                f"input already, and without attention. Received: order={order!r}, "
-                f"attention={attention}, input_feeding={input_feeding}"
-            )
-        if gate and (order == "luong" or attention is None):
-            raise ValueError(
-                "gate: expected False in Luong's order and without attention. "
-                f"Received: order={order!r}, attention={attention}, gate={gate}"
-            )
-        noisy = getattr(attention, "sigmoid_noise", 0)
-        if noisy and (order == "bahdanau" or input_feeding):
-            raise ValueError(
-                "attention: expected sigmoid_noise=0 in a loop over steps; noise is drawn for all "
-                "steps at once, in Luong's order without input feeding. "
-                f"Received: sigmoid_noise={noisy}, order={order!r}, input_feeding={input_feeding}"
-            )
         check_rnn_cell(cell)
         self.cell = cell
-        self.attention = attention
-        self.order = order
-        self.combine = combine
-        self.units = units
-        self.input_feeding = input_feeding
-        self.gate = None
-        if gate:
-            self.gate = Linear(1, activation="sigmoid", name="gate", dtype=self.dtype_policy)
-        self.joins = attention is not None and order == "luong"
-        if self.joins and combine == "concat":
-            units = units or output_size(cell)
-            self.join = Linear(
-                units, activation="tanh", use_bias=False, name="join", dtype=self.dtype_policy
-            )
-
-    @property
-    def parallel(self) -> bool:
-        """Whether the attention can run after the RNN has run over all steps."""
-        return self.attention is None or (self.order == "luong" and not self.input_feeding)
 
     def build(self, inputs_shape, memory_width: int):
-        width, query = inputs_shape[-1], output_size(self.cell)
-        self.output_size = query
-        if self.attention is not None:
-            memory_shape = (inputs_shape[0], None, memory_width)
-            build_if_needed(self.attention, (*inputs_shape[:2], query), memory_shape)
-        if self.gate is not None:
-            self.gate.build((*inputs_shape[:2], query))
-        if self.order == "bahdanau" and self.attention is not None:
-            width += memory_width
-            self.output_size = query + memory_width
-        elif self.joins and self.combine == "concat":
-            self.join.build((*inputs_shape[:2], memory_width + query))
-            self.output_size = self.units or query
-        elif self.joins and memory_width != query:
-            raise ValueError(
-                "combine='add': expected a memory as wide as the cell's output. "
-                f"Received: memory width {memory_width}, output width {query}"
-            )
-        build_if_needed(
-            self.cell, (None, width + self.output_size if self.input_feeding else width)
-        )
+        build_if_needed(self.cell, (None, inputs_shape[-1]))
+        self.output_size = output_size(self.cell)
         self.built = True
 
-    def initial_state(self, cell_states: list, memory: Memory) -> dict:
-        """The state before the first step.
+    def memory(self, values: Tensor, mask: Mask = None) -> Memory:
+        """Returns the attention's memory of the encoder's outputs.
 
         Args:
-            cell_states: list of tensors `(batch, beams, units)`, the cell's own states, flat: for
-                a stack of LSTM cells h and c of the first, h and c of the second.
-            memory: what will be attended to.
+            values: `(batch, source, width)`.
+            mask: bool `(batch, source)`, True means attend.
+        """
+        if self.attention is None:
+            return Memory(values, values, mask)
+        return self.attention.memory(values, mask=mask)
+
+    def initial_state(self, cell_states: list[Tensor], memory: Memory) -> dict:
+        """Returns the state before the first step.
+
+        Args:
+            cell_states: flat list of the RNN cell's states, `(batch, beams, units)` each; for two
+                stacked LSTM cells h and c of the first, then h and c of the second.
+            memory: from `memory`.
 
         Returns:
             Dictionary of nested tensors `(batch, beams, ...)`.
         """
         state = {"cell": tree.pack_sequence_as(initial_states(self.cell, 1), cell_states)}
-        top = hidden_state(self.cell, state["cell"])  # (B, K, U)
-        batch, beams = ops.shape(top)[:2]
-        if self.input_feeding:
-            state["joined"] = ops.zeros((batch, beams, self.output_size), top.dtype)
         if self.attention is not None:
-            attention = self.attention.initial_state(memory, beams)
-            if attention is not None:
-                state["attention"] = attention
+            num_beams = ops.shape(hidden_state(self.cell, state["cell"]))[1]
+            attention_state = self.attention.initial_state(memory, num_beams)
+            if attention_state is not None:
+                state["attention"] = attention_state
         return state
 
-    def call(self, inputs, state, memory, position=0):
-        if self.attention is None:
-            output, cell = self._run_cell(inputs, state["cell"])
-            return output, {**state, "cell": cell}, _no_scores(output, memory)
-        if self.order == "bahdanau":
-            query = hidden_state(self.cell, state["cell"])  # (B, K, U)
-            context, scores, attention = self._attend(query, memory, position, state)
-            if self.gate is not None:
-                context = self.gate(query) * context
-            joined = ops.concatenate([inputs, context], axis=-1)  # (B, K, E + D)
-            output, cell = self._run_cell(joined, state["cell"])
-            output = ops.concatenate([output, context], axis=-1)  # (B, K, U + D)
-        else:
-            if self.input_feeding:
-                inputs = ops.concatenate([inputs, state["joined"]], axis=-1)
-            output, cell = self._run_cell(inputs, state["cell"])
-            context, scores, attention = self._attend(output, memory, position, state)
-            output = self._join(output, context)
-        after = {"cell": cell, "joined": output, "attention": attention}
-        return output, {name: after.get(name, leaf) for name, leaf in state.items()}, scores
+    def call(self, inputs, state, memory, position=0, return_weights=False):
+        output, cell_state = self.run_cell(inputs, state["cell"])
+        weights = None
+        if return_weights:
+            batch, beams, _ = ops.shape(output)
+            weights = ops.zeros((batch, beams, ops.shape(memory.values)[1]), output.dtype)
+        return output, {**state, "cell": cell_state}, weights
 
-    def sequence(self, inputs, state: dict, memory: Memory, training: bool = False) -> tuple:
-        """All steps of teacher forcing at once; the same numbers as stepping.
+    def call_sequence(
+        self,
+        inputs: Tensor,
+        state: dict,
+        memory: Memory,
+        return_weights: bool = False,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Runs all steps of teacher forcing; gives the same outputs as `call` step by step.
 
         Args:
             inputs: `(batch, time, width)`.
-            state: from `initial_state`, one beam.
-            memory: what is attended to.
-            training: whether the attention adds the noise it trains with.
+            state: from `initial_state`, with one beam.
+            memory: from `memory`.
+            return_weights: whether to return the attention weights.
+            training: whether the attention runs in training mode, where it attends with all steps
+                at once.
 
         Returns:
-            Outputs `(batch, time, output_size)` and scores `(batch, time, source)`.
+            Outputs `(batch, time, output_size)`, and weights `(batch, time, source)` or None.
         """
-        if not self.parallel:
-            return self._sequence_by_steps(inputs, state, memory)
-        output = ops.zeros((ops.shape(inputs)[0], 1, output_size(self.cell)), self.compute_dtype)
-
-        def step(states, x):
-            output, states = self._run_cell(ops.expand_dims(x, 1), states)
-            return states, output
-
-        _, outputs = scan(step, state["cell"], inputs, output)
-        outputs = ops.squeeze(outputs, 2)  # (B, T, U)
-        if self.attention is None:
-            return outputs, _no_scores(outputs, memory)
-        context, scores, _ = self.attention.attend_sequence(
-            outputs, memory, return_weights=True, training=training
-        )
-        return self._join(outputs, context), scores
-
-    def _sequence_by_steps(self, inputs, state, memory):
-        batch, source = ops.shape(memory.values)[:2]
-        blank = (
-            ops.zeros((batch, 1, self.output_size), self.compute_dtype),
-            ops.zeros((batch, 1, source), self.compute_dtype),
-        )
+        batch, source_length = ops.shape(memory.values)[:2]
+        step_outputs = [ops.zeros((batch, 1, self.output_size), self.compute_dtype)]
+        if return_weights:
+            step_outputs.append(ops.zeros((batch, 1, source_length), self.compute_dtype))
 
         def step(carry, x):
             position, state = carry
-            output, state, scores = self(ops.expand_dims(x, 1), state, memory, position=position)
-            return (position + 1, state), (output, scores)
+            output, state, weights = self(
+                ops.expand_dims(x, 1),
+                state,
+                memory,
+                position=position,
+                return_weights=return_weights,
+            )
+            return (position + 1, state), [output, weights] if return_weights else [output]
 
-        start = (ops.convert_to_tensor(0, "int32"), state)
-        _, (outputs, scores) = scan(step, start, inputs, blank)
-        return ops.squeeze(outputs, 2), ops.squeeze(scores, 2)
+        carry = (ops.convert_to_tensor(0, "int32"), state)
+        _, sequences = scan(step, carry, inputs, step_outputs)  # (B, T, 1, ...)
+        outputs, weights = [*(ops.squeeze(x, 2) for x in sequences), None][:2]
+        return outputs, weights
 
-    def _attend(self, query, memory, position, state):
-        return self.attention.attend(
+    def attend(
+        self, query: Tensor, state: dict, memory: Memory, position: Tensor, return_weights: bool
+    ) -> tuple[Tensor, Tensor | None, dict]:
+        """Attends with one query per beam.
+
+        Args:
+            query: `(batch, beams, units)`.
+            state: the cell's state.
+            memory: from `memory`.
+            position: int scalar, the number of previous steps.
+            return_weights: whether to return the attention weights.
+
+        Returns:
+            `(context, weights, state)`: the context `(batch, beams, width)`, the weights `(batch,
+            beams, source)` or None, and the state with the attention's next state in it.
+        """
+        output = self.attention.attend(
             query,
             memory,
             state=state.get("attention"),
             positions=position,
-            return_weights=True,
+            return_weights=return_weights,
         )
+        if output.state is not None:
+            state = {**state, "attention": output.state}
+        return output.context, output.weights, state
 
-    def _join(self, output, context):
-        if self.combine == "add":
-            return output + context
-        return self.join(ops.concatenate([context, output], axis=-1))  # eq. 5
+    def run_cell(self, inputs: Tensor, cell_states: list) -> tuple[Tensor, list]:
+        """Runs the RNN cell for one step of every beam.
 
-    def _run_cell(self, inputs, states):
+        Args:
+            inputs: `(batch, beams, width)`.
+            cell_states: nested tensors `(batch, beams, units)`.
+
+        Returns:
+            The output `(batch, beams, units)` and the next states.
+        """
         batch, beams, _ = ops.shape(inputs)
 
         def fold(x):
@@ -260,31 +206,35 @@ class RecurrentDecoderCell(keras.layers.Layer):
         def unfold(x):
             return ops.reshape(x, (batch, beams, x.shape[-1]))
 
-        output, after = self.cell(fold(inputs), tree.map_structure(fold, states))
-        after = tree.pack_sequence_as(states, [unfold(x) for x in tree.flatten(after)])
-        return unfold(output), after
+        output, next_states = self.cell(fold(inputs), tree.map_structure(fold, cell_states))
+        next_states = [unfold(x) for x in tree.flatten(next_states)]
+        return unfold(output), tree.pack_sequence_as(cell_states, next_states)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "cell": keras.saving.serialize_keras_object(self.cell),
-            "attention": keras.saving.serialize_keras_object(self.attention),
-            "order": self.order,
-            "combine": self.combine,
-            "units": self.units,
-            "input_feeding": self.input_feeding,
-            "gate": self.gate is not None,
-        }
+        return {**super().get_config(), "cell": keras.saving.serialize_keras_object(self.cell)}
 
     @classmethod
     def from_config(cls, config):
-        made = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in ("cell", "attention")
-        }
-        return cls(**{**config, **made})
+        names = [name for name in ("cell", "attention") if name in config]
+        return cls(**deserialize_config(config, *names))
 
 
-def _no_scores(outputs, memory):
-    batch, time, _ = ops.shape(outputs)
-    return ops.zeros((batch, time, ops.shape(memory.values)[1]), outputs.dtype)
+def check_attention(attention: Any, steps: bool) -> None:
+    """Raises a `ValueError` unless a decoder cell can run the attention.
+
+    Args:
+        attention: the attention layer.
+        steps: whether the cell attends step by step in training too.
+    """
+    if not isinstance(attention, BaseAttention):
+        raise ValueError(
+            "`attention` must be an attention layer; a decoder without attention uses a "
+            f"`RecurrentDecoderCell`. Received: attention={attention!r}"
+        )
+    sigmoid_noise = getattr(attention, "sigmoid_noise", 0)
+    if steps and sigmoid_noise:
+        raise ValueError(
+            "`attention` must have `sigmoid_noise=0`, except in a `LuongDecoderCell` without "
+            "`input_feeding`, because the noise is drawn for all steps at once. "
+            f"Received: sigmoid_noise={sigmoid_noise}"
+        )

@@ -1,9 +1,11 @@
-"""Recurrent encoder."""
+"""RNN encoder."""
+
+from typing import Any
 
 import keras
 from keras import ops, tree
 
-from keras_attention.layers.build import build_if_needed
+from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.rnn_cells import (
     check_rnn_cell,
     clone_cell,
@@ -16,44 +18,58 @@ from keras_attention.ops.loop import scan
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RecurrentEncoder(keras.layers.Layer):
-    """Reads a sequence with a stack of RNN layers, in one direction or both.
+    """RNN encoder: a stack of RNN layers, unidirectional or bidirectional.
 
-    Bahdanau et al. 2015, section 3.2 (bidirectional: the annotation of a token is the two states
-    side by side); Luong et al. 2015, section 3 (stacked). https://arxiv.org/abs/1409.0473
+    Bahdanau et al. 2015, section 3.2 (bidirectional: the annotation of a token is the concatenation
+    of the two states); Luong et al. 2015, section 3 (stacked).
 
     Args:
-        cell: any Keras RNN cell, without dropout of its own. It reads the first layer forward;
-            every other layer and direction gets a fresh copy made from its config.
-        num_layers: layers in the stack.
-        bidirectional: whether each layer also reads backward.
-        dropout: rate on the input of every layer after the first.
+        cell: Keras RNN cell, without dropout of its own. It is the forward cell of the first layer;
+            every other layer and direction gets a new cell with the same config.
+        num_layers: number of layers.
+        bidirectional: whether each layer also reads the sequence backward.
+        dropout: dropout rate of the input of every layer after the first.
+        **kwargs: `name`, `dtype` and other options of `keras.layers.Layer`.
 
     Call arguments:
         inputs: `(batch, source, width)`.
-        mask: `(batch, source)` bool, True is kept. Padding, left or right, leaves the states
-            untouched, so it changes nothing.
+        mask: bool `(batch, source)`, False for padding. Padding may be on the left or on the right;
+            it leaves the states unchanged.
+        training: whether the layer runs in training mode.
 
     Returns:
-        Dictionary: `"sequence"` `(batch, source, directions * units)`, zeros where masked, and
-        `"state"` `(batch, directions * units)`, what the last layer's directions held at their end.
+        Dictionary of `"sequence"`, `(batch, source, directions * units)`, with zeros at masked
+        positions, and `"state"`, `(batch, directions * units)`, the final hidden state of the last
+        layer's directions.
 
     Raises:
-        ValueError: if `num_layers` is below 1, the cell has dropout, or the inputs are not of
-            rank 3.
+        ValueError: if `num_layers` is below 1, the cell is not an RNN cell or has dropout, or the
+            inputs are not of rank 3.
+
+    References:
+        Bahdanau et al. 2015, [Neural Machine Translation by Jointly Learning to Align and
+        Translate](https://arxiv.org/abs/1409.0473).
 
     Example:
 
-    >>> import keras, numpy as np
+    >>> import numpy as np
     >>> encoder = RecurrentEncoder(keras.layers.GRUCell(4))
     >>> encoded = encoder(np.ones((2, 5, 3), "float32"))
     >>> tuple(encoded["sequence"].shape), tuple(encoded["state"].shape)
     ((2, 5, 8), (2, 8))
     """
 
-    def __init__(self, cell, num_layers=1, bidirectional=True, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        cell: keras.layers.Layer,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         if num_layers < 1:
-            raise ValueError(f"num_layers: expected at least 1. Received: num_layers={num_layers}")
+            raise ValueError(f"`num_layers` must be at least 1. Received: num_layers={num_layers}")
         check_rnn_cell(cell)
         self.cell = cell
         self.num_layers = num_layers
@@ -67,7 +83,7 @@ class RecurrentEncoder(keras.layers.Layer):
     def build(self, inputs_shape):
         if len(inputs_shape) != 3:
             raise ValueError(
-                "inputs: expected (batch, source, width). "
+                "`inputs` must be of shape (batch, source, width). "
                 f"Received: inputs.shape={tuple(inputs_shape)}"
             )
         width = inputs_shape[-1]
@@ -84,10 +100,13 @@ class RecurrentEncoder(keras.layers.Layer):
         for depth, cells in enumerate(self.stack):
             if depth:
                 x = self.dropout(x, training=training)
-            ran = [_read(cell, x, mask, reverse=i == 1) for i, cell in enumerate(cells)]
-            x = ops.concatenate([outputs for outputs, _ in ran], axis=-1)  # (B, S, directions * U)
-        state = ops.concatenate([hidden_state(cells[0], states) for _, states in ran], axis=-1)
-        return {"sequence": x, "state": state}
+            outputs, hidden_states = [], []
+            for cell, reverse in zip(cells, (False, True), strict=False):
+                output, states = _run(cell, x, mask, reverse)
+                outputs.append(output)
+                hidden_states.append(hidden_state(cell, states))
+            x = ops.concatenate(outputs, axis=-1)  # (B, S, directions * U)
+        return {"sequence": x, "state": ops.concatenate(hidden_states, axis=-1)}
 
     def compute_mask(self, inputs, previous_mask=None):
         return {"sequence": previous_mask, "state": None}
@@ -103,22 +122,21 @@ class RecurrentEncoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**{**config, "cell": keras.saving.deserialize_keras_object(config["cell"])})
+        return cls(**deserialize_config(config, "cell"))
 
 
-def _read(cell, inputs, mask, reverse):
-    """Runs a cell over `(B, S, width)`; states stand still where the mask is False."""
-    batch = ops.shape(inputs)[0]
-    states = initial_states(cell, batch)
+def _run(cell, inputs, mask, reverse):
+    """Runs a cell over `(B, S, width)`; masked steps leave the states unchanged."""
+    states = initial_states(cell, ops.shape(inputs)[0])
 
     def step(states, x):
-        x, kept = x
-        output, after = cell(x, states)
-        after = tree.pack_sequence_as(states, tree.flatten(after))
-        held = tree.map_structure(lambda new, old: ops.where(kept, new, old), after, states)
-        return held, ops.where(kept, output, ops.zeros_like(output))
+        x, mask = x
+        output, next_states = cell(x, states)
+        next_states = tree.pack_sequence_as(states, tree.flatten(next_states))
+        states = tree.map_structure(lambda new, old: ops.where(mask, new, old), next_states, states)
+        return states, ops.where(mask, output, ops.zeros_like(output))
 
-    blank = ops.zeros((batch, output_size(cell)), cell.compute_dtype)
-    kept = ops.expand_dims(mask, -1)  # (B, S, 1)
-    states, outputs = scan(step, states, (inputs, kept), blank, reverse=reverse)
+    step_output = ops.zeros((ops.shape(inputs)[0], output_size(cell)), cell.compute_dtype)
+    mask = ops.expand_dims(mask, -1)  # (B, S, 1)
+    states, outputs = scan(step, states, (inputs, mask), step_output, reverse=reverse)
     return outputs, states

@@ -1,31 +1,35 @@
-"""What the library asks of a Keras RNN cell, and what Keras leaves to its RNN layer."""
+"""Helpers for Keras RNN cells: validation, sizes, initial states, clones."""
 
 from typing import Any
 
 from keras import ops, tree
 
+from keras_attention.types import Tensor
+
 
 def check_rnn_cell(cell: Any) -> None:
-    """Raises a `ValueError` unless the object is an RNN cell that keeps nothing between steps."""
+    """Raises a `ValueError` unless `cell` is a Keras RNN cell without dropout of its own."""
     if not hasattr(cell, "state_size"):
-        raise ValueError(f"cell: expected a Keras RNN cell, with `state_size`. Received: {cell!r}")
-    for one in getattr(cell, "cells", [cell]):
-        rates = [getattr(one, name, 0) for name in ("dropout", "recurrent_dropout")]
-        # Such a cell holds on to the masks it draws, which must not leave a compiled loop.
-        if hasattr(one, "reset_dropout_mask") and any(rates):
+        raise ValueError(
+            f"`cell` must be a Keras RNN cell, with a `state_size`. Received: cell={cell!r}"
+        )
+    for layer in getattr(cell, "cells", [cell]):
+        rates = [getattr(layer, name, 0) for name in ("dropout", "recurrent_dropout")]
+        # Such a cell caches its dropout masks, and tensors must not leave a compiled loop.
+        if hasattr(layer, "reset_dropout_mask") and any(rates):
             raise ValueError(
-                "cell: expected no dropout in the cell; the encoder and the decoder have a "
-                f"`dropout` of their own. Received: dropout, recurrent_dropout={rates}"
+                "`cell` must not have dropout of its own; use the `dropout` of the encoder or the "
+                f"decoder. Received: dropout={rates[0]}, recurrent_dropout={rates[1]}"
             )
 
 
 def output_size(cell: Any) -> int:
-    """Width of what a cell returns; Keras lets a cell leave it out."""
+    """Returns the width of a cell's output; the attribute is optional in Keras."""
     return getattr(cell, "output_size", None) or tree.flatten(cell.state_size)[0]
 
 
-def initial_states(cell: Any, batch: Any) -> list:
-    """The states before the first step, `(batch, units)` each, nested as the cell has them."""
+def initial_states(cell: Any, batch: int | Tensor) -> list:
+    """Returns a cell's zero states, each `(batch, units)`; the method is optional in Keras."""
     if not hasattr(cell, "get_initial_state"):
         sizes = tree.flatten(cell.state_size)
         return [ops.zeros((batch, size), cell.compute_dtype) for size in sizes]
@@ -33,11 +37,11 @@ def initial_states(cell: Any, batch: Any) -> list:
     return states if isinstance(states, list) else [states]
 
 
-def hidden_state(cell: Any, states: list):
-    """The state that a cell shows: `h` of the top layer."""
+def hidden_state(cell: Any, states: list) -> Tensor:
+    """Returns the hidden state `h` of the top layer from a cell's states."""
     return tree.flatten(states[-1])[0] if hasattr(cell, "cells") else states[0]
 
 
-def clone_cell(cell: Any):
-    """A cell of the same config with weights of its own."""
+def clone_cell(cell: Any) -> Any:
+    """Returns a new cell with the same config and its own weights."""
     return cell.__class__.from_config({**cell.get_config(), "name": None})

@@ -1,26 +1,32 @@
-"""Image to text: an image encoder before the decoders of text."""
+"""Image captioning models: an image encoder and a text decoder."""
 
 import keras
 
 from keras_attention.decoders import HardAttentionDecoder, RNNDecoder, TransformerDecoder
 from keras_attention.layers import (
     BahdanauAttention,
+    BahdanauDecoderCell,
     DecoderBlock,
     HardAttentionCell,
     ImageEncoder,
     LuongAttention,
+    LuongDecoderCell,
     RecurrentDecoderCell,
     ResidualCNN,
     TokenEmbedding,
 )
 from keras_attention.models.encoder_decoder import EncoderDecoder
+from keras_attention.models.seq2seq import stacked_cells
 
-ATTENTIONS = ("soft", "hard", "luong", "transformer", None)
+DECODERS = ("lstm", "transformer")
+ATTENTIONS = ("soft", "hard", "luong", None)
 
 
 def captioner(
     vocabulary_size: int,
     image_size: int | tuple[int, int] = 128,
+    *,
+    decoder: str = "lstm",
     attention: str | None = "soft",
     grid: keras.layers.Layer | None = None,
     body: keras.layers.Layer | None = None,
@@ -32,39 +38,41 @@ def captioner(
     positions: str | None = "sinusoidal",
     name: str = "captioner",
 ) -> EncoderDecoder:
-    """Builds a model that says what is in an image, looking at cells of a grid.
+    """Builds an image captioning model, whose decoder attends to the cells of a feature grid.
 
-    | `attention` | decoder |
-    | --- | --- |
-    | `"soft"` | an LSTM; the state asks, the context is gated (Xu et al. 2015, section 4.2) |
-    | `"hard"` | the same, but it looks at one cell, and learns where by REINFORCE (section 4.1) |
-    | `"luong"` | an LSTM; the output asks, all steps at once (Luong et al. 2015) |
-    | `"transformer"` | Transformer blocks, pre-norm (Vaswani et al. 2017) |
-    | `None` | an LSTM that is handed the image's mean once (Vinyals et al. 2015) |
+    | `decoder` | `attention` | |
+    | --- | --- | --- |
+    | `"lstm"` | `"soft"` | Bahdanau's decoder, with a gated context (Xu et al. 2015, section 4.2) |
+    | `"lstm"` | `"hard"` | the same, with one sampled cell as context (section 4.1) |
+    | `"lstm"` | `"luong"` | Luong's decoder (Luong et al. 2015) |
+    | `"lstm"` | `None` | the mean of the cells is the initial state (Vinyals et al. 2015) |
+    | `"transformer"` | `"soft"` | pre-norm Transformer decoder (Vaswani et al. 2017) |
 
     Args:
         vocabulary_size: number of ids of the captions.
         image_size: height and width of the images, or one number for both.
-        attention: see the table.
-        grid: from images to a grid of features: `layers.ResidualCNN`,
-            `layers.KerasApplicationBackbone`, `layers.Patches` or any Keras model;
-            `None` is a `ResidualCNN` whose cells stand for 16 pixels.
-        body: over the cells, with which they learn of each other, as `layers.TransformerEncoder`.
-        hidden_dim: width of the embedding, the state and the score.
-        num_layers: of the decoder.
-        num_heads: of the Transformer's attention.
-        dropout: rate on embeddings and readout, or on what every sub-layer gives.
-        doubly_stochastic: of `"soft"`, how much the loss asks that every cell is looked at (Xu et
-            al. 2015, eq. 14; the paper's lambda).
-        positions: what is added to the cells: see `layers.ImageEncoder`.
-        name: of the model.
+        decoder: `"lstm"` or `"transformer"`; see the table.
+        attention: see the table; the Transformer's is multi-head attention, which is soft.
+        grid: backbone from images to a grid of features: `layers.ResidualCNN`,
+            `layers.KerasApplicationBackbone`, `layers.Patches` or any Keras model; None is a
+            `ResidualCNN` with cells of 16 x 16 pixels.
+        body: encoder over the cells, such as `layers.TransformerEncoder`, or None.
+        hidden_dim: width of the embedding, and of the LSTM and its attention.
+        num_layers: number of layers of the decoder.
+        num_heads: number of attention heads of the Transformer decoder.
+        dropout: dropout rate of embedding and readout, or of every sub-layer of the Transformer.
+        doubly_stochastic: weight of the doubly stochastic loss (Xu et al. 2015, equation 14), with
+            the LSTM's soft attention.
+        positions: position vectors added to the cells; see `layers.ImageEncoder`.
+        name: name of the model.
 
     Returns:
-        An `EncoderDecoder`, not compiled. Its `source` is images, uint8 or float from 0 to 255,
-        (batch, height, width, 3).
+        An `EncoderDecoder`, not compiled. Its `source` is a batch of images `(batch, height, width,
+        3)`, uint8, or float between 0 and 255.
 
     Raises:
-        ValueError: for an unknown attention, or numbers that do not go together.
+        ValueError: if `decoder` or `attention` is unknown, they do not go together, or another
+            option is invalid.
 
     References:
         Xu et al. 2015, [Show, Attend and Tell](https://arxiv.org/abs/1502.03044); Vinyals et al.
@@ -77,9 +85,16 @@ def captioner(
     >>> model.generate(np.zeros((2, 32, 32, 3), "uint8")).ids.shape
     (2, 1, 64)
     """
+    if decoder not in DECODERS:
+        raise ValueError(f"`decoder` must be one of {DECODERS}. Received: decoder={decoder!r}")
     if attention not in ATTENTIONS:
         raise ValueError(
-            f"attention: expected one of {ATTENTIONS}. Received: attention={attention!r}"
+            f"`attention` must be one of {ATTENTIONS}. Received: attention={attention!r}"
+        )
+    if decoder == "transformer" and attention != "soft":
+        raise ValueError(
+            "`attention` must be 'soft' with `decoder='transformer'`. "
+            f"Received: attention={attention!r}"
         )
     encoder = ImageEncoder(
         ResidualCNN((32, 64, 128, 256)) if grid is None else grid,
@@ -88,7 +103,7 @@ def captioner(
         body=body,
         name="encoder",
     )
-    if attention == "transformer":
+    if decoder == "transformer":
         embedding = TokenEmbedding(
             vocabulary_size,
             hidden_dim,
@@ -98,19 +113,21 @@ def captioner(
             dropout=dropout,
         )
         block = DecoderBlock(num_heads, 4 * hidden_dim, dropout=dropout)
-        decoder = TransformerDecoder(embedding, block, num_layers, name="decoder")
-        return EncoderDecoder(encoder, decoder, name=name)
+        text_decoder = TransformerDecoder(embedding, block, num_layers, name="decoder")
+        return EncoderDecoder(encoder, text_decoder, name=name)
+
     embedding = TokenEmbedding(vocabulary_size, hidden_dim, output="separate", dropout=dropout)
-    cells = [keras.layers.LSTMCell(hidden_dim) for _ in range(num_layers)]
-    cell = cells[0] if num_layers == 1 else keras.layers.StackedRNNCells(cells)
-    same = {"dropout": dropout, "name": "decoder"}
-    if attention == "hard":
-        cell = HardAttentionCell(cell, BahdanauAttention(hidden_dim), gate=True)
-        decoder = HardAttentionDecoder(embedding, cell, **same)
-    elif attention == "soft":
-        cell = RecurrentDecoderCell(cell, BahdanauAttention(hidden_dim), gate=True)
-        decoder = RNNDecoder(embedding, cell, doubly_stochastic=doubly_stochastic, **same)
+    lstm = stacked_cells(keras.layers.LSTMCell, hidden_dim, num_layers)
+    options = {"dropout": dropout, "name": "decoder"}
+    if attention == "soft":
+        cell = BahdanauDecoderCell(lstm, BahdanauAttention(hidden_dim), gate=True)
+        text_decoder = RNNDecoder(embedding, cell, doubly_stochastic=doubly_stochastic, **options)
+    elif attention == "hard":
+        cell = HardAttentionCell(lstm, BahdanauAttention(hidden_dim), gate=True)
+        text_decoder = HardAttentionDecoder(embedding, cell, **options)
+    elif attention == "luong":
+        cell = LuongDecoderCell(lstm, LuongAttention("general"))
+        text_decoder = RNNDecoder(embedding, cell, **options)
     else:
-        score = None if attention is None else LuongAttention("general")
-        decoder = RNNDecoder(embedding, RecurrentDecoderCell(cell, score, order="luong"), **same)
-    return EncoderDecoder(encoder, decoder, name=name)
+        text_decoder = RNNDecoder(embedding, RecurrentDecoderCell(lstm), **options)
+    return EncoderDecoder(encoder, text_decoder, name=name)

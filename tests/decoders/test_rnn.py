@@ -1,4 +1,4 @@
-"""The decoder contract: stepping gives the logits of `call`, whatever the builder made."""
+"""The RNN decoder: stepping gives the logits of `call` for every option of `seq2seq`."""
 
 import keras
 import numpy as np
@@ -9,11 +9,12 @@ from keras_attention.decoders import RNNDecoder
 from keras_attention.generation import GreedySearch
 from keras_attention.layers import (
     BahdanauAttention,
+    BahdanauDecoderCell,
     ContentAttention,
     DotAttention,
     LuongAttention,
+    LuongDecoderCell,
     MonotonicAttention,
-    RecurrentDecoderCell,
     TokenEmbedding,
 )
 from keras_attention.models import seq2seq
@@ -25,20 +26,39 @@ TARGET = np.array([[1, 4, 5, 6], [1, 7, 8, 0]])
 LABELS = np.array([[4, 5, 6, 2], [7, 8, 2, 0]])
 OPTIONS = {
     "bahdanau": {},
-    "bahdanau-general": {"attention": lambda: BahdanauAttention(5, normalize=True)},
+    "bahdanau-normalized": {
+        "attention": lambda: BahdanauAttention(5, normalize=True),
+        "decoder_cell": "bahdanau",
+    },
     "luong": {"attention": "luong"},
-    "dot": {"attention": lambda: LuongAttention("dot")},
-    "concat": {"attention": lambda: LuongAttention("concat", units=5)},
-    "location": {"attention": lambda: LuongAttention("location", max_length=4)},
-    "local-m": {"attention": lambda: LuongAttention(window="local-m", window_width=1)},
-    "local-p": {"attention": lambda: LuongAttention("general", window="local-p", window_width=2)},
-    "scaled-dot": {"attention": lambda: DotAttention()},
-    "content": {"attention": lambda: ContentAttention()},
-    "monotonic": {"attention": lambda: MonotonicAttention(5)},
+    "dot": {"attention": lambda: LuongAttention("dot"), "decoder_cell": "luong"},
+    "concat": {"attention": lambda: LuongAttention("concat", units=5), "decoder_cell": "luong"},
+    "location": {
+        "attention": lambda: LuongAttention("location", max_length=4),
+        "decoder_cell": "luong",
+    },
+    "local-m": {
+        "attention": lambda: LuongAttention(window="local-m", window_width=1),
+        "decoder_cell": "luong",
+    },
+    "local-p": {
+        "attention": lambda: LuongAttention("general", window="local-p", window_width=2),
+        "decoder_cell": "luong",
+    },
+    "scaled-dot": {"attention": lambda: DotAttention(), "decoder_cell": "luong"},
+    "content": {"attention": lambda: ContentAttention(), "decoder_cell": "luong"},
+    "monotonic": {"attention": lambda: MonotonicAttention(5), "decoder_cell": "luong"},
     "monotonic-hard-feeding": {
         "attention": lambda: MonotonicAttention(5, mode="hard"),
+        "decoder_cell": "luong",
         "input_feeding": True,
     },
+    "monotonic-bahdanau": {
+        "attention": lambda: MonotonicAttention(5),
+        "decoder_cell": "bahdanau",
+    },
+    "general-bahdanau": {"attention": "luong", "decoder_cell": "bahdanau"},
+    "additive-luong": {"decoder_cell": "luong"},
     "fixed": {"attention": "fixed"},
     "none": {"attention": None},
     "none-reversed": {"attention": None, "reverse_source": True, "bidirectional": False},
@@ -89,7 +109,7 @@ def steps(decoder, target, encoded, mask):
 
 
 @every_option
-def test_stepping_is_call_and_beams_do_not_meet(option):
+def test_steps_equal_call_and_beams_are_independent(option):
     model = make(option)
     encoded, mask = encode(model)
     expected = array(model.decoder(TARGET, encoded, mask))
@@ -108,7 +128,7 @@ def test_stepping_is_call_and_beams_do_not_meet(option):
 
 
 @every_option
-def test_padding_of_the_source_changes_nothing(option):
+def test_padding_of_the_source_is_ignored(option):
     model = make(option)
     expected = array(model({"source": SOURCE[:1, :4], "target": TARGET[:1]}))
     for left, right in ((0, 3), (3, 0)):
@@ -117,7 +137,7 @@ def test_padding_of_the_source_changes_nothing(option):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def half_of(option, policy):
+def make_with_policy(option, policy):
     keras.config.set_dtype_policy(policy)
     try:
         return make(option)
@@ -128,13 +148,13 @@ def half_of(option, policy):
 @pytest.mark.parametrize("option", ["bahdanau", "luong", "feeding", "monotonic", "fixed", "tied"])
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(option, policy):
-    half = half_of(option, policy)
+    half = make_with_policy(option, policy)
     encoded, mask = encode(half)
     logits = half.decoder(TARGET, encoded, mask)
     assert keras.backend.standardize_dtype(logits.dtype) == half.decoder.compute_dtype
     expected = array(make(option)({"source": SOURCE, "target": TARGET}))
     np.testing.assert_allclose(array(logits), expected, atol=0.06)
-    # outside of any call, so without Keras's autocast scope
+    # outside of `__call__`, so without Keras's autocast scope
     stepped, _ = steps(half.decoder, TARGET[:, :, None], encoded, mask)
     np.testing.assert_allclose(stepped[:, :, 0], array(logits), atol=0.06)
 
@@ -143,8 +163,8 @@ def test_mixed_precision(option, policy):
     "option, policy", [("monotonic", "mixed_float16"), ("feeding", "mixed_bfloat16")]
 )
 def test_mixed_precision_reloads_generates_and_trains(option, policy, tmp_path):
-    """A model keeps the policy that it was made with, though another is set when it is loaded."""
-    half = half_of(option, policy)
+    """A loaded model keeps the dtype policy of its layers, whatever the global policy is."""
+    half = make_with_policy(option, policy)
     inputs = {"source": SOURCE, "target": TARGET}
     half.save(tmp_path / "half.keras")
     loaded = keras.models.load_model(tmp_path / "half.keras")
@@ -161,7 +181,7 @@ def test_mixed_precision_reloads_generates_and_trains(option, policy, tmp_path):
     [
         (SOURCE[:1, 3:4], TARGET[:1, :1]),
         (SOURCE[:0], TARGET[:0]),
-        (np.zeros((2, 3), int), TARGET),  # nothing to attend to
+        (np.zeros((2, 3), int), TARGET),  # fully masked
     ],
 )
 @pytest.mark.parametrize("option", ["bahdanau", "luong", "monotonic", "none"])
@@ -171,66 +191,66 @@ def test_the_smallest_inputs(source, target, option):
     assert np.isfinite(logits).all()
 
 
-def test_tied_embeddings_have_one_table():
+def test_tied_embeddings_share_one_table():
     tables = [w for w in make("tied").decoder.weights if tuple(w.shape) in ((W, 8), (8, W))]
     assert len(tables) == 1
     untied = [w for w in make("bahdanau").decoder.weights if tuple(w.shape) in ((W, 8), (8, W))]
     assert len(untied) == 2
 
 
-def test_dropout_is_there_in_training_alone():
+def test_dropout_in_training_only():
     model = seq2seq(V, W, embedding_dim=8, units=8, dropout=0.5)
     encoded, mask = encode(model)
-    quiet = array(model.decoder(TARGET, encoded, mask))
-    np.testing.assert_array_equal(array(model.decoder(TARGET, encoded, mask)), quiet)
-    loud = array(model.decoder(TARGET, encoded, mask, training=True))
-    assert np.abs(loud - quiet).max() > 1e-3
+    expected = array(model.decoder(TARGET, encoded, mask))
+    np.testing.assert_array_equal(array(model.decoder(TARGET, encoded, mask)), expected)
+    trained = array(model.decoder(TARGET, encoded, mask, training=True))
+    assert np.abs(trained - expected).max() > 1e-3
 
 
 # Scheduled sampling
 
 
 @keras.saving.register_keras_serializable(package="tests")
-class Always:
-    """A schedule that stands still."""
+class Constant:
+    """A schedule with one value."""
 
-    def __init__(self, truth):
-        self.truth = truth
+    def __init__(self, value):
+        self.value = value
 
     def __call__(self, step):
-        return self.truth + 0.0 * ops.cast(step, "float32")
+        return self.value + 0.0 * ops.cast(step, "float32")
 
     def get_config(self):
-        return {"truth": self.truth}
+        return {"value": self.value}
 
 
-def own_choices(decoder, encoded, mask, length):
-    """What a decoder is fed that hears nothing but START and itself."""
+def predicted_inputs(decoder, encoded, mask, length):
+    """Inputs of a decoder that is fed START and then its own predictions."""
     constants, state = decoder.start(encoded, mask)
-    ids, fed = np.full((2, 1), 1, "int32"), []
+    ids, inputs = np.full((2, 1), 1, "int32"), []
     for t in range(length):
-        fed.append(ids)
+        inputs.append(ids)
         logits, state, weights = decoder.step(ops.convert_to_tensor(ids), t, state, constants)
         assert weights is None
         ids = array(logits).argmax(-1).astype("int32")
-    return np.concatenate(fed, 1)
+    return np.concatenate(inputs, 1)
 
 
 @pytest.mark.parametrize("option", ["bahdanau", "luong", "local-m"])
-def test_with_probability_0_it_is_fed_its_own_predictions(option):
-    model = make(option, scheduled_sampling=Always(0.0))
+def test_probability_0_feeds_the_predictions(option):
+    model = make(option, scheduled_sampling=Constant(0.0))
     encoded, mask = encode(model)
-    own = own_choices(model.decoder, encoded, mask, 4)
-    assert (own != TARGET).any()
+    predicted = predicted_inputs(model.decoder, encoded, mask, 4)
+    assert (predicted != TARGET).any()
     trained = array(model.decoder(TARGET, encoded, mask, training=True))
     np.testing.assert_allclose(
-        trained, array(model.decoder(own, encoded, mask)), rtol=1e-4, atol=1e-5
+        trained, array(model.decoder(predicted, encoded, mask)), rtol=1e-4, atol=1e-5
     )
     assert np.abs(trained - array(model.decoder(TARGET, encoded, mask))).max() > 0.01
 
 
-def test_with_probability_1_it_is_teacher_forcing():
-    model = make("bahdanau", scheduled_sampling=Always(1.0))
+def test_probability_1_is_teacher_forcing():
+    model = make("bahdanau", scheduled_sampling=Constant(1.0))
     encoded, mask = encode(model)
     np.testing.assert_allclose(
         array(model.decoder(TARGET, encoded, mask, training=True)),
@@ -239,19 +259,19 @@ def test_with_probability_1_it_is_teacher_forcing():
     )
 
 
-def test_a_probability_between_mixes_both():
-    model = make("bahdanau", scheduled_sampling=Always(0.5))
+def test_other_probabilities_mix_both():
+    model = make("bahdanau", scheduled_sampling=Constant(0.5))
     source, target = np.repeat(SOURCE[:1], 400, 0), np.repeat(TARGET[:1], 400, 0)
     encoded, mask = encode(model, source)
     constants, state = model.decoder.start(encoded, mask)
-    fed = array(model.decoder._mix_in_predictions(ops.convert_to_tensor(target), constants, state))
-    true = (fed == target).mean(0)
-    assert true[0] == 1  # START has nothing before it
-    assert 0.4 < true[1] < 0.6
+    inputs = array(model.decoder._sample_inputs(ops.convert_to_tensor(target), constants, state))
+    true_fraction = (inputs == target).mean(0)
+    assert true_fraction[0] == 1  # START is never predicted
+    assert 0.4 < true_fraction[1] < 0.6
 
 
-def test_training_moves_from_the_truth_to_its_own_predictions():
-    """The steps are counted by fit and saved; when the schedule ends, the truth is not heard."""
+def test_fit_moves_from_true_tokens_to_predictions():
+    """`fit` counts the steps; after the schedule's end all inputs are predictions."""
     model = make("bahdanau", scheduled_sampling=LinearDecay(k=1.0, c=0.5))
     decoder = model.decoder
     model.compile(keras.optimizers.SGD(0.0), MaskedCrossEntropy(), jit_compile=False)
@@ -259,15 +279,15 @@ def test_training_moves_from_the_truth_to_its_own_predictions():
     losses = model.fit(inputs, LABELS, epochs=4, verbose=0).history["loss"]
     assert int(array(decoder.trained_steps)) == 4
     encoded, mask = encode(model)
-    own = own_choices(decoder, encoded, mask, 4)
-    for loss, fed in ((losses[0], TARGET), (losses[2], own), (losses[3], own)):
-        expected = float(array(MaskedCrossEntropy()(LABELS, decoder(fed, encoded, mask))))
+    predicted = predicted_inputs(decoder, encoded, mask, 4)
+    for loss, fed_ids in ((losses[0], TARGET), (losses[2], predicted), (losses[3], predicted)):
+        expected = float(array(MaskedCrossEntropy()(LABELS, decoder(fed_ids, encoded, mask))))
         np.testing.assert_allclose(loss, expected, rtol=1e-4)
     assert abs(losses[0] - losses[3]) > 0.01
 
 
 def test_scheduled_sampling_trains():
-    model = make("luong", scheduled_sampling=Always(0.0))
+    model = make("luong", scheduled_sampling=Constant(0.0))
     model.compile(keras.optimizers.Adam(0.05), MaskedCrossEntropy())
     inputs = {"source": SOURCE, "target": TARGET}
     losses = model.fit(inputs, LABELS, epochs=12, verbose=0).history["loss"]
@@ -277,17 +297,15 @@ def test_scheduled_sampling_trains():
 # Errors
 
 
-def test_an_embedding_must_make_the_logits():
-    cell = RecurrentDecoderCell(keras.layers.GRUCell(4), BahdanauAttention(4))
+def test_embedding_must_have_an_output():
+    cell = BahdanauDecoderCell(keras.layers.GRUCell(4), BahdanauAttention(4))
     with pytest.raises(ValueError, match="embedding: .* Received: output=None"):
         RNNDecoder(TokenEmbedding(9, 8), cell)
 
 
 @pytest.mark.parametrize("output", ["separate", "tied"])
-def test_the_joined_vector_must_be_as_wide_as_the_embedding(output):
-    cell = RecurrentDecoderCell(
-        keras.layers.GRUCell(4), LuongAttention("general"), "luong", units=5
-    )
+def test_luong_output_must_be_as_wide_as_the_embedding(output):
+    cell = LuongDecoderCell(keras.layers.GRUCell(4), LuongAttention("general"), units=5)
     encoded = {"sequence": np.ones((2, 5, 6)), "state": np.ones((2, 6))}
-    with pytest.raises(ValueError, match="Received: output width 5, embedding_dim=8"):
+    with pytest.raises(ValueError, match="Received: output_size=5, embedding_dim=8"):
         RNNDecoder(TokenEmbedding(9, 8, output=output), cell)(TARGET, encoded)

@@ -6,7 +6,15 @@ import pytest
 from keras import ops
 
 from helpers import array
-from keras_attention.layers import BahdanauAttention, DotAttention, LuongAttention
+from keras_attention.layers import (
+    BahdanauAttention,
+    BahdanauDecoderCell,
+    DotAttention,
+    LuongAttention,
+    LuongDecoderCell,
+    MonotonicAttention,
+    RecurrentDecoderCell,
+)
 from keras_attention.models import seq2seq
 
 SOURCE = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2]])
@@ -133,19 +141,41 @@ def test_reverse_source_is_the_reversed_source():
 
 
 @pytest.mark.parametrize(
-    "attention, kind, order",
+    "options, attention_type, cell_type",
     [
-        ("bahdanau", BahdanauAttention, "bahdanau"),
-        ("luong", LuongAttention, "luong"),
-        (BahdanauAttention(4), BahdanauAttention, "bahdanau"),
-        (DotAttention(), DotAttention, "luong"),
-        (None, type(None), "luong"),
-        ("fixed", type(None), "luong"),
+        ({}, BahdanauAttention, BahdanauDecoderCell),
+        ({"attention": "bahdanau"}, BahdanauAttention, BahdanauDecoderCell),
+        ({"attention": "luong"}, LuongAttention, LuongDecoderCell),
+        ({"attention": "luong", "decoder_cell": "bahdanau"}, LuongAttention, BahdanauDecoderCell),
+        ({"decoder_cell": "luong"}, BahdanauAttention, LuongDecoderCell),
+        (
+            {"attention": BahdanauAttention(4), "decoder_cell": "bahdanau"},
+            BahdanauAttention,
+            BahdanauDecoderCell,
+        ),
+        ({"attention": DotAttention(), "decoder_cell": "luong"}, DotAttention, LuongDecoderCell),
+        (
+            {"attention": MonotonicAttention(8), "decoder_cell": "bahdanau"},
+            MonotonicAttention,
+            BahdanauDecoderCell,
+        ),
+        ({"attention": None}, type(None), RecurrentDecoderCell),
+        ({"attention": "fixed"}, type(None), RecurrentDecoderCell),
     ],
 )
-def test_the_table_of_attentions(attention, kind, order):
-    cell = seq2seq(11, 12, embedding_dim=6, units=8, attention=attention).decoder.cell
-    assert type(cell.attention) is kind and cell.order == order
+def test_attention_and_decoder_cell(options, attention_type, cell_type):
+    cell = seq2seq(11, 12, embedding_dim=6, units=8, **options).decoder.cell
+    assert type(cell.attention) is attention_type and type(cell) is cell_type
+
+
+def test_decoder_cell_of_the_users_own():
+    cell = BahdanauDecoderCell(keras.layers.SimpleRNNCell(5), DotAttention(), gate=True)
+    encoder_width = 5  # the dot product's
+    model = seq2seq(
+        11, 12, embedding_dim=6, units=encoder_width, bidirectional=False, decoder_cell=cell
+    )
+    assert model.decoder.cell is cell
+    assert array(model(INPUTS)).shape == (*TARGET.shape, 12)
 
 
 def test_options_reach_the_layers():
@@ -167,13 +197,25 @@ def test_options_reach_the_layers():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"cell": "rnn"}, r"cell: expected one of \['gru', 'lstm'\]. Received: cell='rnn'"),
-        ({"attention": "self"}, "attention: .* Received: attention='self'"),
-        ({"units": 7}, "units: .* Received: units=7"),
-        ({"encoder_layers": 0}, "num_layers: .* Received: num_layers=0"),
+        ({"cell": "rnn"}, r"`cell` must be one of \['gru', 'lstm'\]. Received: cell='rnn'"),
+        ({"attention": "self"}, "`attention` must .* Received: attention='self'"),
+        ({"units": 7}, "`units` must .* Received: units=7"),
+        ({"encoder_layers": 0}, "`num_layers` must .* Received: num_layers=0"),
         ({"decoder_layers": 0}, "Received: decoder_layers=0"),
-        ({"input_feeding": True}, "input_feeding: .* order='bahdanau'"),
-        ({"attention": "luong", "combine": "add"}, "Received: output width 8, embedding_dim=6"),
+        ({"input_feeding": True}, "Luong .*input_feeding=True, attention='bahdanau'"),
+        ({"combine": "add"}, "Luong .*combine='add'"),
+        ({"decoder_cell": "rnn"}, "`decoder_cell` must .* Received: decoder_cell='rnn'"),
+        ({"decoder_cell": keras.layers.GRUCell(8)}, "Received: decoder_cell=<GRUCell"),
+        ({"attention": DotAttention()}, "when `attention` is a layer.*decoder_cell=None"),
+        ({"attention": None, "decoder_cell": "luong"}, "None without attention.*=None, .*'luong'"),
+        (
+            {
+                "attention": "luong",
+                "decoder_cell": RecurrentDecoderCell(keras.layers.GRUCell(8)),
+            },
+            "left at their defaults .*attention='luong', decoder_layers=1",
+        ),
+        ({"attention": "luong", "combine": "add"}, "Received: output_size=8, embedding_dim=6"),
         ({"source_vocabulary_size": 4}, "Received: vocabulary_size=4"),
         ({"target_vocabulary_size": 0}, "Received: vocabulary_size=0"),
         ({"attention": LuongAttention("dot"), "units": 8, "bidirectional": True, "cell": 3},
