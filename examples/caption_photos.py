@@ -1,7 +1,7 @@
 """Trains captioners of photographs from scratch on Flickr8k's own folder, to copy and change.
 
     python examples/caption_photos.py ../shared/data/flickr8k --output models/photos
-    python examples/caption_photos.py ../shared/data/flickr8k --attention transformer
+    python examples/caption_photos.py ../shared/data/flickr8k --decoder transformer --attention soft
 
 First a network learns which words a photograph's captions have: that takes one look at a photograph
 for all its captions. Then each captioner learns to write from the network's grid of cells, which

@@ -1,7 +1,7 @@
 """Trains a captioner that looks at what it names, and draws where, to copy and change.
 
     python examples/caption_shapes.py
-    python examples/caption_shapes.py --attention soft --output models/mine
+    python examples/caption_shapes.py --decoder lstm --output models/mine
 
 It learns from images of colored shapes, which it makes (docs/captions_data.md): how many, which
 color, which shape, and where one stands of the other. In this Transformer of one layer a word knows

@@ -1,4 +1,4 @@
-"""The recurrent encoder against Keras's own RNN layers."""
+"""The RNN encoder against Keras's own RNN layers."""
 
 import keras
 import numpy as np
@@ -6,22 +6,18 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
-from helpers import array
+from helpers import array, normal
 from keras_attention.layers import RecurrentEncoder
 
 B, S, D, U = 2, 5, 4, 3
 CELLS = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell}
 RNNS = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
-KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 every_cell = pytest.mark.parametrize("cell", CELLS)
 
 
-def data(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
 def randomize(layer, seed=1):
-    """Weights that are all far from zero, biases too."""
+    """Sets weights far from zero, biases included."""
     rng = np.random.default_rng(seed)
     layer.set_weights([rng.normal(size=w.shape) * 0.5 for w in layer.get_weights()])
 
@@ -29,9 +25,9 @@ def randomize(layer, seed=1):
 @every_cell
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("left", [False, True])
-def test_encoder_is_keras_own_layers(cell, bidirectional, left):
+def test_encoder_equals_keras_layers(cell, bidirectional, left):
     encoder = RecurrentEncoder(CELLS[cell](U), num_layers=2, bidirectional=bidirectional)
-    x, mask = data(B, S, D), KEPT[:, ::-1] if left else KEPT
+    x, mask = normal(B, S, D), MASK[:, ::-1] if left else MASK
     encoder.build(x.shape)
     randomize(encoder)
     layers = [RNNS[cell](U, return_sequences=True, zero_output_for_mask=True) for _ in range(2)]
@@ -55,11 +51,11 @@ def test_encoder_is_keras_own_layers(cell, bidirectional, left):
 
 
 @every_cell
-def test_padding_left_or_right_changes_nothing(cell):
+def test_padding_on_either_side_is_ignored(cell):
     encoder = RecurrentEncoder(CELLS[cell](U), num_layers=2)
-    x, junk = data(B, 3, D), np.full((B, 2, D), 50.0, "float32")
+    x, padding = normal(B, 3, D), np.full((B, 2, D), 50.0, "float32")
     expected = encoder(x)
-    for parts in ([x, junk], [junk, x]):
+    for parts in ([x, padding], [padding, x]):
         mask = np.concatenate([np.full((B, p.shape[1]), p is x) for p in parts], 1)
         encoded = encoder(np.concatenate(parts, 1), mask=mask)
         np.testing.assert_allclose(
@@ -70,7 +66,7 @@ def test_padding_left_or_right_changes_nothing(cell):
 
 @every_cell
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": False, "dropout": 0.5}])
-def test_keras_layer_checks_of_the_encoder(cell, options):
+def test_keras_layer_checks(cell, options):
     width = U * (1 if options else 2)
     TestCase().run_layer_test(
         RecurrentEncoder,
@@ -79,28 +75,28 @@ def test_keras_layer_checks_of_the_encoder(cell, options):
         expected_output_shape={"sequence": (B, S, width), "state": (B, width)},
         expected_output_dtype={"sequence": "float32", "state": "float32"},
         supports_masking=True,
-        run_training_check=False,  # it sums one output; see test_an_encoder_trains_and_reloads
-        run_mixed_precision_check=False,  # it leaves the cell's policy be; see the next test
+        run_training_check=False,  # uses one output only; see test_encoder_trains_and_reloads
+        run_mixed_precision_check=False,  # does not set the cell's policy; see the next test
     )
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @every_cell
-def test_mixed_precision_of_the_encoder(cell, policy):
+def test_mixed_precision(cell, policy):
     full = RecurrentEncoder(CELLS[cell](U), num_layers=2)
     half = RecurrentEncoder(CELLS[cell](U, dtype=policy), num_layers=2, dtype=policy)
-    x = data(B, S, D)
-    expected = full(x, mask=KEPT)
+    x = normal(B, S, D)
+    expected = full(x, mask=MASK)
     half.build(x.shape)
     half.set_weights(full.get_weights())
-    for name, got in half(x, mask=KEPT).items():
-        assert keras.backend.standardize_dtype(got.dtype) == half.compute_dtype
+    for name, output in half(x, mask=MASK).items():
+        assert keras.backend.standardize_dtype(output.dtype) == half.compute_dtype
         np.testing.assert_allclose(
-            array(ops.cast(got, "float32")), array(expected[name]), atol=0.03
+            array(ops.cast(output, "float32")), array(expected[name]), atol=0.03
         )
 
 
-def test_an_encoder_trains_and_reloads(tmp_path, cell="lstm"):
+def test_encoder_trains_and_reloads(tmp_path, cell="lstm"):
     source = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, D, mask_zero=True)(source)
     encoded = RecurrentEncoder(CELLS[cell](U), num_layers=2, dropout=0.1)(x)
@@ -118,10 +114,10 @@ def test_an_encoder_trains_and_reloads(tmp_path, cell="lstm"):
     np.testing.assert_allclose(loaded.predict(ids, verbose=0), expected, atol=1e-6)
     np.testing.assert_allclose(
         model.predict(ids[:1, :3], verbose=0), expected[:1], atol=1e-5
-    )  # the mask went all the way
+    )  # the Keras mask reached every layer
 
 
-def test_layers_of_an_encoder_begin_differently():
+def test_layers_have_different_initial_weights():
     encoder = RecurrentEncoder(keras.layers.GRUCell(U), num_layers=2)
     encoder.build((B, S, 2 * U))
     kernels = [array(cell.kernel) for cells in encoder.stack for cell in cells]
@@ -130,19 +126,21 @@ def test_layers_of_an_encoder_begin_differently():
 
 
 @pytest.mark.parametrize("batch, time", [(0, S), (B, 1), (1, 1)])
-def test_the_smallest_inputs_of_the_encoder(batch, time):
-    encoded = RecurrentEncoder(keras.layers.GRUCell(U), num_layers=2)(data(batch, time, D))
+def test_smallest_inputs(batch, time):
+    encoded = RecurrentEncoder(keras.layers.GRUCell(U), num_layers=2)(normal(batch, time, D))
     assert array(encoded["sequence"]).shape == (batch, time, 2 * U)
     assert array(encoded["state"]).shape == (batch, 2 * U)
 
 
-def test_errors_of_the_encoder():
+def test_invalid_options():
     cell = keras.layers.GRUCell(U)
-    with pytest.raises(ValueError, match="num_layers: .* Received: num_layers=0"):
+    with pytest.raises(ValueError, match="`num_layers` must .* Received: num_layers=0"):
         RecurrentEncoder(cell, num_layers=0)
-    with pytest.raises(ValueError, match=r"inputs: .* Received: inputs.shape=\(2, 4\)"):
-        RecurrentEncoder(cell)(data(B, D))
-    with pytest.raises(ValueError, match=r"no dropout in the cell.* Received: .*\[0.5, 0"):
+    with pytest.raises(ValueError, match=r"`inputs` must .* Received: inputs.shape=\(2, 4\)"):
+        RecurrentEncoder(cell)(normal(B, D))
+    with pytest.raises(
+        ValueError, match=r"must not have dropout.* Received: dropout=0.5, recurrent_dropout=0"
+    ):
         RecurrentEncoder(keras.layers.GRUCell(U, dropout=0.5))
-    with pytest.raises(ValueError, match="expected a Keras RNN cell.* Received: <Dense"):
+    with pytest.raises(ValueError, match="must be a Keras RNN cell.* Received: cell=<Dense"):
         RecurrentEncoder(keras.layers.Dense(U))

@@ -150,5 +150,5 @@ def test_invalid_options(options, message):
 
 
 def test_images_of_another_size_are_rejected():
-    with pytest.raises(ValueError, match=r"source.* Received: shape=\(2, 16, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"source.* Received: source.shape=\(2, 16, 16, 3\)"):
         make("soft").generate(np.zeros((2, 16, 16, 3), "uint8"))
