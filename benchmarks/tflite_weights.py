@@ -39,7 +39,7 @@ def main():
             agreement, scores = said["agreement"], said["scores"]
             print(
                 f"{weights}: {size / 1e6:.2f} MB, {size / whole:.3f} of float32; "
-                f"{agreement['answers'] - agreement['equal']} of {agreement['answers']} answers "
+                f"{agreement['compared'] - agreement['equal']} of {agreement['compared']} answers "
                 f"differ from the model's; {scores['export']}, the model {scores['model']}; "
                 f"{spent[weights]:.1f} ms",
                 flush=True,

@@ -111,7 +111,7 @@ for name, folder in (("saved_model", "serving"), ("tflite", "phone")):
     proof = task.export(options.output / folder, name, images)
     agreement, spent = proof["agreement"], proof["median_milliseconds"]
     print(
-        f"{name}: {agreement['equal']} of {agreement['answers']} answers equal, "
+        f"{name}: {agreement['equal']} of {agreement['compared']} answers equal, "
         f"{sum(proof['bytes'].values()) / 1e6:.2f} MB, {spent['export']:.1f} ms an image"
     )
 print(f"{time.perf_counter() - began:.0f} s in all")

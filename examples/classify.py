@@ -90,7 +90,7 @@ for name, folder in (("saved_model", "serving"), ("tflite", "phone")):
     proof = task.export(options.output / folder, name, texts[:20])
     agreement, spent = proof["agreement"], proof["median_milliseconds"]
     print(
-        f"{name}: {agreement['equal']} of {agreement['answers']} answers equal, "
+        f"{name}: {agreement['equal']} of {agreement['compared']} answers equal, "
         f"probabilities within {agreement['max_score_difference']:.1g}, "
         f"{sum(proof['bytes'].values()) / 1e6:.2f} MB, {spent['export']:.1f} ms a text"
     )

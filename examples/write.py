@@ -136,7 +136,7 @@ for name, folder in (("saved_model", "serving"), ("tflite", "phone")):
     proof = writer.export(options.output / folder, name, prompts)
     agreement, spent = proof["agreement"], proof["median_milliseconds"]
     print(
-        f"{proof['path']}: {agreement['equal']} of {agreement['answers']} answers equal, "
+        f"{proof['path']}: {agreement['equal']} of {agreement['compared']} answers equal, "
         f"scores within {agreement['max_score_difference']:.1g}, "
         f"{sum(proof['bytes'].values()) / 1e6:.2f} MB, {spent['export']:.1f} ms a text"
     )

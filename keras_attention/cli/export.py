@@ -113,7 +113,7 @@ def run_verify(options: argparse.Namespace) -> None:
     agreement = said["agreement"]
     print(f"{said['format']}: {said['path']}, of {said['date']}")
     print(
-        f"  verified: {agreement['equal']} of {agreement['answers']} answers are as then, scores "
+        f"  verified: {agreement['equal']} of {agreement['compared']} answers are as then, scores "
         f"within {agreement['max_score_difference']:.1g}"
     )
 
@@ -131,13 +131,13 @@ def report(proof: dict) -> None:
         print(
             f"  scored against {scores['against']}: {written(scores['export'])} "
             f"(the model: {written(scores['model'])}); "
-            f"{agreement['equal']} of {agreement['answers']} answers equal"
+            f"{agreement['equal']} of {agreement['compared']} answers equal"
         )
         return
     ties = f" ({agreement['ties']} ties)" if agreement["ties"] else ""
     looked = agreement.get("max_attention_difference")  # labels have none
     print(
-        f"  proven: {agreement['equal']} of {agreement['answers']} answers equal{ties}, scores "
+        f"  proven: {agreement['equal']} of {agreement['compared']} answers equal{ties}, scores "
         f"within {agreement['max_score_difference']:.1g}"
         + (f", attention within {looked:.1g}" if looked is not None else "")
     )

@@ -201,10 +201,14 @@ class _SignatureBuilder:
             Signature(details, self.details_graph, self.source_spec, compared),
         ]
         if options:
-            same = Comparison(same_as=default)
+            comparison = Comparison(same_as=default)
             signatures.append(
                 Signature(
-                    options, self.options_graph, self.options_spec, same, self.strategy.options
+                    options,
+                    self.options_graph,
+                    self.options_spec,
+                    comparison,
+                    self.strategy.options,
                 )
             )
         return signatures
@@ -220,12 +224,12 @@ class _SignatureBuilder:
 
         best = self._from_raw(self.graph, postprocessor.best)
         all_details = self._from_raw(self.details_graph, details)
-        same = Comparison(same_as="details", expected=self.comparison.best_of_details)
+        best_comparison = Comparison(same_as="details", expected=self.comparison.best_of_details)
         compared = Comparison(
             self.comparison.details_predictions, recorded=self.comparison.recorded_details
         )
         signatures = [
-            Signature("serving_default", best, spec, same, text_operations=uses_text),
+            Signature("serving_default", best, spec, best_comparison, text_operations=uses_text),
             Signature("details", all_details, spec, compared, text_operations=uses_text),
         ]
         if self.generates:

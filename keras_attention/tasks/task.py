@@ -22,7 +22,7 @@ class Task:
     loaded export is the same class with a runner of the file; see `load_exported`.
 
     A subclass defines how its parts are saved and loaded (`save_parts`, `load_parts`), whether a
-    model fits (`check_model`), and what its exports tell of it (`metadata`).
+    model fits (`check_model`), and how the reports of its exports describe it (`metadata`).
 
     Args:
         preprocessor: raw inputs to a `Batch` of model inputs.
@@ -61,7 +61,7 @@ class Task:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the reports of exports tell of the task."""
+        """Description of the task in the reports of its exports."""
         return {}
 
     @property

@@ -55,7 +55,7 @@ class TextPostprocessor:
 
     @property
     def runs_in_tflite(self) -> bool:
-        """Whether TFLite has operations for `detokenize`."""
+        """True if TFLite has the operations of `detokenize`."""
         return self.tokenizer.for_tflite
 
     def __call__(self, outputs: dict[str, np.ndarray], batch: Batch) -> list[list[GeneratedText]]:

@@ -45,7 +45,7 @@ class TextPreprocessor:
 
     @property
     def runs_in_tflite(self) -> bool:
-        """Whether TFLite has operations for `encode_normalized`."""
+        """True if TFLite has the operations of `encode_normalized`."""
         return self.tokenizer.for_tflite
 
     @property

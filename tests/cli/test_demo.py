@@ -25,7 +25,7 @@ def test_the_whole_road(tmp_path, capsys):
     exports = tmp_path / "saved_model", tmp_path / "tflite"
     for folder in (exports[0] / "1", exports[1]):
         agreement = json.loads((folder / "verification.json").read_text())["agreement"]
-        assert agreement["equal"] + agreement["ties"] == agreement["answers"] > 20
+        assert agreement["equal"] + agreement["ties"] == agreement["compared"] > 20
 
     texts = ["Dienstag, den 3. März 1998", "no date", ""]
     for task in (Translator.load(tmp_path / "model"), *map(load_exported, exports)):

@@ -12,7 +12,7 @@ PROOF = {
     "format": "tflite",
     "path": "phone",
     "agreement": {
-        "answers": 30,
+        "compared": 30,
         "equal": 29,
         "ties": 1,
         "max_score_difference": 2.4e-6,
@@ -37,7 +37,7 @@ def test_report_of_a_file_that_rounds(capsys):
         "export": {"exact_match": 40.0, "bleu": 36.9},
         "model": {"exact_match": 40.5, "bleu": 37.0},
     }
-    report({**PROOF, "agreement": {"answers": 30, "equal": 27}, "scores": scores})
+    report({**PROOF, "agreement": {"compared": 30, "equal": 27}, "scores": scores})
     assert capsys.readouterr().out.splitlines()[1] == (
         "  scored against references: exact_match 40.0, bleu 36.9 "
         "(the model: exact_match 40.5, bleu 37.0); 27 of 30 answers equal"
@@ -75,7 +75,7 @@ def test_exports_are_proven(exports):
     serving, phone = exports
     for proof in (serving / "1" / "verification.json", phone / "verification.json"):
         said = json.loads(proof.read_text())
-        assert said["agreement"]["equal"] == said["agreement"]["answers"] == 10
+        assert said["agreement"]["equal"] == said["agreement"]["compared"] == 10
     assert (serving / "1" / "saved_model.pb").is_file()
     assert (phone / "model.tflite").is_file()
 

@@ -109,8 +109,8 @@ def text_classifier():
     """Detects the letter "a"."""
     tokenizer = CharacterTokenizer.train([LETTERS])
     model = classifier(tokenizer.vocabulary_size, 2, **SIZES)
-    given = texts()
-    data = labeled_batches(given, ["a" in each for each in given], tokenizer, 64, LIMIT)
+    examples = texts()
+    data = labeled_batches(examples, ["a" in each for each in examples], tokenizer, 64, LIMIT)
     train(model, data, 6, LABEL_LOSS)
     task = TextClassifier(model, tokenizer, ["no", "yes"], LIMIT)
     return task, text, lambda each: "yes" if "a" in each else "no"

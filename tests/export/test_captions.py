@@ -43,7 +43,7 @@ def exported(task, tmp_path_factory):
 
 def test_a_saved_model_reads_image_files(task, exported):
     folder, report = exported
-    assert report["agreement"]["equal"] == report["agreement"]["answers"] == 16
+    assert report["agreement"]["equal"] == report["agreement"]["compared"] == 16
     assert json.loads((folder / "1" / "verification.json").read_text())["task"] == "Captioner"
     best = tf.saved_model.load(str(folder / "1")).signatures["serving_default"]
     assert list(best.structured_input_signature[1]) == ["image_bytes"]
@@ -68,7 +68,7 @@ def test_details_have_attention_over_the_grid(task, exported):
 
 def test_loaded_exports_work_like_the_task(task, exported, tmp_path):
     report = task.export(tmp_path / "phone", "tflite", IMAGES)
-    assert report["agreement"]["answers"] == 16
+    assert report["agreement"]["compared"] == 16
     path = tmp_path / "image.png"
     path.write_bytes(tf.io.encode_png(IMAGES[2]).numpy())
     images = [IMAGES[0], tf.io.encode_png(IMAGES[1]).numpy(), path]
@@ -81,7 +81,7 @@ def test_loaded_exports_work_like_the_task(task, exported, tmp_path):
 @pytest.mark.slow
 def test_a_saved_model_without_tokenizer(task, tmp_path):
     report = task.export(tmp_path, samples=IMAGES, tokenizer=False)
-    assert report["agreement"]["equal"] == report["agreement"]["answers"] == 16
+    assert report["agreement"]["equal"] == report["agreement"]["compared"] == 16
     assert report["tensorflow_text_operations"] == []
     assert load_exported(tmp_path)(IMAGES) == task(IMAGES)
 

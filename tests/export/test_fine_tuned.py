@@ -35,7 +35,7 @@ def test_an_export_includes_lora(task, tmp_path, format):
         > 0.05
     )
     report = task.export(tmp_path / "out", format, TEXTS)  # raises if it disagrees with the task
-    assert report["agreement"]["equal"] == report["agreement"]["answers"] > 0
+    assert report["agreement"]["equal"] == report["agreement"]["compared"] > 0
 
 
 @pytest.mark.slow
@@ -43,7 +43,7 @@ def test_an_export_includes_lora(task, tmp_path, format):
 def test_keras_int8_converts_to_a_saved_model_only(task, tmp_path):
     task.model.quantize("int8")
     report = task.export(tmp_path / "serving", samples=TEXTS)
-    assert report["agreement"]["equal"] == report["agreement"]["answers"] > 0
+    assert report["agreement"]["equal"] == report["agreement"]["compared"] > 0
     with pytest.raises(ExportError, match="built-in operations"):
         task.export(tmp_path / "phone", "tflite", TEXTS)
     assert not (tmp_path / "phone").exists()

@@ -71,11 +71,11 @@ def test_reports_describe_the_comparison(exported):
         assert written == {key: value for key, value in report.items() if key != "path"}
         assert report["labels"] == LABELS and report["task"] == type(task).__name__
         agreement = report["agreement"]
-        assert agreement["equal"] == agreement["answers"] >= 2 * texts
+        assert agreement["equal"] == agreement["compared"] >= 2 * texts
         assert agreement["max_score_difference"] < 1e-5
         assert "max_attention_difference" not in agreement
     if isinstance(task, TextClassifier):
-        assert agreement["answers"] == 2 * texts  # alone and together
+        assert agreement["compared"] == 2 * texts  # alone and together
 
 
 def test_weights_are_written_once(exported):
@@ -141,7 +141,7 @@ def test_disagreement_deletes_the_export(make, kind, tmp_path, different_model):
 def test_a_saved_model_without_tokenizer(make, kind, tmp_path):
     task = make(kind)
     report = task.export(tmp_path, "saved_model", SAMPLES, tokenizer=False)
-    assert report["agreement"]["equal"] == report["agreement"]["answers"]
+    assert report["agreement"]["equal"] == report["agreement"]["compared"]
     assert report["tensorflow_text_operations"] == []
     assert sorted(tf.saved_model.load(report["path"]).signatures) == ["ids", "serving_default"]
     method = "classify" if kind == "label" else "tag"
@@ -162,4 +162,4 @@ def test_other_models(make, options, tmp_path):
     task = make("label", **(options or {"encoder": seq2seq(11, 12, 8, 8).encoder}))
     for name in ("saved_model", "tflite"):
         agreement = task.export(tmp_path / name, name, SAMPLES)["agreement"]
-        assert agreement["equal"] == agreement["answers"]
+        assert agreement["equal"] == agreement["compared"]

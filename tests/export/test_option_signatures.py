@@ -89,8 +89,8 @@ def test_default_options_must_change_nothing(sampling):
     source = {"source": np.asarray(batch.model_inputs)}
     options = task.strategy.options(len(TEXTS))
     default = runner.call("serving_default", source)
-    same = runner.call("with_options", {**source, **options})
-    check_consistent(signatures, {"serving_default": default, "with_options": same}, batch)
+    repeated = runner.call("with_options", {**source, **options})
+    check_consistent(signatures, {"serving_default": default, "with_options": repeated}, batch)
     other = runner.call("with_options", {**source, **options, "seed": options["seed"] + 1})
     with pytest.raises(ExportError, match="`with_options` must return what `serving_default`"):
         check_consistent(signatures, {"serving_default": default, "with_options": other}, batch)

@@ -91,7 +91,7 @@ def test_a_loaded_export_works_like_the_task(tmp_path):
         written = json.loads((where / "verification.json").read_text(encoding="utf-8"))
         assert written == {key: value for key, value in report.items() if key != "path"}
         assert report["task"] == "TextGenerator"
-        assert report["agreement"]["equal"] == report["agreement"]["answers"] >= 2 * len(prompts)
+        assert report["agreement"]["equal"] == report["agreement"]["compared"] >= 2 * len(prompts)
         loaded = load_exported(tmp_path / name)
         results = loaded.generate(prompts, batch_size=3)
         for ours, theirs in zip(results, expected, strict=True):

@@ -107,7 +107,7 @@ def test_one_command_exports_it(exports, opus, expected):
     serving, phone = exports
     for proof in (serving / "1" / "verification.json", phone / "verification.json"):
         agreement = json.loads(proof.read_text())["agreement"]
-        assert agreement["equal"] == agreement["answers"] == 10
+        assert agreement["equal"] == agreement["compared"] == 10
     for folder in exports:
         assert load_exported(folder)(opus.texts) == expected
     assert np.shape(load_exported(phone).generate(opus.texts)) == (len(opus.texts), 1, 2)

@@ -107,7 +107,7 @@ def model_name(folder: Path) -> str:
 def write_files(
     exportable: Exportable,
     version: Path,
-    beside: Path,
+    base_files: Path,
     name: str,
     samples: list,
     verified: Verification,
@@ -117,7 +117,7 @@ def write_files(
     Args:
         exportable: what was exported.
         version: folder of the version.
-        beside: folder of the files for the base path.
+        base_files: folder of the files for the base path.
         name: name of the model.
         samples: the first batch of the verification.
         verified: what the SavedModel returned.
@@ -131,8 +131,8 @@ def write_files(
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
         for signature, inputs in calls.items():
             writer.write(prediction_log(name, signature, inputs))
-    (beside / "batching.config").write_text(BATCHING, encoding="utf-8")
-    (beside / "model.config").write_text(MODELS.format(name=name), encoding="utf-8")
+    (base_files / "batching.config").write_text(BATCHING, encoding="utf-8")
+    (base_files / "model.config").write_text(MODELS.format(name=name), encoding="utf-8")
     first, *_ = calls
     *_, other = calls
     operations = ", ".join(f"`{operation}`" for operation in verified.operations)
@@ -153,7 +153,7 @@ def write_files(
         operations=TEXT.format(names=operations) if operations else OWN,
         tensorflow=tf.__version__,
     )
-    (beside / "serving.md").write_text(page, encoding="utf-8")
+    (base_files / "serving.md").write_text(page, encoding="utf-8")
 
 
 def prediction_log(name: str, signature: str, inputs: dict[str, Any]) -> bytes:

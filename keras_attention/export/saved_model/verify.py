@@ -25,7 +25,7 @@ from keras_attention.types import Batch
 
 
 class Verification(NamedTuple):
-    """What a SavedModel returned, and how it agrees with the model.
+    """Outputs of a SavedModel and their agreement with the model.
 
     Attributes:
         outputs: for each batch, the outputs by signature.

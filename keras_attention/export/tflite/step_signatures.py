@@ -129,7 +129,7 @@ def verify_steps(
     """
     length = strategy.max_new_tokens
     greedy = GreedySearch(length, suppress_tokens=strategy.suppress_tokens)
-    agreement = {"answers": 0, "equal": 0}
+    agreement = {"compared": 0, "equal": 0}
     for batch in batches:
         source = batch.model_inputs
         expected = np.asarray(model.generate(source, greedy).ids)[:, 0]
@@ -143,7 +143,7 @@ def verify_steps(
                 f"ids {source[row].tolist()}: {expected[row].tolist()}. "
                 f"Received: {received[row].tolist()}"
             )
-        agreement["answers"] += len(equal)
+        agreement["compared"] += len(equal)
         agreement["equal"] += int(equal.sum())
     return {"steps_agreement": agreement}
 

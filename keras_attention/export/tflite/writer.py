@@ -1,4 +1,4 @@
-"""Writer of TFLite files that have built-in operations only, the tokenizers beside them."""
+"""Writer of TFLite files with built-in operations, and the tokenizers next to them."""
 
 import importlib.metadata
 import tempfile

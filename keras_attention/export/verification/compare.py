@@ -80,7 +80,7 @@ def compare(
     Raises:
         ExportError: if they do not agree.
     """
-    counts = {"answers": 0, "equal": 0, "ties": 0}
+    counts = {"compared": 0, "equal": 0, "ties": 0}
     greatest = {"score": 0.0, "attention": 0.0}
     for ours, theirs, samples in zip(expected, received, batches, strict=True):
         if np.shape(ours.tokens) != np.shape(theirs.tokens):
@@ -95,7 +95,7 @@ def compare(
                 difference = _greatest_difference(mine.probabilities, other.probabilities)
             relative = difference / max(1.0, abs(mine.scores))
             equal = np.array_equal(mine.tokens, other.tokens) and mine.labels == other.labels
-            counts["answers"] += 1
+            counts["compared"] += 1
             counts["equal" if equal else "ties"] += 1
             apart = 0.0
             if equal and mine.attention is not None:
@@ -161,12 +161,12 @@ def check_same(
     """
     for name in received.keys() & expected.keys():
         ours, theirs = np.asarray(received[name]), np.asarray(expected[name])
-        same = ours.shape == theirs.shape and (
+        is_same = ours.shape == theirs.shape and (
             np.array_equal(ours, theirs)
             if ours.dtype.kind in "OUS"
             else np.allclose(ours, theirs, rtol=tolerance)
         )
-        if not same:
+        if not is_same:
             raise ExportError(
                 f"`{names[0]}` must return what `{names[1]}` returns: {theirs.tolist()}. "
                 f"Received: {ours.tolist()}"

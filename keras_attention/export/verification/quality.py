@@ -56,7 +56,7 @@ def compare_quality(
         "max_loss": MOST_LOST,
         "loss_allowed": allow_loss,
     }
-    return {"agreement": {"answers": len(samples), "equal": equal}, "scores": scores}
+    return {"agreement": {"compared": len(samples), "equal": equal}, "scores": scores}
 
 
 def _results(exportable: Exportable, run: Callable, batch_size: int) -> list:

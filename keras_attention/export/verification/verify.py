@@ -89,7 +89,7 @@ def compare_recorded(
     Raises:
         ExportError: if an output has changed.
     """
-    agreement: dict[str, Any] = {"answers": 0, "equal": 0, "ties": 0, "max_score_difference": 0.0}
+    agreement: dict[str, Any] = {"compared": 0, "equal": 0, "ties": 0, "max_score_difference": 0.0}
     rows = zip(recorded["samples"], recorded["outputs"], received, strict=True)
     for i, (sample, expected, outputs) in enumerate(rows):
         outputs = {name: np.asarray(_decoded(outputs[name])) for name in expected}
@@ -113,7 +113,7 @@ def compare_recorded(
                     f"`{name}` must be as recorded for {name_of_sample[:80]}: "
                     f"{values.tolist()}. Received: {outputs[name].tolist()}"
                 )
-        agreement["answers"] += 1
+        agreement["compared"] += 1
         agreement["equal" if equal else "ties"] += 1
     return {**agreement, "tolerated_score_difference": tolerance}
 

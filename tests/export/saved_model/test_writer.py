@@ -34,12 +34,12 @@ def test_report_describes_the_comparison(saved_model, samples):
     assert written == {name: value for name, value in report.items() if name != "path"}
     count = len(samples) + 2  # an empty text and one that is too long
     assert report["batch_sizes"] == [1] * count + [count]
-    assert report["agreement"]["answers"] == 2 * 2 * count  # two hypotheses, alone and together
-    assert report["agreement"]["equal"] == report["agreement"]["answers"]
+    assert report["agreement"]["compared"] == 2 * 2 * count  # two hypotheses, alone and together
+    assert report["agreement"]["equal"] == report["agreement"]["compared"]
     assert report["agreement"]["max_score_difference"] < 1e-5
     assert report["agreement"]["max_attention_difference"] < 1e-5
-    assert {name: report["ids_agreement"][name] for name in ("answers", "equal", "ties")} == {
-        name: report["agreement"][name] for name in ("answers", "equal", "ties")
+    assert {name: report["ids_agreement"][name] for name in ("compared", "equal", "ties")} == {
+        name: report["agreement"][name] for name in ("compared", "equal", "ties")
     }
     assert report["runtime"] == "TensorFlow's C API with TensorFlow Text's operations"
     assert "SentencepieceTokenizeOp" in report["tensorflow_text_operations"]
@@ -91,7 +91,7 @@ def test_without_tokenizer_all_operations_are_tensorflows_own(translator, sample
     report = translator.export(tmp_path / "small", "saved_model", samples, tokenizer=False)
     assert report["tensorflow_text_operations"] == []
     assert report["runtime"] == "TensorFlow's C API without TensorFlow Text's operations"
-    assert report["agreement"]["equal"] == report["agreement"]["answers"] == 28
+    assert report["agreement"]["equal"] == report["agreement"]["compared"] == 28
     assert report["median_milliseconds"]["export"] > 0
     signatures = tf.saved_model.load(report["path"]).signatures
     names = ["ids", "ids_details", "ids_with_options", "serving_default"]  # the first, again
@@ -169,7 +169,7 @@ def test_other_tokenizers(tmp_path, kind):
     model = seq2seq(tokenizer.vocabulary_size, tokenizer.vocabulary_size, 8, 8)
     task = Translator(model, tokenizer, tokenizer, GreedySearch(9), 16)
     report = task.export(tmp_path / "small", "saved_model", lines)
-    assert report["agreement"]["equal"] == report["agreement"]["answers"] == 10
+    assert report["agreement"]["equal"] == report["agreement"]["compared"] == 10
     texts = ["hunde", "Ein Hund", "", "日本"]
     signature = tf.saved_model.load(report["path"]).signatures["serving_default"]
     served = [text.decode() for text in signature(text=tf.constant(texts))["text"].numpy()]

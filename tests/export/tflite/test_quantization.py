@@ -1,4 +1,4 @@
-"""Files of reduced precision: what is written, how it is scored, and when it is rejected."""
+"""Files of reduced precision: their contents, their scores, and when they are rejected."""
 
 import json
 import sys
@@ -63,7 +63,7 @@ def test_reports_name_the_precision_and_the_scores(files):
         assert about["weights"] == report["weights"] == weights
     assert "scores" not in reports["float32"]
     for weights in REDUCED:
-        assert reports[weights]["agreement"] == {"answers": 7, "equal": 7}
+        assert reports[weights]["agreement"] == {"compared": 7, "equal": 7}
         assert reports[weights]["scores"] == {
             "against": "references",
             "samples": 5,
@@ -74,13 +74,13 @@ def test_reports_name_the_precision_and_the_scores(files):
         }
 
 
-@pytest.mark.parametrize(("weights", "apart"), [("float16", 2e-3), ("int8", 5e-2)])
-def test_probabilities_are_near_the_models(files, label, weights, apart):
+@pytest.mark.parametrize(("weights", "tolerance"), [("float16", 2e-3), ("int8", 5e-2)])
+def test_probabilities_are_near_the_models(files, label, weights, tolerance):
     source = model_inputs(label, [*SAMPLES, ""])
-    found = TFLiteRunner(files[0] / weights / "model.tflite")(source)["probabilities"]
+    probabilities = TFLiteRunner(files[0] / weights / "model.tflite")(source)["probabilities"]
     expected = label.runner(source)["probabilities"]
-    np.testing.assert_allclose(found, expected, atol=apart)
-    assert not np.array_equal(found, expected)
+    np.testing.assert_allclose(probabilities, expected, atol=tolerance)
+    assert not np.array_equal(probabilities, expected)
 
 
 def test_reduced_precision_makes_files_smaller(files):
@@ -92,8 +92,8 @@ def test_reduced_precision_makes_files_smaller(files):
 def test_masked_scores_fit_the_range_of_full_int8(files, label):
     """With -1e9 in the range all scores would be equal; some rows here are mostly padding."""
     source = model_inputs(label, [*SAMPLES, ""])
-    found = TFLiteRunner(files[0] / "full_int8" / "model.tflite")(source)["probabilities"]
-    np.testing.assert_allclose(found, label.runner(source)["probabilities"], atol=0.05)
+    probabilities = TFLiteRunner(files[0] / "full_int8" / "model.tflite")(source)["probabilities"]
+    np.testing.assert_allclose(probabilities, label.runner(source)["probabilities"], atol=0.05)
 
 
 def test_loaded_exports_return_the_same_labels(files, label):
@@ -119,11 +119,11 @@ def test_embedding_lookup_equals_gather(files, label, tmp_path):
     (tmp_path / "model.tflite").write_bytes(flatbuffer_utils.convert_object_to_bytearray(model))
     for texts in (["a"], [*SAMPLES, ""]):
         source = model_inputs(label, texts)
-        found, expected = (
+        probabilities, expected = (
             TFLiteRunner(path / "model.tflite")(source)["probabilities"]
             for path in (tmp_path, files[0] / "float32")
         )
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(probabilities, expected)
 
 
 def test_int4(files, label, tmp_path):
@@ -131,9 +131,9 @@ def test_int4(files, label, tmp_path):
     report = label.export(tmp_path / "new", "tflite", SAMPLES, **options)
     assert report["bytes"]["model.tflite"] < files[1]["int8"]["bytes"]["model.tflite"]
     source = model_inputs(label, [*SAMPLES, ""])
-    found = TFLiteRunner(tmp_path / "new" / "model.tflite")(source)["probabilities"]
-    apart = np.abs(found - label.runner(source)["probabilities"])
-    assert 1e-3 < apart.max() < 0.3
+    probabilities = TFLiteRunner(tmp_path / "new" / "model.tflite")(source)["probabilities"]
+    differences = np.abs(probabilities - label.runner(source)["probabilities"])
+    assert 1e-3 < differences.max() < 0.3
 
 
 def test_int4_needs_the_extra(monkeypatch):
@@ -155,14 +155,14 @@ def test_a_file_that_loses_quality_raises_unless_allowed(make, label, tmp_path, 
         report = worse.export(tmp_path / "new", "tflite", SAMPLES, **options, allow_loss=True)
     assert report["scores"]["export"] == {"accuracy": 0.0}
     assert report["scores"]["loss_allowed"] is True
-    assert report["agreement"] == {"answers": 7, "equal": 0}
+    assert report["agreement"] == {"compared": 7, "equal": 0}
 
 
 def test_without_references_the_models_results_are_correct(label, tmp_path):
     report = label.export(tmp_path / "new", "tflite", weights="int8")
     assert report["scores"]["against"] == "the model's own results"
     assert report["scores"]["model"] == {"accuracy": 100.0}
-    assert report["scores"]["samples"] == report["agreement"]["answers"] == 10
+    assert report["scores"]["samples"] == report["agreement"]["compared"] == 10
 
 
 def test_results_that_depend_on_the_batch_raise(label):
@@ -233,7 +233,7 @@ def test_generation(make_translator, tmp_path, weights, build):
     task = make_translator(GreedySearch(9), **({"build": build} if build else {}))
     report = task.export(tmp_path / "new", "tflite", SAMPLES, weights=weights, allow_loss=True)
     assert set(report["scores"]["export"]) == {"exact_match", "bleu"}
-    assert report["agreement"]["equal"] >= report["agreement"]["answers"] - 1
+    assert report["agreement"]["equal"] >= report["agreement"]["compared"] - 1
     phone = load_exported(tmp_path / "new")
     assert sum(a == b for a, b in zip(phone(SAMPLES), task(SAMPLES), strict=True)) >= 4
 

@@ -21,7 +21,7 @@ def runner(tflite):
 
 
 def test_one_file_has_both_loops(tflite, runner):
-    assert tflite.report["steps_agreement"] == {"answers": 14, "equal": 14}
+    assert tflite.report["steps_agreement"] == {"compared": 14, "equal": 14}
     signatures = runner.interpreter.get_signature_list()
     assert set(signatures) == {"serving_default", "details", "encode", "step"}
     tensors = set(signatures["encode"]["outputs"])
@@ -45,7 +45,7 @@ def test_another_model_disagrees(runner, make_translator):
     with pytest.raises(ExportError, match=r"greedy search generates for ids \[.*\]: \[.*\]"):
         verify_steps(other.model, other.strategy, runner.call, batches, exact=True)
     report = verify_steps(other.model, other.strategy, runner.call, batches, exact=False)
-    assert report == {"steps_agreement": {"answers": 1, "equal": 0}}
+    assert report == {"steps_agreement": {"compared": 1, "equal": 0}}
 
 
 def small_transformer(source, target):
@@ -60,5 +60,5 @@ def test_a_transformer(make_translator, tmp_path, weights):
     task = make_translator(BeamSearch(2, max_new_tokens=9), build=small_transformer)
     options = {} if weights == "float32" else {"weights": weights, "allow_loss": True}
     report = task.export(tmp_path / "new", "tflite", SAMPLES, steps=True, **options)
-    assert report["steps_agreement"]["answers"] == 10
+    assert report["steps_agreement"]["compared"] == 10
     assert report["steps_agreement"]["equal"] >= (10 if weights == "float32" else 8)

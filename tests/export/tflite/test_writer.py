@@ -28,8 +28,8 @@ def test_report_describes_the_comparison(tflite, samples):
     folder, report = tflite
     written = json.loads((folder / "verification.json").read_text(encoding="utf-8"))
     assert written == {name: value for name, value in report.items() if name != "path"}
-    assert report["agreement"]["answers"] == 4 * (len(samples) + 2)
-    assert report["agreement"]["equal"] == report["agreement"]["answers"]
+    assert report["agreement"]["compared"] == 4 * (len(samples) + 2)
+    assert report["agreement"]["equal"] == report["agreement"]["compared"]
     assert report["agreement"]["max_score_difference"] < 1e-5
     assert report["runtime"].startswith("LiteRT ")
     assert report["bytes"]["model.tflite"] == (folder / "model.tflite").stat().st_size
@@ -80,8 +80,8 @@ def test_a_saved_task_is_not_replaced(translator, tmp_path):
 class SearchWithErf(GreedySearch):
     """Greedy search with an operation that TFLite lacks."""
 
-    def pick(self, t, log_probs, given):
-        return super().pick(t, keras.ops.erf(log_probs), given)
+    def pick(self, t, log_probs, options):
+        return super().pick(t, keras.ops.erf(log_probs), options)
 
 
 def test_an_operation_that_tflite_lacks_raises(make_translator, tmp_path):

@@ -14,7 +14,7 @@ def predictions(tokens, score=-2.0, attention=0.5, text="ab"):
 def test_agreement_is_counted_and_measured():
     received = predictions([4, 5], score=-2.0001, attention=0.5002)
     agreement = compare([predictions([4, 5])], [received], [["x"]])
-    assert (agreement["answers"], agreement["equal"], agreement["ties"]) == (1, 1, 0)
+    assert (agreement["compared"], agreement["equal"], agreement["ties"]) == (1, 1, 0)
     assert agreement["max_score_difference"] == pytest.approx(1e-4)
     assert agreement["max_attention_difference"] == pytest.approx(2e-4)
 
@@ -22,7 +22,7 @@ def test_agreement_is_counted_and_measured():
 def test_equal_scores_are_a_tie():
     received = predictions([5, 4], score=-2.0001, text="ba")
     agreement = compare([predictions([4, 5])], [received], [["x"]])
-    assert (agreement["answers"], agreement["equal"], agreement["ties"]) == (1, 0, 1)
+    assert (agreement["compared"], agreement["equal"], agreement["ties"]) == (1, 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ def tagger_file(make_labeler, tmp_path_factory):
 def test_a_version_of_a_saved_model(saved_model, samples):
     report = verify(saved_model.folder)
     assert report["path"] == str(saved_model.folder / "1")
-    assert report["agreement"]["answers"] == len(samples) + 2
-    assert report["agreement"]["equal"] == report["agreement"]["answers"]
+    assert report["agreement"]["compared"] == len(samples) + 2
+    assert report["agreement"]["equal"] == report["agreement"]["compared"]
     assert report["agreement"]["max_score_difference"] < 1e-5
     recorded = json.loads((saved_model.folder / "1" / "samples.json").read_text())
     assert recorded["signature"] == "details" and recorded["samples"][:5] == samples
@@ -44,10 +44,10 @@ def test_a_version_of_a_saved_model(saved_model, samples):
 
 def test_a_tflite_file(tagger_file, tflite, samples):
     report = verify(tagger_file)
-    assert report["format"] == "tflite" and report["agreement"]["answers"] == 5
-    assert report["agreement"]["equal"] == report["agreement"]["answers"]
+    assert report["format"] == "tflite" and report["agreement"]["compared"] == 5
+    assert report["agreement"]["equal"] == report["agreement"]["compared"]
     agreement = verify(tflite.folder)["agreement"]
-    assert agreement["equal"] == agreement["answers"] == len(samples) + 2
+    assert agreement["equal"] == agreement["compared"] == len(samples) + 2
 
 
 @pytest.mark.parametrize("kind", ["label", pytest.param("tags", marks=pytest.mark.slow)])
@@ -56,13 +56,13 @@ def test_signatures_of_ids_and_of_text(kind, make_labeler, tmp_path):
     for tokenizer in (True, False):
         task.export(tmp_path / kind, "saved_model", SAMPLES, tokenizer=tokenizer)
         agreement = verify(tmp_path / kind)["agreement"]
-        assert agreement["equal"] == agreement["answers"] >= len(SAMPLES)
+        assert agreement["equal"] == agreement["compared"] >= len(SAMPLES)
 
 
 def test_translations_without_tokenizer(translator, tmp_path):
     translator.export(tmp_path / "new", "saved_model", SAMPLES, tokenizer=False)
     agreement = verify(tmp_path / "new")["agreement"]
-    assert agreement["equal"] == agreement["answers"] == 5
+    assert agreement["equal"] == agreement["compared"] == 5
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_recorded_images_are_small(format, tmp_path):
     (path,) = tmp_path.rglob("samples.json")
     assert path.stat().st_size < 20_000
     agreement = verify(tmp_path / "new")["agreement"]
-    assert agreement["equal"] == agreement["answers"] == 2
+    assert agreement["equal"] == agreement["compared"] == 2
 
 
 def change_samples(folder, change):
