@@ -1,4 +1,4 @@
-"""Attention by the product of query and key as they are: dot, scaled dot, cosine."""
+"""Attention by products of unprojected queries and keys: dot, scaled dot and cosine."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_attention.layers.base_attention import ScoredAttention
-from keras_attention.layers.validation import check_positive, check_width
+from keras_attention.layers.validation import check_positive, check_same_width
 from keras_attention.ops import scores
 from keras_attention.ops.attention import Memory
 from keras_attention.types import Tensor
@@ -14,13 +14,19 @@ from keras_attention.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class DotAttention(ScoredAttention):
-    """Dot-product attention: `q . k`, divided by the square root of the width when `scaled`.
+    """Dot-product attention, `q . k`, or `q . k / sqrt(d)` if scaled.
 
     Vaswani et al. 2017, equation 1; unscaled it is Luong's "dot". It has no weights.
 
     Args:
-        scaled: Divide by the square root of the width.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        scaled: whether to divide by the square root of the width.
+        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+
+    Call arguments:
+        query, value, ...: see `BaseAttention`.
+
+    Raises:
+        ValueError: If query and keys differ in width, when the layer is built.
 
     References:
         Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762).
@@ -38,12 +44,12 @@ class DotAttention(ScoredAttention):
         self.scaled = scaled
 
     def build(self, query_shape, value_shape, key_shape=None):
-        check_width(query_shape, key_shape or value_shape)
+        check_same_width(query_shape, key_shape or value_shape)
         self.built = True
 
     def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
-        score = scores.scaled_dot if self.scaled else scores.dot
-        return score(query, memory.keys)
+        score_function = scores.scaled_dot if self.scaled else scores.dot
+        return score_function(query, memory.keys)  # (B, T, S)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "scaled": self.scaled}
@@ -51,17 +57,21 @@ class DotAttention(ScoredAttention):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ContentAttention(ScoredAttention):
-    """Content-based attention: `beta_t cos(q_t, k)`, where the query sets its own sharpness.
+    """Content-based attention, `beta_t cos(q_t, k)`, with a sharpness computed from the query.
 
-    Graves et al. 2014, equations 5 and 6. As the controller of the paper emits `beta_t > 0` beside
-    the key, `beta_t = softplus(w . q_t + b)` here, which starts at `sharpness` for every query.
+    Graves et al. 2014, equations 5 and 6. In the paper the controller emits `beta_t > 0` together
+    with the key; here `beta_t = softplus(w . q_t + b)`, initially `sharpness` for every query.
 
     Args:
-        sharpness: `beta` before training.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        sharpness: initial `beta`.
+        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+
+    Call arguments:
+        query, value, ...: see `BaseAttention`.
 
     Raises:
-        ValueError: If `sharpness` is not positive.
+        ValueError: If `sharpness` is not positive, or query and keys differ in width when the
+            layer is built.
 
     References:
         Graves et al. 2014, [Neural Turing Machines](https://arxiv.org/abs/1410.5401).
@@ -80,14 +90,14 @@ class ContentAttention(ScoredAttention):
         self.sharpness = sharpness
 
     def build(self, query_shape, value_shape, key_shape=None):
-        check_width(query_shape, key_shape or value_shape)
-        # softplus of this is `sharpness`, without overflow for large ones
-        start = self.sharpness + math.log(-math.expm1(-self.sharpness))
+        check_same_width(query_shape, key_shape or value_shape)
+        # The inverse of softplus at `sharpness`, without overflow for large values.
+        bias = self.sharpness + math.log(-math.expm1(-self.sharpness))
         self.beta = keras.layers.Dense(
             1,
             activation="softplus",
             kernel_initializer="zeros",
-            bias_initializer=keras.initializers.Constant(start),
+            bias_initializer=keras.initializers.Constant(bias),
             name="beta",
             dtype=self.dtype_policy,
         )
@@ -95,7 +105,7 @@ class ContentAttention(ScoredAttention):
         self.built = True
 
     def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
-        return scores.content(query, memory.keys, self.beta(query))
+        return scores.content(query, memory.keys, self.beta(query))  # (B, T, S)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "sharpness": self.sharpness}

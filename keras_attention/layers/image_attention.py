@@ -1,4 +1,4 @@
-"""Self-attention inside a CNN: every cell of a feature map looks at every other."""
+"""Self-attention inside a CNN: each cell of a feature map attends to all cells."""
 
 from typing import Any
 
@@ -6,22 +6,26 @@ import keras
 from keras import ops
 
 from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.validation import check_positive
+from keras_attention.layers.validation import check_one_of, check_positive
+from keras_attention.ops import scores
 from keras_attention.ops.attention import context, masked_softmax
+from keras_attention.types import Tensor
 
 FORMS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
 
 
 class ImageAttention(keras.layers.Layer):
-    """Base of both blocks: `x + gate(output(weights values))`; a block says how it weighs.
+    """Base class of the two blocks: `x + scale_output(output_conv(weights values))`.
 
-    Shapes: B batch, H rows, W columns, N = H W cells, M cells after pooling, C channels, U of them
+    A subclass implements `compute_weights`.
+
+    Shapes: B batch, H rows, W columns, N = H W cells, M cells after pooling, C channels, U channels
     after the reduction.
 
     Args:
-        reduction: U is C divided by it, rounded down.
-        pool_size: the cells that are looked at are the maximum over squares of this side.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        reduction: C is divided by it, rounded down, to give U.
+        pool_size: side of the squares over which keys and values are max-pooled.
+        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
     """
 
     output_initializer = "glorot_uniform"
@@ -32,7 +36,7 @@ class ImageAttention(keras.layers.Layer):
         check_positive("pool_size", pool_size)
         self.reduction = reduction
         self.pool_size = pool_size
-        # "same": where the side does not divide H or W, the squares at the edge are smaller
+        # "same": if the side does not divide H or W, the squares at the border are smaller
         self.pool = keras.layers.MaxPooling2D(
             pool_size, padding="same", data_format="channels_last", dtype=self.dtype_policy
         )
@@ -40,27 +44,29 @@ class ImageAttention(keras.layers.Layer):
     def build(self, x_shape):
         if len(x_shape) != 4:
             raise ValueError(
-                "x: expected a feature map (batch, rows, columns, channels). "
+                "`x` must be a feature map (batch, rows, columns, channels). "
                 f"Received: x.shape={tuple(x_shape)}"
             )
         channels = x_shape[-1]
         if channels < self.reduction:
             raise ValueError(
-                "reduction: expected at most the number of channels. "
+                "`reduction` must be at most the number of channels. "
                 f"Received: reduction={self.reduction}, x.shape={tuple(x_shape)}"
             )
-        self.width = channels // self.reduction
-        inner_shape = (*x_shape[:-1], self.width)
-        self.value_conv = self.convolution("value", self.width, x_shape)
+        self.reduced_channels = channels // self.reduction
+        reduced_shape = (*x_shape[:-1], self.reduced_channels)
+        self.value_conv = self.convolution("value", self.reduced_channels, x_shape)
         self.output_conv = self.convolution(
-            "output", channels, inner_shape, self.output_initializer
+            "output", channels, reduced_shape, self.output_initializer
         )
         self.built = True
 
-    def convolution(self, name, units, x_shape, initializer="glorot_uniform"):
-        """A built 1x1 convolution; the papers' have no bias."""
+    def convolution(
+        self, name: str, filters: int, x_shape: tuple, initializer: str = "glorot_uniform"
+    ) -> keras.layers.Conv2D:
+        """Returns a built 1x1 convolution without bias, as in the papers."""
         layer = keras.layers.Conv2D(
-            units,
+            filters,
             1,
             use_bias=False,
             kernel_initializer=initializer,
@@ -71,24 +77,26 @@ class ImageAttention(keras.layers.Layer):
         build_if_needed(layer, x_shape)
         return layer
 
-    def weigh(self, x: Any):
-        """How much each cell takes of each pooled cell: (B, H, W, C) -> (B, N, M)."""
-        raise NotImplementedError("abstract")
+    def compute_weights(self, x: Tensor) -> Tensor:
+        """Computes the weights of the pooled cells for each cell, (B, H, W, C) -> (B, N, M)."""
+        raise NotImplementedError("A subclass of ImageAttention must implement `compute_weights`.")
 
-    def gate(self, x: Any):
-        """What becomes of the output before it is added."""
-        return x
+    def scale_output(self, y: Tensor) -> Tensor:
+        """Scales the output before it is added to `x`; by default returns it."""
+        return y
 
-    def pooled(self, x: Any):
-        """The cells that are looked at."""
+    def pool_cells(self, x: Tensor) -> Tensor:
+        """Max-pools a feature map of keys or values."""
         return self.pool(x) if self.pool_size > 1 else x
 
-    def call(self, x, return_attention_scores=False):
-        weights = ops.cast(self.weigh(x), self.compute_dtype)  # (B, N, M)
-        y = context(weights, flat(self.pooled(self.value_conv(x))))  # (B, N, U)
+    def call(
+        self, x: Tensor, return_attention_scores: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        weights = ops.cast(self.compute_weights(x), self.compute_dtype)  # (B, N, M)
+        y = context(weights, flatten_cells(self.pool_cells(self.value_conv(x))))  # (B, N, U)
         batch, rows, columns, _ = ops.shape(x)
-        y = self.output_conv(ops.reshape(y, (batch, rows, columns, self.width)))  # (B, H, W, C)
-        y = x + self.gate(y)
+        y = ops.reshape(y, (batch, rows, columns, self.reduced_channels))  # (B, H, W, U)
+        y = x + self.scale_output(self.output_conv(y))  # (B, H, W, C)
         return (y, weights) if return_attention_scores else y
 
     def get_config(self) -> dict:
@@ -99,46 +107,45 @@ class ImageAttention(keras.layers.Layer):
         }
 
 
-def flat(x: Any):
-    """Cells in a row: (B, H, W, C) -> (B, H W, C)."""
+def flatten_cells(x: Tensor) -> Tensor:
+    """Flattens rows and columns, (B, H, W, C) -> (B, H W, C)."""
     return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
 
 
-def dot(query: Any, keys: Any):
-    """`q . k`, (B, N, U) and (B, M, U) to (B, N, M); unscaled, it would leave float16's range."""
-    query, keys = ops.cast(query, "float32"), ops.cast(keys, "float32")
-    return ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
+def dot_in_float32(query: Tensor, keys: Tensor) -> Tensor:
+    """Computes `scores.dot` in float32, as these unscaled products overflow in float16."""
+    return scores.dot(ops.cast(query, "float32"), ops.cast(keys, "float32"))
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class SelfAttention2D(ImageAttention):
-    """The self-attention block of SAGAN (Zhang et al. 2019, section 3).
+    """Self-attention block of SAGAN (Zhang et al. 2019, section 3).
 
         s_ij = f(x_i) . g(x_j),  beta_ji = exp(s_ij) / sum_i exp(s_ij)      (1)
         o_j = v(sum_i beta_ji h(x_i))                                       (2)
         y_i = gamma o_i + x_i                                               (3)
 
-    f, g, h and v are 1x1 convolutions, f, g and h to C / reduction channels. gamma is learned and
-    begins at 0: the block begins as the identity, and the network with what is near. As in the
-    authors' code f and h are max-pooled, so that fewer cells are looked at; that code has C / 2
-    channels in h, where the paper has C / 8.
+    f, g, h and v are 1x1 convolutions; f, g and h have C / reduction channels. gamma is learned and
+    initially 0, so the block starts as the identity and the network first relies on the
+    neighborhood. As in the authors' code, f and h are max-pooled to reduce the number of keys; that
+    code has C / 2 channels in h, the paper C / 8.
 
     Args:
         reduction: k in the paper's `C / k`.
-        pool_size: side of the squares over which f and h are pooled; 1 does not pool.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        pool_size: side of the squares over which f and h are max-pooled; 1 disables pooling.
+        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
 
     Call arguments:
         x: (B, H, W, C).
-        return_attention_scores: return the pair `(y, scores)`.
+        return_attention_scores: whether to return the pair `(y, weights)`.
 
     Returns:
-        y (B, H, W, C), or the pair of it and the scores beta (B, H W, cells after pooling); both
-        kinds of cells are row-major.
+        y (B, H, W, C), or the pair of it and the weights beta (B, H W, cells after pooling). Cells
+        are in row-major order.
 
     Raises:
-        ValueError: if a number is not positive; when built, if x has not four axes, or fewer
-            channels than `reduction`.
+        ValueError: If an argument is not positive; when built, if `x` does not have four axes or
+            has fewer channels than `reduction`.
 
     References:
         Zhang et al. 2019, [Self-Attention Generative Adversarial
@@ -147,8 +154,8 @@ class SelfAttention2D(ImageAttention):
     Example:
 
     >>> import numpy as np
-    >>> y, scores = SelfAttention2D()(np.ones((2, 8, 6, 16)), return_attention_scores=True)
-    >>> tuple(y.shape), tuple(scores.shape)
+    >>> y, weights = SelfAttention2D()(np.ones((2, 8, 6, 16)), return_attention_scores=True)
+    >>> tuple(y.shape), tuple(weights.shape)
     ((2, 8, 6, 16), (2, 48, 12))
     """
 
@@ -157,21 +164,22 @@ class SelfAttention2D(ImageAttention):
 
     def build(self, x_shape):
         super().build(x_shape)
-        self.query_conv = self.convolution("query", self.width, x_shape)  # g
-        self.key_conv = self.convolution("key", self.width, x_shape)  # f
+        self.query_conv = self.convolution("query", self.reduced_channels, x_shape)  # g
+        self.key_conv = self.convolution("key", self.reduced_channels, x_shape)  # f
         self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
 
-    def weigh(self, x):
-        keys = self.pooled(self.key_conv(x))
-        return masked_softmax(dot(flat(self.query_conv(x)), flat(keys)))  # equation 1
+    def compute_weights(self, x: Tensor) -> Tensor:
+        query = flatten_cells(self.query_conv(x))  # (B, N, U)
+        keys = flatten_cells(self.pool_cells(self.key_conv(x)))  # (B, M, U)
+        return masked_softmax(dot_in_float32(query, keys))  # equation 1
 
-    def gate(self, x):
-        return ops.cast(self.gamma, x.dtype) * x
+    def scale_output(self, y: Tensor) -> Tensor:
+        return ops.cast(self.gamma, y.dtype) * y  # equation 3
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class NonLocal2D(ImageAttention):
-    """The non-local block, in four forms (Wang et al. 2018, section 3).
+    """Non-local block in four forms (Wang et al. 2018, section 3).
 
         y_i = 1 / C(x) sum_j f(x_i, x_j) g(x_j)     (1)
         z_i = W_z y_i + x_i                         (6)
@@ -183,27 +191,27 @@ class NonLocal2D(ImageAttention):
     | `"dot_product"` | `theta(x_i) . phi(x_j)` | number of j | 4 |
     | `"concatenation"` | `relu(w_f . [theta(x_i), phi(x_j)])` | number of j | 5 |
 
-    theta, phi and g are 1x1 convolutions to C / reduction channels. W_z begins at 0, so that the
-    block begins as the identity (section 3.3).
+    theta, phi and g are 1x1 convolutions with C / reduction channels. W_z is initially 0, so the
+    block starts as the identity (section 3.3).
 
     Args:
-        form: see the table.
-        reduction: 2 is the paper's bottleneck.
-        pool_size: side of the squares over which x_j (Gaussian) or phi, and g, are max-pooled: the
-            paper's subsampling, where 1 does not pool.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        form: `"gaussian"`, `"embedded_gaussian"`, `"dot_product"` or `"concatenation"`.
+        reduction: C is divided by it; 2 is the paper's bottleneck.
+        pool_size: side of the squares over which x_j (Gaussian) or phi, and g, are max-pooled, the
+            paper's subsampling; 1 disables pooling.
+        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
 
     Call arguments:
         x: (B, H, W, C).
-        return_attention_scores: return the pair `(z, scores)`.
+        return_attention_scores: whether to return the pair `(z, weights)`.
 
     Returns:
-        z (B, H, W, C), or the pair of it and the scores `f(x_i, x_j) / C(x)` (B, H W, cells after
-        pooling), both kinds of cells row-major. Those of the last two forms do not sum to 1.
+        z (B, H, W, C), or the pair of it and the weights `f(x_i, x_j) / C(x)` (B, H W, cells after
+        pooling). Cells are in row-major order. The weights of the last two forms do not sum to 1.
 
     Raises:
-        ValueError: if the form is unknown or a number is not positive; when built, if x has not
-            four axes, or fewer channels than `reduction`.
+        ValueError: If the form is unknown or an argument is not positive; when built, if `x` does
+            not have four axes or has fewer channels than `reduction`.
 
     References:
         Wang et al. 2018, [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
@@ -226,39 +234,35 @@ class NonLocal2D(ImageAttention):
         **kwargs: Any,
     ):
         super().__init__(reduction, pool_size, **kwargs)
-        if form not in FORMS:
-            raise ValueError(f"form: expected one of {FORMS}. Received: form={form!r}")
+        check_one_of("form", form, FORMS)
         self.form = form
 
     def build(self, x_shape):
         super().build(x_shape)
         if self.form != "gaussian":
-            self.query_conv = self.convolution("query", self.width, x_shape)  # theta
-            self.key_conv = self.convolution("key", self.width, x_shape)  # phi
+            self.query_conv = self.convolution("query", self.reduced_channels, x_shape)  # theta
+            self.key_conv = self.convolution("key", self.reduced_channels, x_shape)  # phi
         if self.form == "concatenation":
             self.w_f = self.add_weight(
-                shape=(2 * self.width, 1), initializer="glorot_uniform", name="w_f"
+                shape=(2 * self.reduced_channels, 1), initializer="glorot_uniform", name="w_f"
             )
 
-    def weigh(self, x):
+    def compute_weights(self, x: Tensor) -> Tensor:
         if self.form == "gaussian":
-            return masked_softmax(dot(flat(x), flat(self.pooled(x))))  # equation 2
-        query = flat(self.query_conv(x))  # (B, N, U)
-        keys = flat(self.pooled(self.key_conv(x)))  # (B, M, U)
+            query, keys = flatten_cells(x), flatten_cells(self.pool_cells(x))
+            return masked_softmax(dot_in_float32(query, keys))  # equation 2
+        query = flatten_cells(self.query_conv(x))  # (B, N, U)
+        keys = flatten_cells(self.pool_cells(self.key_conv(x)))  # (B, M, U)
         if self.form == "embedded_gaussian":
-            return masked_softmax(dot(query, keys))  # equation 3
+            return masked_softmax(dot_in_float32(query, keys))  # equation 3
         if self.form == "dot_product":
-            energies = dot(query, keys)  # equation 4
+            result = dot_in_float32(query, keys)  # equation 4
         else:
-            energies = self._concatenated(query, keys)
-        return energies / ops.cast(ops.shape(energies)[2], "float32")
-
-    def _concatenated(self, query, keys):
-        # Equation 5; the product with each half of w_f, so that no pair is written out.
-        w_f = ops.cast(self.w_f, "float32")
-        of_query = ops.matmul(ops.cast(query, "float32"), w_f[: self.width])  # (B, N, 1)
-        expand_key_mask = ops.matmul(ops.cast(keys, "float32"), w_f[self.width :])  # (B, M, 1)
-        return ops.relu(of_query + ops.transpose(expand_key_mask, (0, 2, 1)))
+            w_f = ops.cast(self.w_f, "float32")
+            query_part = ops.matmul(ops.cast(query, "float32"), w_f[: self.reduced_channels])
+            key_part = ops.matmul(ops.cast(keys, "float32"), w_f[self.reduced_channels :])
+            result = scores.relu_concat(query_part, key_part)  # equation 5
+        return result / ops.cast(ops.shape(result)[2], "float32")  # (B, N, M)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "form": self.form}

@@ -1,4 +1,4 @@
-"""The linear layer that the others are made of."""
+"""Dense layer for sequences, used by the attention layers."""
 
 from typing import Any
 
@@ -6,16 +6,20 @@ import keras
 from keras import ops
 
 from keras_attention.ops.linear import project
+from keras_attention.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class Linear(keras.layers.Dense):
-    """`f(x W + b)` at every position: `keras.layers.Dense`, by `ops.linear.project`.
+    """`keras.layers.Dense` for sequences, `f(x W + b)`, computed by `ops.linear.project`.
+
+    Its gradient compiles with XLA inside a loop with a dynamic batch size, where that of `Dense`
+    does not.
 
     Args:
         units: width of the output.
-        input_dim: width of the input; the layer is built with it. `None` builds it when called.
-        **kwargs: `activation`, `use_bias`, `name`, `dtype` and so on, as `Dense` has them.
+        input_dim: width of the input, with which the layer is built; `None` builds it when called.
+        **kwargs: `activation`, `use_bias` and other arguments of `keras.layers.Dense`.
 
     Call arguments:
         x: (B, T, input_dim).
@@ -36,12 +40,12 @@ class Linear(keras.layers.Dense):
         if input_dim is not None:
             self.build((None, None, input_dim))
 
-    def call(self, x: Any, training: bool | None = None):
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         y = project(x, self.kernel)
         if self.use_bias:
             y = ops.add(y, self.bias)
         return y if self.activation is None else self.activation(y)
 
-    def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None):
-        """As `Dense` does it: Keras would have every subclass write its own."""
+    def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
+        """Quantizes the weights as `Dense` does, without Keras's check for subclasses."""
         super().quantize(mode, type_check=False, config=config)

@@ -18,8 +18,8 @@ from keras_attention.layers.validation import (
     check_values,
     check_window,
 )
-from keras_attention.ops import heads, masks
-from keras_attention.ops.attention import AttentionOutput, Memory, masked_softmax
+from keras_attention.ops import heads, masks, scores
+from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
 from keras_attention.types import Mask, Tensor
 
 
@@ -248,11 +248,11 @@ class MultiHeadAttention(BaseAttention):
         places = as_positions(position, ops.shape(query)[2])
         if self.positions is not None:
             query = self.positions.rotate(query, places)
-        energies = self._cap(heads.scaled_dot(query, memory.keys))  # (B, H, T, S)
+        attention_scores = self._cap(scores.scaled_dot(query, memory.keys))  # (B, H, T, S)
         if self.positions is not None:
             bias = self.positions.bias(places, memory.positions)
             if bias is not None:  # float32, or far distances are rounded to one another
-                energies = ops.cast(energies, "float32") + bias
+                attention_scores = ops.cast(attention_scores, "float32") + bias
         mask = masks.combine_masks(
             masks.expand_key_mask(memory.mask),
             mask,
@@ -261,10 +261,10 @@ class MultiHeadAttention(BaseAttention):
             else masks.sliding_window_mask(places, memory.positions, self.window),
         )
         mask = None if mask is None else ops.expand_dims(mask, 1)  # (B, 1, 1 or T, S)
-        scores = ops.cast(masked_softmax(energies, mask), self.compute_dtype)
-        weights = self.dropout(scores, training=training)
-        output = heads.merge_heads(heads.context(weights, memory.values))  # (B, T, H * V)
-        return self.output_dropout(self.output_dense(output), training=training), scores
+        weights = ops.cast(masked_softmax(attention_scores, mask), self.compute_dtype)
+        dropped = self.dropout(weights, training=training)
+        output = heads.merge_heads(context(dropped, memory.values))  # (B, T, H * V)
+        return self.output_dropout(self.output_dense(output), training=training), weights
 
     def project(self, x):
         """Query, keys and values of one sequence, (B, heads, T, width of a head) each."""
@@ -285,10 +285,10 @@ class MultiHeadAttention(BaseAttention):
     def _normed(self, name, x):
         return getattr(self, name)(x) if self.qk_norm else x
 
-    def _cap(self, energies):
+    def _cap(self, attention_scores):
         if self.soft_cap is None:
-            return energies
-        return ops.tanh(energies / self.soft_cap) * self.soft_cap
+            return attention_scores
+        return ops.tanh(attention_scores / self.soft_cap) * self.soft_cap
 
     def _remember(self, keys, values, mask, position):
         places = as_positions(position, ops.shape(keys)[2])

@@ -1,4 +1,4 @@
-"""One vector for a whole sequence, and the two heads that read an encoder."""
+"""Pooling of a sequence to one vector, and the heads of classifiers and taggers."""
 
 from typing import Any
 
@@ -7,36 +7,37 @@ from keras import ops
 
 from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.linear import Linear
-from keras_attention.layers.validation import check_positive
-from keras_attention.ops import masks
+from keras_attention.layers.validation import check_one_of, check_positive
+from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import context, masked_softmax
+from keras_attention.types import Mask, Tensor
 
 POOLINGS = ("mean", "first", "attention")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class Pooling(keras.layers.Layer):
-    """A weighted sum over a sequence, `sum_s a_s h_s`; padding has weight 0.
+    """Weighted sum over a sequence, `sum_s a_s h_s`; padding has weight 0.
 
-    | `kind` | weights | from |
+    | `kind` | weights | reference |
     | --- | --- | --- |
     | `"mean"` | `1 / n` for n items | |
-    | `"first"` | 1 for the first item, for texts that begin with START | Devlin et al. 2019 |
+    | `"first"` | 1 at the first item, for texts that begin with `[START]` | Devlin et al. 2019 |
     | `"attention"` | `softmax(v . tanh(W h_s + b))` | Yang et al. 2016, equations 5 to 7 |
 
     Args:
-        kind: see the table.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        kind: `"mean"`, `"first"` or `"attention"`.
+        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
 
     Call arguments:
         x: (B, S, D).
-        mask: Bool (B, S), or `None`, which keeps everything.
+        mask: bool (B, S), True where an item takes part.
 
     Returns:
-        (B, D); 0 where nothing is kept.
+        (B, D); 0 for a fully masked row.
 
     Raises:
-        ValueError: if the kind is unknown.
+        ValueError: If the kind is unknown.
 
     References:
         Yang et al. 2016, [Hierarchical Attention Networks](https://aclanthology.org/N16-1174).
@@ -51,30 +52,31 @@ class Pooling(keras.layers.Layer):
 
     def __init__(self, kind: str = "mean", **kwargs: Any):
         super().__init__(**kwargs)
-        if kind not in POOLINGS:
-            raise ValueError(f"pooling: expected one of {POOLINGS}. Received: pooling={kind!r}")
+        check_one_of("kind", kind, POOLINGS)
         self.kind = kind
         self.supports_masking = True
 
     def build(self, x_shape):
         if self.kind == "attention":
             width = x_shape[-1]
-            self.dense = Linear(width, width, activation="tanh", dtype=self.dtype_policy)
+            self.dense = Linear(width, width, dtype=self.dtype_policy)
             self.v = self.add_weight(shape=(width,), initializer="glorot_uniform", name="v")
         self.built = True
 
-    def weights_of(self, x: Any, mask: Any = None):
-        """How much each item counts: (B, S, D) -> (B, S), in float32."""
+    def compute_weights(self, x: Tensor, mask: Mask = None) -> Tensor:
+        """Computes the weight of each item, (B, S, D) -> (B, S), in float32."""
         if mask is None:
             mask = ops.ones(ops.shape(x)[:2], "bool")
         if self.kind == "attention":
-            energies = ops.cast(ops.sum(self.dense(x) * self.v, axis=-1), "float32")  # (B, S)
-            return masked_softmax(energies, mask)
-        kept = ops.cast(masks.first_mask(mask) if self.kind == "first" else mask, "float32")
-        return kept / ops.maximum(ops.sum(kept, axis=-1, keepdims=True), 1.0)
+            # The additive score without a query: v . tanh(W h_s + b).
+            keys = self.dense(x)  # W h_s + b, (B, S, D)
+            result = scores.additive(ops.zeros_like(keys[:, :1]), keys, self.v)  # (B, 1, S)
+            return masked_softmax(ops.cast(ops.squeeze(result, 1), "float32"), mask)
+        counted = ops.cast(masks.first_mask(mask) if self.kind == "first" else mask, "float32")
+        return counted / ops.maximum(ops.sum(counted, axis=-1, keepdims=True), 1.0)
 
-    def call(self, x, mask=None):
-        weights = ops.cast(ops.expand_dims(self.weights_of(x, mask), 1), x.dtype)  # (B, 1, S)
+    def call(self, x: Tensor, mask: Mask = None) -> Tensor:
+        weights = ops.cast(ops.expand_dims(self.compute_weights(x, mask), 1), x.dtype)  # (B, 1, S)
         return ops.squeeze(context(weights, x), 1)  # (B, D)
 
     def compute_mask(self, x, mask=None):
@@ -88,13 +90,13 @@ class Pooling(keras.layers.Layer):
 
 
 class _Head(keras.layers.Layer):
-    """Dropout and a dense layer: what both heads end with."""
+    """Dropout and a dense layer, the last part of both heads."""
 
-    def __init__(self, units: int, dropout: float = 0.0, **kwargs: Any):
+    def __init__(self, num_classes: int, dropout: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("num_classes", units)
+        check_positive("num_classes", num_classes)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
-        self.dense = keras.layers.Dense(units, name="logits", dtype=self.dtype_policy)
+        self.dense = keras.layers.Dense(num_classes, name="logits", dtype=self.dtype_policy)
         self.supports_masking = True
 
     def build(self, x_shape):
@@ -114,21 +116,24 @@ class _Head(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ClassifierHead(_Head):
-    """A sequence to the logits of its classes: pooling, dropout, a dense layer.
+    """Classification head: pooling, dropout and a dense layer.
 
     Args:
-        num_classes: how many.
-        pooling: as `Pooling` names it.
-        dropout: rate on the pooled vector.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        num_classes: number of classes.
+        pooling: the `kind` of `Pooling`.
+        dropout: dropout rate on the pooled vector.
+        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
 
     Call arguments:
         x: (B, S, D).
-        mask: Bool (B, S).
-        training: whether there is dropout.
+        mask: bool (B, S).
+        training: whether dropout is applied.
 
     Returns:
-        Logits (B, classes).
+        Logits (B, num_classes).
+
+    Raises:
+        ValueError: If `num_classes` is not positive or the pooling is unknown.
 
     Example:
 
@@ -141,15 +146,16 @@ class ClassifierHead(_Head):
         self, num_classes: int, pooling: str = "mean", dropout: float = 0.0, **kwargs: Any
     ):
         super().__init__(num_classes, dropout, **kwargs)
+        check_one_of("pooling", pooling, POOLINGS)
         self.pooling = Pooling(pooling, name="pooling", dtype=self.dtype_policy)
 
     def build(self, x_shape):
         build_if_needed(self.pooling, x_shape)
         super().build(x_shape)
 
-    def call(self, x, mask=None, training=None):
+    def call(self, x: Tensor, mask: Mask = None, training: bool | None = None) -> Tensor:
         pooled = self.pooling(x, mask=mask)  # (B, D)
-        return self.dense(self.dropout(pooled, training=training))
+        return self.dense(self.dropout(pooled, training=training))  # (B, num_classes)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "pooling": self.pooling.kind}
@@ -157,20 +163,20 @@ class ClassifierHead(_Head):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TaggerHead(_Head):
-    """Every item of a sequence to the logits of its tags: dropout, a dense layer.
+    """Tagging head: dropout and a dense layer at every position.
 
     Args:
-        num_classes: how many tags.
-        dropout: rate on the sequence.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        num_classes: number of tags.
+        dropout: dropout rate on the sequence.
+        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
 
     Call arguments:
         x: (B, S, D).
-        mask: Bool (B, S), not read: logits of padding are there too, and mean nothing.
-        training: whether there is dropout.
+        mask: bool (B, S), ignored: padding has logits too, which are to be discarded.
+        training: whether dropout is applied.
 
     Returns:
-        Logits (B, S, classes).
+        Logits (B, S, num_classes).
 
     Example:
 
@@ -182,5 +188,5 @@ class TaggerHead(_Head):
     def __init__(self, num_classes: int, dropout: float = 0.0, **kwargs: Any):
         super().__init__(num_classes, dropout, **kwargs)
 
-    def call(self, x, mask=None, training=None):
-        return self.dense(self.dropout(x, training=training))
+    def call(self, x: Tensor, mask: Mask = None, training: bool | None = None) -> Tensor:
+        return self.dense(self.dropout(x, training=training))  # (B, S, num_classes)

@@ -1,34 +1,44 @@
-"""What can attend to what: each check raises ValueError and says what it received."""
+"""Argument checks of the layers; each raises a `ValueError` in Keras's wording."""
 
+from collections.abc import Sequence
 from typing import Any
+
+from keras_attention.types import Mask, Tensor
 
 
 def check_positive(name: str, value: float) -> None:
-    """A size that must be above 0."""
+    """Raises a `ValueError` unless the value is positive."""
     if not value > 0:
         raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
 
 
+def check_one_of(name: str, value: Any, choices: Sequence) -> None:
+    """Raises a `ValueError` unless the value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {tuple(choices)}. Received: {name}={value!r}")
+
+
 def check_built(layer: Any) -> None:
-    """Methods beside the call need the weights that `build` makes."""
+    """Raises a `ValueError` unless the layer is built."""
     if not layer.built:
         raise ValueError(
-            "The layer has no weights yet: call it, or `layer.build(query_shape, value_shape)`. "
-            f"Received: {layer.name}, not built"
+            "The layer must be built: call it, or `layer.build(query_shape, value_shape)`. "
+            f"Received: {layer.name}, which is not built"
         )
 
 
-def check_width(query_shape: tuple, key_shape: tuple) -> None:
-    """Scores that compare query and key feature by feature need one width."""
+def check_same_width(query_shape: tuple, key_shape: tuple) -> None:
+    """Raises a `ValueError` unless query and keys have the same width."""
     if query_shape[-1] != key_shape[-1]:
         raise ValueError(
-            "This score needs query and keys of one width; additive, general and concat scores "
-            f"take others. Received: query_shape={query_shape}, key_shape={key_shape}"
+            "Query and keys of this score must have the same width; the additive, general and "
+            "concat scores take different widths. "
+            f"Received: query_shape={query_shape}, key_shape={key_shape}"
         )
 
 
 def check_heads(num_heads: int, num_key_value_heads: int) -> None:
-    """Heads of keys and values must divide the query's."""
+    """Raises a `ValueError` unless the number of key/value heads divides that of the query."""
     if num_heads % num_key_value_heads:
         raise ValueError(
             "`num_key_value_heads` must divide `num_heads`. Received: "
@@ -37,84 +47,87 @@ def check_heads(num_heads: int, num_key_value_heads: int) -> None:
 
 
 def check_positions(num_heads: int, positions: Any) -> None:
-    """A scheme with a bias for each head is made for that many."""
+    """Raises a `ValueError` unless a position encoding with one bias per head has as many heads."""
     heads = getattr(positions, "num_heads", num_heads)
     if heads != num_heads:
         raise ValueError(
-            "`positions` must be for the heads of the query. Received: "
-            f"num_heads={num_heads}, positions for {heads} heads"
+            "`positions` must have as many heads as the query. Received: "
+            f"num_heads={num_heads}, positions.num_heads={heads}"
         )
 
 
-def check_window(window: int | None, queries: int | None, keys: int | None) -> None:
-    """A window is of distances, which two sequences have not between them."""
-    if window is not None and None not in (queries, keys) and queries != keys:
+def check_window(window: int | None, num_queries: int | None, num_keys: int | None) -> None:
+    """Raises a `ValueError` if a window is used between two sequences."""
+    if window is not None and None not in (num_queries, num_keys) and num_queries != num_keys:
         raise ValueError(
-            "`window` needs queries and keys of one sequence, so that distances mean something. "
-            f"Received: window={window}, {queries} queries, {keys} keys"
+            "Windowed attention needs query and key from the same sequence. "
+            f"Received: window={window}, {num_queries} queries, {num_keys} keys"
         )
 
 
 def check_divides(num_heads: int, width: int) -> None:
-    """The heads of a block must share its width evenly."""
+    """Raises a `ValueError` unless the number of heads divides the width."""
     if num_heads < 1 or width % num_heads:
         raise ValueError(
             "`num_heads` must divide the width of the input. Received: "
-            f"num_heads={num_heads}, width {width}"
+            f"num_heads={num_heads}, width={width}"
         )
 
 
-def check_values(values: Any, keys: Any, mask: Any, mask_name: str = "mask") -> None:
-    """Values (B, S, D), keys (B, S, K) or None, mask (B, S) or None."""
-    _check("value", values, (None, None, None), "(batch, length, width)")
+def check_values(values: Tensor, keys: Tensor | None, mask: Mask, mask_name: str = "mask") -> None:
+    """Checks the shapes of values (B, S, D), keys (B, S, K) and mask (B, S); both may be `None`."""
+    _check_shape("value", values, (None, None, None), "(batch, length, width)")
     batch_and_length = tuple(values.shape[:2])
     if keys is not None:
-        _check("key", keys, (*batch_and_length, None), "with the batch and length of the value,")
+        _check_shape("key", keys, (*batch_and_length, None), "(batch, length, width)")
     if mask is not None:
-        _check(mask_name, mask, batch_and_length, "with the batch and length of the value,")
+        _check_shape(mask_name, mask, batch_and_length, "(batch, length)")
 
 
-def check_query(query: Any, values: Any, mask: Any, mask_name: str = "mask") -> None:
-    """Query (B, T, Q) for values (B, S, D), mask (B, T, S), or of ones that broadcast, or None."""
-    _check("query", query, (values.shape[0], None, None), "(batch of the value, queries, width):")
+def check_query(query: Tensor, values: Tensor, mask: Mask, mask_name: str = "mask") -> None:
+    """Checks the shapes of a query (B, T, Q) and a mask that broadcasts to (B, T, S), or `None`."""
+    _check_shape("query", query, (values.shape[0], None, None), "(batch, queries, width)")
     if mask is not None:
-        shape = (query.shape[0], query.shape[1], values.shape[1])
+        shape, axes = (query.shape[0], query.shape[1], values.shape[1]), "(batch, queries, keys)"
         if len(mask.shape) == 2:
-            shape = shape[1:]
-        _check(mask_name, mask, shape, "with the batch, queries and length,", broadcast=True)
+            shape, axes = shape[1:], "(queries, keys)"
+        _check_shape(mask_name, mask, shape, axes, broadcast=True)
 
 
-def check_mask(mask: Any, shape: tuple) -> None:
-    """A mask (batch, queries, keys), or of ones that broadcast, or None."""
+def check_mask(mask: Mask, shape: tuple) -> None:
+    """Checks that a mask broadcasts to (batch, queries, keys), or is `None`."""
     if mask is not None:
-        _check("mask", mask, shape, "(batch, queries, keys):", broadcast=True)
+        _check_shape("mask", mask, shape, "(batch, queries, keys)", broadcast=True)
 
 
 def check_call(
-    query: Any,
-    value: Any,
-    key: Any,
-    query_mask: Any,
-    value_mask: Any,
-    key_mask: Any,
-    attention_mask: Any,
+    query: Tensor,
+    value: Tensor,
+    key: Tensor | None,
+    query_mask: Mask,
+    value_mask: Mask,
+    key_mask: Mask,
+    attention_mask: Mask,
 ) -> None:
-    """The arguments of a layer's call."""
+    """Checks the shapes of the call arguments of an attention layer."""
     check_values(value, key, value_mask, "value_mask")
     check_values(value, key, key_mask, "key_mask")
     check_query(query, value, attention_mask, "attention_mask")
     if query_mask is not None:
-        _check(
-            "query_mask", query_mask, tuple(query.shape[:2]), "with the query's batch and length,"
-        )
+        _check_shape("query_mask", query_mask, tuple(query.shape[:2]), "(batch, queries)")
 
 
-def _check(name, x, shape, meaning, broadcast=False):
-    """`x` has the known sizes of `shape` (`None` is unknown, 1 passes where it may broadcast)."""
+def _check_shape(name, x, shape, axes, broadcast=False):
+    """Raises a `ValueError` unless the known sizes match; `None` is any size.
+
+    With `broadcast`, an axis of length 1 matches any size.
+    """
     received = tuple(x.shape)
-    fits = len(received) == len(shape) and all(
-        size is None or want is None or size == want or (broadcast and size == 1)
-        for size, want in zip(received, shape, strict=True)
+    matches = len(received) == len(shape) and all(
+        size is None or expected is None or size == expected or (broadcast and size == 1)
+        for size, expected in zip(received, shape, strict=True)
     )
-    if not fits:
-        raise ValueError(f"`{name}` must be {meaning} {shape}. Received: {name}.shape={received}")
+    if not matches:
+        raise ValueError(
+            f"`{name}` must have shape {axes} = {shape}. Received: {name}.shape={received}"
+        )

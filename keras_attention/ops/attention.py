@@ -1,12 +1,12 @@
-"""From scores to weights to context: one numeric meaning for every kind of attention."""
+"""From scores to weights to context, with one numeric meaning for every kind of attention."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from keras_attention.ops import masks
-from keras_attention.ops.linear import project
+from keras_attention.ops.linear import grouped_matmul
 from keras_attention.types import Mask, Tensor
 
 
@@ -44,46 +44,49 @@ class AttentionOutput(NamedTuple):
     state: Tensor | None = None
 
 
-def masked_softmax(energies: Any, mask: Any = None):
-    """Softmax over the keys that are kept: the weights of `e_ij` in Bahdanau 2015, equation 6.
+def masked_softmax(scores: Tensor, mask: Mask = None) -> Tensor:
+    """Computes attention weights, the softmax over the keys that are not masked.
 
-    It is computed in float32 at least and cast back. A row that keeps nothing has weights 0 and
-    passes no gradient.
+    Bahdanau et al. 2015, equation 6. The softmax is computed in float32 at least and cast back. A
+    row in which everything is masked has weights 0 and passes no gradient.
 
     Args:
-        energies: (B, T, S).
-        mask: Bool, broadcasts with (B, T, S); `None` keeps all.
+        scores: (B, T, S), or (B, H, T, S).
+        mask: bool, broadcasts with the scores, True means attend.
 
     Returns:
-        Weights (B, T, S), in the dtype of `energies`.
+        Weights of the same shape and dtype.
 
     Example:
 
     >>> from keras import ops
-    >>> energies = ops.array([[[1.0, 1.0, 5.0], [1.0, 1.0, 5.0]]], "float32")
+    >>> scores = ops.array([[[1.0, 1.0, 5.0], [1.0, 1.0, 5.0]]], "float32")
     >>> mask = ops.array([[[True, True, False], [False, False, False]]])
-    >>> ops.convert_to_numpy(masked_softmax(energies, mask)).tolist()
+    >>> ops.convert_to_numpy(masked_softmax(scores, mask)).tolist()
     [[[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]]
     """
-    energies = ops.convert_to_tensor(energies)
-    dtype = keras.backend.standardize_dtype(energies.dtype)
-    energies = ops.cast(energies, keras.backend.result_type(dtype, "float32"))
+    scores = ops.convert_to_tensor(scores)
+    dtype = keras.backend.standardize_dtype(scores.dtype)
+    scores = ops.cast(scores, keras.backend.result_type(dtype, "float32"))
     if mask is None:
-        return ops.cast(ops.softmax(energies, axis=-1), dtype)
+        return ops.cast(ops.softmax(scores, axis=-1), dtype)
     mask = ops.cast(mask, "bool")
-    weights = ops.softmax(ops.where(mask, energies, masks.mask_value()), axis=-1)
+    weights = ops.softmax(ops.where(mask, scores, masks.mask_value()), axis=-1)
     return ops.cast(ops.where(mask, weights, 0.0), dtype)
 
 
-def context(weights: Any, values: Any):
-    """The weighted sum of the values, `c_i = sum_j a_ij h_j` (Bahdanau 2015, equation 5).
+def context(weights: Tensor, values: Tensor) -> Tensor:
+    """Computes the weighted sum of the values, `c_i = sum_j a_ij h_j`.
+
+    Bahdanau et al. 2015, equation 5.
 
     Args:
-        weights: (B, T, S).
-        values: (B, S, D).
+        weights: (B, T, S) or (B, H, T, S).
+        values: (B, S, D) or (B, G, S, D), where G divides H; head h of the weights applies to head
+            `h // (H / G)` of the values.
 
     Returns:
-        (B, T, D).
+        (B, T, D) or (B, H, T, D).
 
     Example:
 
@@ -92,17 +95,18 @@ def context(weights: Any, values: Any):
     >>> ops.convert_to_numpy(context(weights, values)).tolist()
     [[[3.0]]]
     """
-    return ops.matmul(weights, values)
+    return grouped_matmul(weights, values)
 
 
-def predicted_centers(query: Any, kernel: Any, v: Any, lengths: Any):
-    """Where local-p attention looks: `p_t = S sigmoid(v_p . tanh(W_p h_t))` (Luong 2015, eq. 9).
+def predicted_centers(query: Tensor, v: Tensor, lengths: Tensor) -> Tensor:
+    """Predicts the window centers of local-p attention, `p_t = S sigmoid(v_p . tanh(W_p h_t))`.
+
+    Luong et al. 2015, equation 9.
 
     Args:
-        query: `h_t`, (B, T, Q).
-        kernel: `W_p` transposed, (Q, U).
+        query: `W_p h_t`, (B, T, U).
         v: `v_p`, (U,).
-        lengths: S, the number of keys that are kept, (B,) or (1,).
+        lengths: S, the number of keys that are not masked, (B,) or (1,).
 
     Returns:
         float32 tensor (B, T, 1), between 0 and S.
@@ -110,22 +114,23 @@ def predicted_centers(query: Any, kernel: Any, v: Any, lengths: Any):
     Example:
 
     >>> from keras import ops
-    >>> query, kernel, v = ops.ones((1, 1, 2)), ops.zeros((2, 2)), ops.ones(2)
-    >>> ops.convert_to_numpy(predicted_centers(query, kernel, v, ops.array([6]))).tolist()
+    >>> query, v = ops.zeros((1, 1, 2)), ops.ones(2)
+    >>> ops.convert_to_numpy(predicted_centers(query, v, ops.array([6]))).tolist()
     [[[3.0]]]
     """
-    logits = ops.sum(ops.tanh(project(query, kernel)) * v, axis=-1, keepdims=True)  # (B, T, 1)
+    logits = ops.sum(ops.tanh(query) * v, axis=-1, keepdims=True)  # (B, T, 1)
     lengths = ops.reshape(ops.cast(lengths, "float32"), (-1, 1, 1))
     return lengths * ops.sigmoid(ops.cast(logits, "float32"))
 
 
-def gaussian_window(places: Any, centers: Any, width: float):
-    """How local-p attention favors its center: `exp(-(s - p_t)^2 / (2 sigma^2))`, `sigma = D / 2`.
+def gaussian_window(key_positions: Tensor, centers: Tensor, width: float) -> Tensor:
+    """Computes the factor by which local-p attention favors keys near the center of the window.
 
-    Luong 2015, equation 10. The weights are multiplied by it and not normalized again.
+    `exp(-(s - p_t)^2 / (2 sigma^2))` with `sigma = D / 2` (Luong et al. 2015, equation 10). The
+    weights are multiplied by it and not normalized again.
 
     Args:
-        places: `s`, positions of the keys, (B, 1, S) or (1, 1, S).
+        key_positions: `s`, (B, 1, S) or (1, 1, S).
         centers: `p_t`, (B, T, 1).
         width: D.
 
@@ -139,5 +144,5 @@ def gaussian_window(places: Any, centers: Any, width: float):
     >>> ops.convert_to_numpy(factor).tolist()
     [[[1.0]]]
     """
-    distance = ops.cast(places, "float32") - ops.cast(centers, "float32")  # (B, T, S)
+    distance = ops.cast(key_positions, "float32") - ops.cast(centers, "float32")  # (B, T, S)
     return ops.exp(-2.0 * ops.square(distance / float(width)))

@@ -1,4 +1,4 @@
-"""The four ids that every vocabulary of the library begins with."""
+"""The four special ids at the beginning of every vocabulary."""
 
 import numpy as np
 
@@ -6,21 +6,24 @@ PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIALS = ("[PAD]", "[START]", "[END]", "[UNK]")
 
 
-def check_vocabulary_size(size: int) -> None:
-    """Raises a `ValueError` unless there is a token beside the four special ones."""
-    if size <= len(SPECIALS):
+def check_vocabulary_size(vocabulary_size: int) -> None:
+    """Raises a `ValueError` unless there are tokens besides the four special ones."""
+    if vocabulary_size <= len(SPECIALS):
         raise ValueError(
-            f"vocabulary_size: expected more than the {len(SPECIALS)} special tokens "
-            f"{SPECIALS}. Received: vocabulary_size={size}"
+            f"`vocabulary_size` must be greater than {len(SPECIALS)}, the number of special tokens "
+            f"{SPECIALS}. Received: vocabulary_size={vocabulary_size}"
         )
 
 
 def check_ids(ids: np.ndarray, vocabulary_size: int, name: str) -> None:
-    """Raises a `ValueError` unless the array is (batch, length), of one column at least, of ids."""
-    columns = ids.ndim == 2 and ids.shape[1]
-    if not columns or (ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size):
+    """Raises a `ValueError` unless the array holds ids, (batch, length) with length at least 1."""
+    if ids.ndim != 2 or not ids.shape[1]:
         raise ValueError(
-            f"{name}: expected ids (batch, {name}) from 0 to {vocabulary_size - 1}, one at least "
-            f"in a row. Received: shape={ids.shape}"
-            + (f", ids from {ids.min()} to {ids.max()}" if ids.size else "")
+            f"`{name}` must be ids of shape (batch, length), with length at least 1. "
+            f"Received: {name}.shape={ids.shape}"
+        )
+    if ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size:
+        raise ValueError(
+            f"`{name}` must hold ids from 0 to {vocabulary_size - 1}. "
+            f"Received: ids from {ids.min()} to {ids.max()}"
         )

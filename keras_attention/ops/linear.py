@@ -1,12 +1,12 @@
-"""The linear map of a sequence."""
-
-from typing import Any
+"""Matrix products over sequences: projections, and products of heads."""
 
 from keras import ops
 
+from keras_attention.types import Tensor
 
-def project(x: Any, kernel: Any):
-    """`x W` at every position.
+
+def project(x: Tensor, kernel: Tensor) -> Tensor:
+    """Multiplies every position of a sequence by a matrix, `x W`.
 
     Args:
         x: (B, T, Q).
@@ -21,9 +21,36 @@ def project(x: Any, kernel: Any):
     >>> tuple(project(np.ones((2, 3, 4)), np.ones((4, 5))).shape)
     (2, 3, 5)
     """
-    # Batch and time are one axis inside: on TensorFlow the gradient of an einsum is a product for
-    # each row of the batch, and their sum; that of a Tensordot XLA refuses in a loop at a free
-    # batch size.
+    # Batch and time are merged into one axis. On TensorFlow the gradient of an einsum is one
+    # product per row of the batch and their sum, and XLA refuses the gradient of a Tensordot in a
+    # loop with a dynamic batch size.
     batch, length, width = ops.shape(x)
     y = ops.matmul(ops.reshape(x, (-1, width)), kernel)  # (B * T, U)
     return ops.reshape(y, (batch, length, kernel.shape[-1]))
+
+
+def grouped_matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Multiplies the matrices of two batches; with heads, a group of `x` shares one head of `y`.
+
+    Head h of `x` is multiplied by head `h // (H / G)` of `y` (grouped queries, Ainslie et al.
+    2023). The rows of a group are concatenated into one product, so `y` is not repeated.
+
+    Args:
+        x: (B, T, M) or (B, H, T, M).
+        y: (B, M, N) or (B, G, M, N), where G divides H.
+
+    Returns:
+        (B, T, N) or (B, H, T, N).
+
+    Example:
+
+    >>> import numpy as np
+    >>> tuple(grouped_matmul(np.ones((2, 4, 3, 8)), np.ones((2, 2, 8, 5))).shape)
+    (2, 4, 3, 5)
+    """
+    if len(x.shape) == 3 or x.shape[1] == y.shape[1]:
+        return ops.matmul(x, y)
+    batch, heads, length, width = ops.shape(x)
+    groups = y.shape[1]
+    x = ops.reshape(x, (batch, groups, heads // groups * length, width))  # (B, G, H / G * T, M)
+    return ops.reshape(ops.matmul(x, y), (batch, heads, length, ops.shape(y)[-1]))

@@ -1,13 +1,14 @@
-"""The one place that knows how to loop on each backend, under XLA and for TFLite.
+"""Loops for every backend, XLA and TFLite; other modules do not write loops of their own.
 
-`scan` is for loops that are trained through, `while_loop` for loops that end early.
+`scan` is for loops with gradients, `while_loop` for loops that end early.
 
-| backend | `scan` | why |
+| backend | `scan` is | because |
 | --- | --- | --- |
-| TensorFlow | `while_loop` that writes each step by scatter | has gradients with and without XLA; TFLite converts it at a free batch size, unlike TensorArray |
-| JAX | `jax.lax.scan` | its `while_loop` has no reverse-mode gradient |
-| PyTorch | a Python loop | eager |
-"""  # noqa: E501
+| TensorFlow | a `while_loop` that scatters each step's output | it has gradients with and without \
+XLA, and TFLite converts it at a dynamic batch size, unlike a TensorArray |
+| JAX | `jax.lax.scan` | JAX's `while_loop` has no reverse-mode gradient |
+| PyTorch | a Python loop | it runs eagerly |
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +18,15 @@ from keras import ops, tree
 
 
 def while_loop(condition: Callable, body: Callable, carry: tuple) -> tuple:
-    """`keras.ops.while_loop` over nested tensors whose shapes stay as they began.
+    """Runs `keras.ops.while_loop` over nested tensors of constant shapes.
 
     Args:
-        condition: takes the carry's items, returns a scalar bool tensor.
-        body: takes the carry's items, returns the next ones.
+        condition: function of the carry's items that returns a scalar bool tensor.
+        body: function of the carry's items that returns the next items.
         carry: tuple of nested tensors.
 
     Returns:
-        The last carry.
+        The final carry.
 
     Example:
 
@@ -50,15 +51,16 @@ def scan(
     """Runs `step` along the time axis, with gradients on every backend.
 
     Args:
-        step: takes `(carry, input)` of one time step, returns `(carry, output)`.
+        step: function of `(carry, input)` of one time step that returns `(carry, output)`.
         carry: nested tensors, the state before the first step.
         inputs: nested tensors `(batch, time, ...)`.
         outputs: nested tensors `(batch, ...)` shaped like one step's output; only their shape
             and dtype are read.
-        reverse: run from the last step to the first. Outputs keep the order of the inputs.
+        reverse: whether to run from the last step to the first. The outputs are in the order of
+            the inputs.
 
     Returns:
-        The last carry, and the outputs `(batch, time, ...)`.
+        The final carry, and the outputs `(batch, time, ...)`.
 
     Example:
 
@@ -77,28 +79,32 @@ def scan(
 
 def _scan_while(step, carry, inputs, outputs, reverse):
     length = ops.shape(tree.flatten(inputs)[0])[0]
-    written = tree.map_structure(lambda y: ops.zeros((length, *ops.shape(y)), y.dtype), outputs)
+    buffers = tree.map_structure(lambda y: ops.zeros((length, *ops.shape(y)), y.dtype), outputs)
 
-    def body(t, carry, written):
-        at = length - 1 - t if reverse else t
-        carry_after, y = step(carry, tree.map_structure(lambda x: ops.take(x, at, axis=0), inputs))
-        index = ops.reshape(at, (1, 1))
-        written_after = tree.map_structure(
-            lambda buffer, y: ops.scatter_update(buffer, index, ops.expand_dims(y, 0)), written, y
+    def body(t, carry, buffers):
+        index = length - 1 - t if reverse else t
+        inputs_t = tree.map_structure(lambda x: ops.take(x, index, axis=0), inputs)
+        next_carry, output = step(carry, inputs_t)
+        indices = ops.reshape(index, (1, 1))
+        next_buffers = tree.map_structure(
+            lambda buffer, y: ops.scatter_update(buffer, indices, ops.expand_dims(y, 0)),
+            buffers,
+            output,
         )
-        new = (t + 1, carry_after, written_after)
-        return tree.map_structure(_shaped_like, (t, carry, written), new)
+        return tree.map_structure(
+            _shaped_like, (t, carry, buffers), (t + 1, next_carry, next_buffers)
+        )
 
-    if 0 in tree.flatten(written)[0].shape:
-        return carry, written  # TensorFlow's scatter refuses empty buffers, also where none is run
-    start = (ops.convert_to_tensor(0, "int32"), carry, written)
-    # An empty batch, when only running tells that it is one, takes no step.
-    steps = ops.minimum(length, ops.size(tree.flatten(written)[0]))
-    # XLA needs `maximum_iterations` to keep what the gradient will read.
-    _, carry, written = ops.while_loop(
+    if 0 in tree.flatten(buffers)[0].shape:
+        return carry, buffers  # TensorFlow's scatter refuses empty buffers, even if it never runs
+    start = (ops.convert_to_tensor(0, "int32"), carry, buffers)
+    # A batch whose size is unknown while tracing may be empty: then no step runs.
+    steps = ops.minimum(length, ops.size(tree.flatten(buffers)[0]))
+    # XLA needs `maximum_iterations` to store the values that the gradient reads.
+    _, carry, buffers = ops.while_loop(
         lambda t, *_: t < steps, body, start, maximum_iterations=steps
     )
-    return carry, written
+    return carry, buffers
 
 
 def _scan_jax(step, carry, inputs, outputs, reverse):
@@ -120,7 +126,7 @@ def _swap_batch_and_time(x):
 
 
 def _shaped_like(old, new):
-    """Gives `new` the static shape of `old`: TensorFlow's loops refuse a change of it."""
+    """Returns `new` with the static shape of `old`, which TensorFlow's loops must not change."""
     if tuple(new.shape) == tuple(old.shape):
         return new
     return ops.reshape(new, ops.shape(old))

@@ -1,28 +1,31 @@
-"""Masks: True is kept. They are made and joined here and nowhere else."""
+"""Attention masks; True means attend. All masks are created and combined here."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 from keras import ops
 
-# Far below every score that a float32 model gives, and finite: no NaN in a row without keys.
+from keras_attention.types import Mask, Tensor
+
+# Far below any score of a float32 model, and finite, so that a fully masked row gives no NaN.
 MASK_VALUE = -1e9
-_mask_value = ContextVar("lowest", default=MASK_VALUE)
+_mask_value = ContextVar("mask_value", default=MASK_VALUE)
 
 
 def mask_value() -> float:
-    """What stands for the score of what is masked, before the softmax."""
+    """Returns the score assigned to masked positions before the softmax."""
     return _mask_value.get()
 
 
 @contextmanager
 def mask_value_scope(value: float) -> Iterator[None]:
-    """Another number for the graphs that are traced meanwhile, for an exit with fewer numbers.
+    """Changes `mask_value()` for graphs traced inside the scope.
+
+    An export to int8 needs a value whose magnitude is close to that of the scores.
 
     Args:
-        value: of `mask_value()`; it has to be below all scores.
+        value: score of masked positions; it must be below all other scores.
 
     Example:
 
@@ -37,11 +40,11 @@ def mask_value_scope(value: float) -> Iterator[None]:
         _mask_value.reset(token)
 
 
-def padding_mask(ids: Any):
-    """The mask of a batch of ids: what is not padding is kept.
+def padding_mask(ids: Tensor) -> Tensor:
+    """Returns the mask of a batch of ids, False at padding.
 
     Args:
-        ids: Integer tensor of any shape, padded with 0.
+        ids: integer tensor of any shape, padded with 0.
 
     Returns:
         Bool tensor of the same shape.
@@ -55,12 +58,12 @@ def padding_mask(ids: Any):
     return ops.not_equal(ids, 0)
 
 
-def causal_mask(queries: Any, keys: Any):
-    """Each position sees itself and what stands before it.
+def causal_mask(num_queries: Tensor, num_keys: Tensor) -> Tensor:
+    """Returns the causal mask: each position attends to itself and to earlier positions.
 
     Args:
-        queries: T, the number of queries; an int or an int32 scalar tensor.
-        keys: S, the number of keys.
+        num_queries: T, an int or an int32 scalar tensor.
+        num_keys: S, an int or an int32 scalar tensor.
 
     Returns:
         Bool tensor (1, T, S), True where `s <= t`.
@@ -71,61 +74,61 @@ def causal_mask(queries: Any, keys: Any):
     >>> ops.convert_to_numpy(causal_mask(2, 3)).tolist()
     [[[True, False, False], [True, True, False]]]
     """
-    t = ops.reshape(ops.arange(queries, dtype="int32"), (1, -1, 1))
-    s = ops.reshape(ops.arange(keys, dtype="int32"), (1, 1, -1))
+    t = ops.reshape(ops.arange(num_queries, dtype="int32"), (1, -1, 1))
+    s = ops.reshape(ops.arange(num_keys, dtype="int32"), (1, 1, -1))
     return ops.less_equal(s, t)  # (1, T, S)
 
 
-def combine_masks(*masks: Any):
-    """What every mask keeps; `None` keeps everything.
+def combine_masks(*masks: Mask) -> Mask:
+    """Returns the logical AND of masks.
 
     Args:
-        *masks: Masks of shapes that broadcast, bool or numbers, or `None`.
+        *masks: masks whose shapes broadcast, bool or numeric; `None` masks nothing.
 
     Returns:
-        Bool tensor, or `None` when every mask is `None`.
+        Bool tensor, or `None` if every mask is `None`.
 
     Example:
 
     >>> from keras import ops
-    >>> kept = combine_masks(ops.array([True, True]), None, ops.array([False, True]))
-    >>> ops.convert_to_numpy(kept).tolist()
+    >>> mask = combine_masks(ops.array([True, True]), None, ops.array([False, True]))
+    >>> ops.convert_to_numpy(mask).tolist()
     [False, True]
     """
-    kept = None
+    combined = None
     for mask in masks:
         if mask is not None:
             mask = ops.cast(mask, "bool")
-            kept = mask if kept is None else ops.logical_and(kept, mask)
-    return kept
+            combined = mask if combined is None else ops.logical_and(combined, mask)
+    return combined
 
 
-def expand_query_mask(mask: Any):
-    """A mask of queries (B, T) as one of scores: (B, T, 1); `None` stays `None`."""
+def expand_query_mask(mask: Mask) -> Mask:
+    """Expands a mask of queries to the axes of the scores, (B, T) -> (B, T, 1)."""
     return None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -1)
 
 
-def expand_key_mask(mask: Any):
-    """A mask of keys (B, S) as one of scores: (B, 1, S); `None` stays `None`."""
+def expand_key_mask(mask: Mask) -> Mask:
+    """Expands a mask of keys to the axes of the scores, (B, S) -> (B, 1, S)."""
     return None if mask is None else ops.expand_dims(ops.cast(mask, "bool"), -2)
 
 
-def expand_to_3d(mask: Any):
-    """A mask (T, S) or (S,) as one of scores, (1, T, S) or (1, 1, S); others stay, and `None`."""
+def expand_to_3d(mask: Mask) -> Mask:
+    """Adds leading axes to a mask of fewer than three, (T, S) -> (1, T, S)."""
     while mask is not None and len(mask.shape) < 3:
         mask = ops.expand_dims(mask, 0)
     return mask
 
 
-def positions_from_mask(mask: Any):
-    """Counts what is kept, so that padding before a sequence does not move its positions.
+def positions_from_mask(mask: Tensor) -> Tensor:
+    """Returns positions counted over unmasked items, so that left padding does not shift them.
 
     Args:
         mask: (B, S).
 
     Returns:
-        int32 tensor (B, S): the place of each kept item among the kept ones, from 0. What is not
-        kept has the place of what was kept last, or 0.
+        int32 tensor (B, S), from 0. A masked item has the position of the last unmasked item
+        before it, or 0.
 
     Example:
 
@@ -136,15 +139,16 @@ def positions_from_mask(mask: Any):
     return ops.maximum(ops.cumsum(ops.cast(mask, "int32"), axis=-1) - 1, 0)
 
 
-def window_mask(places: Any, centers: Any, width: float):
-    """The window `[center - width, center + width]` of local attention (Luong 2015, section 3.2).
+def window_mask(key_positions: Tensor, centers: Tensor, width: float) -> Tensor:
+    """Returns the window of local attention, `[center - width, center + width]`.
 
-    Its centers are predicted and need not be whole; `sliding` is the window of a Transformer.
+    Luong et al. 2015, section 3.2. The centers are predicted and need not be integers;
+    `sliding_window_mask` is the window of a Transformer.
 
     Args:
-        places: Positions of the keys, (B, 1, S) or (1, 1, S).
-        centers: Positions the queries look at, (B, T, 1) or (1, T, 1).
-        width: D, how far a query sees to each side.
+        key_positions: (B, 1, S) or (1, 1, S).
+        centers: centers of the windows, (B, T, 1) or (1, T, 1).
+        width: D, the reach of the window on either side.
 
     Returns:
         Bool tensor (B, T, S).
@@ -152,24 +156,25 @@ def window_mask(places: Any, centers: Any, width: float):
     Example:
 
     >>> from keras import ops
-    >>> seen = window_mask(ops.array([[[0, 1, 2, 3]]]), ops.array([[[0.5]]]), width=1)
-    >>> ops.convert_to_numpy(seen).tolist()
+    >>> mask = window_mask(ops.array([[[0, 1, 2, 3]]]), ops.array([[[0.5]]]), width=1)
+    >>> ops.convert_to_numpy(mask).tolist()
     [[[True, True, False, False]]]
     """
-    distance = ops.cast(places, "float32") - ops.cast(centers, "float32")  # (B, T, S)
+    distance = ops.cast(key_positions, "float32") - ops.cast(centers, "float32")  # (B, T, S)
     return ops.less_equal(ops.absolute(distance), float(width))
 
 
-def sliding_window_mask(query_positions: Any, key_positions: Any, width: int):
-    """The sliding window of a Transformer (Longformer, Mistral): less than `width` away.
+def sliding_window_mask(query_positions: Tensor, key_positions: Tensor, width: int) -> Tensor:
+    """Returns the sliding window of a Transformer: keys less than `width` positions away.
 
-    Joined with a causal mask a query sees itself and the `width - 1` items before it. `window` is
-    another: it is around centers that are not the query's position, and includes its border.
+    Longformer (Beltagy et al. 2020), Mistral. Combined with a causal mask, a query attends to
+    itself and the `width - 1` positions before it. `window_mask` is different: its centers are not
+    the positions of the queries, and its border is part of the window.
 
     Args:
-        query_positions: (B, T) or (1, T), integers.
-        key_positions: (B, S) or (1, S), integers.
-        width: How far a query sees, itself included.
+        query_positions: int (B, T) or (1, T).
+        key_positions: int (B, S) or (1, S).
+        width: reach of a query, itself included.
 
     Returns:
         Bool tensor (B or 1, T, S), True where `|query - key| < width`.
@@ -177,23 +182,23 @@ def sliding_window_mask(query_positions: Any, key_positions: Any, width: int):
     Example:
 
     >>> from keras import ops
-    >>> seen = sliding_window_mask(ops.array([[2]]), ops.array([[0, 1, 2, 3, 4]]), width=2)
-    >>> ops.convert_to_numpy(seen).tolist()
+    >>> mask = sliding_window_mask(ops.array([[2]]), ops.array([[0, 1, 2, 3, 4]]), width=2)
+    >>> ops.convert_to_numpy(mask).tolist()
     [[[False, True, True, True, False]]]
     """
     distance = ops.expand_dims(query_positions, 2) - ops.expand_dims(key_positions, 1)  # (B, T, S)
     return ops.less(ops.absolute(distance), width)
 
 
-def segment_mask(query_segments: Any, key_segments: Any):
-    """Several texts in one row: each sees itself alone.
+def segment_mask(query_segments: Tensor, key_segments: Tensor) -> Tensor:
+    """Returns the mask of packed sequences: each segment of a row attends to itself only.
 
     Args:
-        query_segments: (B, T), the number of the text that each query belongs to.
-        key_segments: (B, S), the same for the keys.
+        query_segments: int (B, T), the segment number of each query.
+        key_segments: int (B, S), the segment number of each key.
 
     Returns:
-        Bool tensor (B, T, S), True where both belong to one text.
+        Bool tensor (B, T, S), True where query and key belong to the same segment.
 
     Example:
 
@@ -205,16 +210,16 @@ def segment_mask(query_segments: Any, key_segments: Any):
     return ops.equal(ops.expand_dims(query_segments, 2), ops.expand_dims(key_segments, 1))
 
 
-def segment_positions(segments: Any, mask: Any = None):
-    """`positions` of packed texts: what is kept is counted within its own text.
+def segment_positions(segments: Tensor, mask: Mask = None) -> Tensor:
+    """Returns `positions_from_mask` for packed sequences, counted within each segment.
 
     Args:
-        segments: (B, T), the number of the text that each item belongs to.
-        mask: (B, T), or `None`, which keeps everything.
+        segments: int (B, T), the segment number of each item.
+        mask: bool (B, T).
 
     Returns:
-        int32 tensor (B, T): the place of each kept item in its text, from 0. What is not kept has
-        the place of what was kept last in its text, or 0.
+        int32 tensor (B, T), from 0 in each segment. A masked item has the position of the last
+        unmasked item before it in its segment, or 0.
 
     Example:
 
@@ -229,14 +234,14 @@ def segment_positions(segments: Any, mask: Any = None):
     return ops.maximum(ops.sum(ops.cast(counted, "int32"), axis=-1) - 1, 0)  # (B, T)
 
 
-def last_mask(mask: Any):
-    """The last item that is kept, whichever side the padding is on.
+def last_mask(mask: Tensor) -> Tensor:
+    """Returns a mask of the last unmasked item of each row, for padding on either side.
 
     Args:
         mask: (B, S).
 
     Returns:
-        Bool tensor (B, S), True once in a row, or nowhere if nothing is kept.
+        Bool tensor (B, S), True once per row, or nowhere in a fully masked row.
 
     Example:
 
@@ -245,18 +250,18 @@ def last_mask(mask: Any):
     [[False, True, False]]
     """
     mask = ops.cast(mask, "bool")
-    place = positions_from_mask(mask)  # (B, S)
-    return combine_masks(mask, ops.equal(place, place[:, -1:]))
+    positions = positions_from_mask(mask)  # (B, S)
+    return combine_masks(mask, ops.equal(positions, positions[:, -1:]))
 
 
-def first_mask(mask: Any):
-    """The first item that is kept, whichever side the padding is on.
+def first_mask(mask: Tensor) -> Tensor:
+    """Returns a mask of the first unmasked item of each row, for padding on either side.
 
     Args:
         mask: (B, S).
 
     Returns:
-        Bool tensor (B, S), True once in a row, or nowhere if nothing is kept.
+        Bool tensor (B, S), True once per row, or nowhere in a fully masked row.
 
     Example:
 

@@ -1,23 +1,23 @@
-"""Random numbers from integer arithmetic alone: the same on every backend, under XLA and in TFLite.
+"""Random numbers by integer arithmetic: equal on every backend, under XLA and in TFLite.
 
 TFLite's built-in operations have no stateless random numbers, and Keras's generators cannot advance
-inside a compiled loop on JAX. A hash of (seed, step, place) needs neither.
+inside a compiled loop on JAX. A hash of (seed, step, index) needs neither.
 """
-
-from typing import Any
 
 from keras import ops
 
+from keras_attention.types import Tensor
 
-def gumbel(seeds: Any, step: Any, shape: tuple):
-    """Gumbel noise: the argmax of `logits + noise` is a sample of `softmax(logits)`.
+
+def gumbel(seeds: Tensor, step: Tensor, shape: tuple) -> Tensor:
+    """Returns Gumbel noise: the argmax of `logits + noise` is a sample of `softmax(logits)`.
 
     Maddison et al. 2014, https://arxiv.org/abs/1411.0030.
 
     Args:
-        seeds: int32 `(batch,)`; a row's noise is the same in whatever batch it stands.
-        step: int scalar tensor; every step has its own noise.
-        shape: of the noise, `(batch, ...)`.
+        seeds: int32 `(batch,)`; a row's noise depends on its seed, not on the rest of the batch.
+        step: int scalar tensor; every step has different noise.
+        shape: shape of the noise, `(batch, ...)`.
 
     Returns:
         float32 tensor of that shape.
@@ -30,29 +30,30 @@ def gumbel(seeds: Any, step: Any, shape: tuple):
     return -ops.log(-ops.log(uniform(seeds, step, shape)))
 
 
-def uniform(seeds: Any, step: Any, shape: tuple):
-    """Uniform noise between 0 and 1, both excluded; arguments as for `gumbel`."""
-    places = 1
+def uniform(seeds: Tensor, step: Tensor, shape: tuple) -> Tensor:
+    """Returns uniform noise between 0 and 1, both excluded; arguments as for `gumbel`."""
+    size = 1  # numbers per row
     for n in shape[1:]:
-        places = places * n
+        size = size * n
     bits = _scramble(ops.cast(seeds, "int32"))
     bits = ops.expand_dims(_scramble(ops.bitwise_xor(bits, ops.cast(step, "int32"))), -1)  # (B, 1)
-    bits = _scramble(ops.bitwise_xor(ops.arange(places, dtype="int32"), bits))  # (B, places)
+    bits = _scramble(ops.bitwise_xor(ops.arange(size, dtype="int32"), bits))  # (B, size)
     fraction = ops.cast(ops.mod(bits, 1 << 23), "float32")
     return ops.reshape((fraction + 0.5) / (1 << 23), shape)
 
 
 def _scramble(x):
-    """Finalizer in MurmurHash3's form; TFLite has no bitwise and, so a modulus clears the sign."""
+    """Hashes integers as the finalizer of MurmurHash3 does."""
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         x = ops.bitwise_xor(x, _shift_right(x, shift)) * as_int32(factor)
     return ops.bitwise_xor(x, _shift_right(x, 16))
 
 
 def _shift_right(x, bits):
+    # A logical shift: the modulus clears the sign bits, as TFLite has no bitwise AND.
     return ops.mod(ops.right_shift(x, bits), 1 << (32 - bits))
 
 
 def as_int32(number: int) -> int:
-    """A Python int to one of 32 bits and a sign, by its last bits."""
+    """Returns the last 32 bits of a Python int as a signed integer."""
     return (number + (1 << 31)) % (1 << 32) - (1 << 31)

@@ -1,28 +1,29 @@
-"""Where things stand: sinusoids, rotations, buckets of distances and slopes, all in float32.
+"""Position encodings: sinusoids, rotations, distance buckets and slopes, computed in float32.
 
-Positions are integers, so that what is looked at may be shifted, packed or read from a cache.
+Positions are integer tensors, so that a sequence may be padded, packed or read from a cache.
 """
 
 import math
-from typing import Any
 
 import keras
 from keras import ops
+
+from keras_attention.types import Tensor
 
 LAYOUTS = ("interleaved", "halves")
 SCALINGS = (None, "linear", "ntk")
 
 
-def sinusoidal(positions: Any, width: int, layout: str = "interleaved"):
-    """The sinusoids of the Transformer (Vaswani 2017, section 3.5).
+def sinusoidal(positions: Tensor, width: int, layout: str = "interleaved") -> Tensor:
+    """Computes the sinusoids of the Transformer (Vaswani et al. 2017, section 3.5).
 
     Feature `2i` is `sin(pos / 10000^(2i / width))`, and `2i + 1` is the cosine of the same.
 
     Args:
-        positions: Integer tensor of any shape, usually (B, T) or (1, T).
-        width: Features of a position; even.
-        layout: `"interleaved"`, sines and cosines in turn as in the paper, or `"halves"`, all sines
-            and then all cosines as in Marian.
+        positions: integer tensor of any shape, usually (B, T) or (1, T).
+        width: number of features, even.
+        layout: `"interleaved"`, alternating sines and cosines as in the paper, or `"halves"`, all
+            sines and then all cosines as in Marian.
 
     Returns:
         float32 tensor (..., width).
@@ -37,9 +38,9 @@ def sinusoidal(positions: Any, width: int, layout: str = "interleaved"):
     [[[0.8399999737739563, 0.5400000214576721, 0.009999999776482582, 1.0]]]
     """
     if width <= 0 or width % 2:
-        raise ValueError(f"width: expected an even number above 0. Received: width={width}")
+        raise ValueError(f"`width` must be positive and even. Received: width={width}")
     if layout not in LAYOUTS:
-        raise ValueError(f"layout: expected one of {LAYOUTS}. Received: layout={layout!r}")
+        raise ValueError(f"`layout` must be one of {LAYOUTS}. Received: layout={layout!r}")
     rates = _rates(width)
     if layout == "interleaved":
         rates = [rate for rate in rates for _ in range(2)]
@@ -48,33 +49,41 @@ def sinusoidal(positions: Any, width: int, layout: str = "interleaved"):
         rates = rates * 2
         is_sine = [True] * (width // 2) + [False] * (width // 2)
     angles = _times(ops.expand_dims(positions, -1), rates)  # (..., width)
-    # Both of them and a choice: stacking and reshaping wants more than one unknown size.
+    # A choice between sine and cosine avoids a reshape with more than one unknown size.
     return ops.where(ops.convert_to_tensor(is_sine), ops.sin(angles), ops.cos(angles))
 
 
 def rotary(
-    x: Any, positions: Any, base: float = 10000.0, scaling: str | None = None, factor: float = 1.0
-):
-    """Turns each pair of features by an angle that grows with the position (Su 2021, equation 34).
+    x: Tensor,
+    positions: Tensor,
+    base: float = 10000.0,
+    scaling: str | None = None,
+    factor: float = 1.0,
+) -> Tensor:
+    """Rotates each pair of features by an angle proportional to the position.
 
-    The product of two rotated vectors depends on the distance between their positions alone. Pairs
-    are (i, i + D/2), the layout of GPT-NeoX and Llama, not (2i, 2i + 1) of the paper.
+    Su et al. 2021, equation 34. The product of two rotated vectors depends only on the distance
+    between their positions. Pairs are (i, i + D/2), the layout of GPT-NeoX and Llama, not
+    (2i, 2i + 1) as in the paper.
 
-    | scaling | what reaches further than the positions of the training |
+    `scaling` extends the range of positions beyond that of training:
+
+    | `scaling` | change |
     | --- | --- |
-    | `None` | nothing |
-    | `"linear"` | `positions / factor` (Chen 2023, section 2.3) |
-    | `"ntk"` | `base * factor^(D / (D - 2))`: slow pairs slower, the fastest one as it was |
+    | `None` | none |
+    | `"linear"` | positions are divided by `factor` (Chen et al. 2023, section 2.3) |
+    | `"ntk"` | the base is multiplied by `factor^(D / (D - 2))`: slow pairs rotate more slowly, \
+the fastest pair is unchanged |
 
     Args:
-        x: (B, H, T, D), queries or keys with the heads before time.
-        positions: Integer tensor (B, T) or (1, T).
-        base: The wavelengths are between 2 pi and nearly 2 pi times this.
-        scaling: One of the above.
-        factor: How many times longer the text may be.
+        x: queries or keys (B, H, T, D).
+        positions: integer tensor (B, T) or (1, T).
+        base: the wavelengths range from 2 pi to nearly 2 pi times this.
+        scaling: `None`, `"linear"` or `"ntk"`.
+        factor: ratio of the longest sequence to that of training.
 
     Returns:
-        Tensor like `x`.
+        Tensor of the shape and dtype of `x`.
 
     Raises:
         ValueError: If D is odd, or 2 with "ntk", or the scaling is unknown.
@@ -89,45 +98,45 @@ def rotary(
     width = x.shape[-1]
     if width % 2 or (scaling == "ntk" and width == 2):
         raise ValueError(
-            'x: expected an even width D, above 2 with scaling="ntk". '
+            'The width of `x` must be even, and greater than 2 if scaling="ntk". '
             f"Received: x.shape={tuple(x.shape)}, scaling={scaling!r}"
         )
     if scaling not in SCALINGS:
-        raise ValueError(f"scaling: expected one of {SCALINGS}. Received: scaling={scaling!r}")
+        raise ValueError(f"`scaling` must be one of {SCALINGS}. Received: scaling={scaling!r}")
     if scaling == "ntk":
         base = base * factor ** (width / (width - 2))
-    slower = factor if scaling == "linear" else 1.0
-    rates = [rate / slower for rate in _rates(width, base)]
+    divisor = factor if scaling == "linear" else 1.0
+    rates = [rate / divisor for rate in _rates(width, base)]
     angles = _times(ops.expand_dims(positions, (1, 3)), rates)  # (B, 1, T, D/2)
     cos, sin = ops.cos(angles), ops.sin(angles)
     dtype = keras.backend.standardize_dtype(x.dtype)
     x = ops.cast(x, "float32")
     first, second = x[..., : width // 2], x[..., width // 2 :]  # (B, H, T, D/2) each
-    turned = ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-    return ops.cast(turned, dtype)  # (B, H, T, D)
+    rotated = ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return ops.cast(rotated, dtype)  # (B, H, T, D)
 
 
 def relative_buckets(
-    distance: Any, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True
-):
-    """T5's buckets: one for each short distance, wider and wider ones up to the largest.
+    distance: Tensor, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool = True
+) -> Tensor:
+    """Computes T5's distance buckets: one per short distance, wider ones for long distances.
 
-    With n distances to one side, `m = n / 2` of them exact, a distance `d >= m` is in bucket
-    `min(n - 1, m + floor(log(d / m) / log(max_distance / m) * (n - m)))` (Raffel 2020, section 2.1,
-    and its code). Both ways, the upper half of the buckets is for keys after the query; one way,
-    those are all in bucket 0.
+    Raffel et al. 2020, section 2.1, and its code. With n buckets on one side, the first
+    `m = n / 2` hold one distance each; a distance `d >= m` is in bucket
+    `min(n - 1, m + floor(log(d / m) / log(max_distance / m) * (n - m)))`. If bidirectional, the
+    upper half of the buckets is for keys after the query; otherwise those are in bucket 0.
 
     Args:
-        distance: Integer tensor of any shape: position of the key less that of the query.
-        num_buckets: How many there are, for both sides together.
-        max_distance: Everything as far or farther shares the last bucket.
-        bidirectional: Whether keys after the query are told apart.
+        distance: integer tensor of any shape, position of the key minus position of the query.
+        num_buckets: number of buckets, of both sides together.
+        max_distance: this distance and longer ones share the last bucket.
+        bidirectional: whether keys after the query have buckets of their own.
 
     Returns:
         int32 tensor of the same shape, from 0 to `num_buckets - 1`.
 
     Raises:
-        ValueError: If there are too few buckets, or `max_distance` is not above the exact ones.
+        ValueError: If there are too few buckets, or `max_distance` is not greater than m.
 
     Example:
 
@@ -136,39 +145,39 @@ def relative_buckets(
     >>> ops.convert_to_numpy(buckets).tolist()
     [15, 10, 1, 0, 17, 26, 31]
     """
-    a_side = num_buckets // 2 if bidirectional else num_buckets
-    exact = a_side // 2
+    per_side = num_buckets // 2 if bidirectional else num_buckets
+    exact = per_side // 2
     if exact < 1 or max_distance <= exact:
         raise ValueError(
-            "num_buckets: expected at least 2 (4 when bidirectional), and max_distance above half "
-            "of the buckets of a side. "
+            "`num_buckets` must be at least 2 (4 if bidirectional), and `max_distance` greater "
+            "than half of the buckets of a side. "
             f"Received: num_buckets={num_buckets}, max_distance={max_distance}, "
             f"bidirectional={bidirectional}"
         )
-    table = _buckets_of_a_side(a_side, exact, max_distance)
+    table = _bucket_table(per_side, exact, max_distance)
     distance = ops.cast(distance, "int32")
     behind = ops.absolute(distance) if bidirectional else ops.maximum(-distance, 0)
     buckets = ops.take(ops.convert_to_tensor(table, "int32"), ops.minimum(behind, max_distance))
     if bidirectional:
-        buckets = buckets + a_side * ops.cast(ops.greater(distance, 0), "int32")
+        buckets = buckets + per_side * ops.cast(ops.greater(distance, 0), "int32")
     return buckets
 
 
 def alibi_slopes(num_heads: int) -> list[float]:
-    """How steep each head's penalty of distance is (Press 2022, section 3).
+    """Returns the slope of each head's distance penalty (Press et al. 2022, section 3).
 
-    They are `2^(-8/n), 2^(-16/n), ..., 2^-8`. Where n is not a power of two the heads take the
-    slopes of the power below it, and the rest every other one of the power above it, as in the
-    paper's code.
+    For n heads they are `2^(-8/n), 2^(-16/n), ..., 2^-8`. If n is not a power of two, the slopes
+    are those of the next lower power, followed by every other slope of the next higher power, as in
+    the paper's code.
 
     Args:
         num_heads: n.
 
     Returns:
-        A slope for each head.
+        One slope per head.
 
     Raises:
-        ValueError: If there is no head.
+        ValueError: If `num_heads` is not positive.
 
     Example:
 
@@ -176,7 +185,7 @@ def alibi_slopes(num_heads: int) -> list[float]:
     [0.0625, 0.00390625, 0.25]
     """
     if num_heads < 1:
-        raise ValueError(f"num_heads: expected at least 1. Received: num_heads={num_heads}")
+        raise ValueError(f"`num_heads` must be positive. Received: num_heads={num_heads}")
     below = 2 ** (num_heads.bit_length() - 1)
     slopes = [2 ** (-8 * i / below) for i in range(1, below + 1)]
     between = [2 ** (-8 * i / (2 * below)) for i in range(1, 2 * below, 2)]
@@ -184,7 +193,7 @@ def alibi_slopes(num_heads: int) -> list[float]:
 
 
 def _rates(width, base=10000.0):
-    """Radians by which a pair of features turns from one position to the next, `base^(-2i/D)`."""
+    """Returns the rotation of each pair of features per position, `base^(-2i/D)`, in radians."""
     return [base ** (-2 * i / width) for i in range(width // 2)]
 
 
@@ -192,15 +201,15 @@ def _times(positions, rates):
     return ops.cast(positions, "float32") * ops.convert_to_tensor(rates, "float32")
 
 
-def _buckets_of_a_side(a_side, exact, max_distance):
-    """The bucket of each distance from 0 to `max_distance`, as a table.
+def _bucket_table(per_side, exact, max_distance):
+    """Returns the bucket of each distance from 0 to `max_distance`.
 
-    Logarithms in the graph would round differently on each backend where a bucket begins; here
-    they are in float64, and what is short of the next bucket by rounding alone is moved into it.
+    Logarithms in the graph would round differently on each backend at the bucket boundaries. Here
+    they are computed in float64, with a tolerance for values that rounding puts just below one.
     """
     octaves = math.log(max_distance / exact)
     buckets = list(range(exact))
     for distance in range(exact, max_distance + 1):
-        step = int(math.log(distance / exact) / octaves * (a_side - exact) + 1e-9)
-        buckets.append(min(exact + step, a_side - 1))
+        step = int(math.log(distance / exact) / octaves * (per_side - exact) + 1e-9)
+        buckets.append(min(exact + step, per_side - 1))
     return buckets

@@ -1,124 +1,41 @@
-"""Every published score: how well a query and a key match, before the softmax.
+"""The published score functions: one function for each, called by the layers.
 
-Shapes: `query` (B, T, Q), `keys` (B, S, D), energies (B, T, S). Layers project the keys once and
-call the same functions.
+A score compares every query with every key, before mask and softmax. Layers project queries and
+keys; the functions take the projected tensors:
+
+| function | called by |
+| --- | --- |
+| `additive` | `BahdanauAttention`, `MonotonicAttention`, `Pooling` |
+| `content` | `ContentAttention` |
+| `dot` | `DotAttention`, `LuongAttention`, `SelfAttention2D`, `NonLocal2D` |
+| `scaled_dot` | `DotAttention`, `MultiHeadAttention` |
+| `general` | `LuongAttention`, `MonotonicAttention` |
+| `concat` | `LuongAttention` |
+| `location` | `LuongAttention` |
+| `relu_concat` | `NonLocal2D` |
+
+Shapes: B batch, T queries, S keys, D or U width; `query` (B, T, U), `keys` (B, S, U), scores
+(B, T, S). `dot` and `scaled_dot` also take heads, (B, H, T, D) and (B, G, S, D).
 """
-
-from typing import Any
 
 from keras import ops
 
-from keras_attention.ops.linear import project
+from keras_attention.ops.linear import grouped_matmul
+from keras_attention.types import Tensor
 
 
-def content(query: Any, keys: Any, sharpness: Any = 1.0):
-    """Content-based addressing: `beta * cos(q, k)` (Graves 2014, equations 5 and 6).
+def additive(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
+    """Computes the additive score, `v_a . tanh(W_a s_(i-1) + U_a h_j)`.
 
-    A vector of zeros has cosine 0 with everything.
-
-    Args:
-        query: (B, T, D).
-        keys: (B, S, D).
-        sharpness: `beta`, a number or (B, T, 1): the larger, the narrower the focus.
-
-    Returns:
-        Energies (B, T, S).
-
-    Raises:
-        ValueError: If query and keys differ in width.
-
-    Example:
-
-    >>> from keras import ops
-    >>> query, keys = ops.array([[[0.0, 2.0]]]), ops.array([[[0.0, 9.0], [1.0, 0.0]]])
-    >>> ops.convert_to_numpy(content(query, keys, sharpness=3.0)).round(4).tolist()
-    [[[3.0, 0.0]]]
-    """
-    cosine = dot(_unit_length(query), _unit_length(keys))
-    return ops.multiply(cosine, ops.cast(sharpness, cosine.dtype))
-
-
-def dot(query: Any, keys: Any):
-    """`h_t . h_s` (Luong 2015, equation 8, "dot").
+    Bahdanau et al. 2015, appendix A.1.2.
 
     Args:
-        query: (B, T, D).
-        keys: (B, S, D).
-
-    Returns:
-        Energies (B, T, S).
-
-    Raises:
-        ValueError: If query and keys differ in width.
-
-    Example:
-
-    >>> from keras import ops
-    >>> ops.convert_to_numpy(dot(ops.array([[[1.0, 2.0]]]), ops.array([[[3.0, 4.0]]]))).tolist()
-    [[[11.0]]]
-    """
-    if query.shape[-1] != keys.shape[-1]:
-        raise ValueError(
-            "A dot product needs query and keys of one width. "
-            f"Received: query.shape={tuple(query.shape)}, keys.shape={tuple(keys.shape)}"
-        )
-    return ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
-
-
-def scaled_dot(query: Any, keys: Any):
-    """`q . k / sqrt(D)` (Vaswani et al. 2017, equation 1).
-
-    Args:
-        query: (B, T, D).
-        keys: (B, S, D).
-
-    Returns:
-        Energies (B, T, S).
-
-    Raises:
-        ValueError: If query and keys differ in width.
-
-    Example:
-
-    >>> from keras import ops
-    >>> ops.convert_to_numpy(scaled_dot(ops.ones((1, 1, 4)), ops.ones((1, 1, 4)))).tolist()
-    [[[2.0]]]
-    """
-    # The query is scaled, not the product: float16 overflows later.
-    return dot(ops.multiply(query, query.shape[-1] ** -0.5), keys)
-
-
-def general(query: Any, keys: Any, kernel: Any):
-    """`h_t . W_a h_s` (Luong 2015, equation 8, "general").
-
-    Args:
-        query: (B, T, Q).
-        keys: (B, S, D).
-        kernel: `W_a` transposed, (D, Q), as a `Dense` layer over the keys has it.
-
-    Returns:
-        Energies (B, T, S).
-
-    Example:
-
-    >>> from keras import ops
-    >>> query, keys, kernel = ops.ones((1, 1, 1)), ops.ones((1, 1, 2)), ops.array([[2.0], [3.0]])
-    >>> ops.convert_to_numpy(general(query, keys, kernel)).tolist()
-    [[[5.0]]]
-    """
-    return dot(query, project(keys, kernel))
-
-
-def additive(query: Any, keys: Any, v: Any):
-    """`v_a . tanh(W_a s_(i-1) + U_a h_j)` (Bahdanau 2015, appendix A.1.2).
-
-    Args:
-        query: `W_a s_(i-1)`, already projected, (B, T, U).
-        keys: `U_a h_j`, already projected, (B, S, U).
+        query: `W_a s_(i-1)`, (B, T, U).
+        keys: `U_a h_j`, (B, S, U).
         v: `v_a`, (U,).
 
     Returns:
-        Energies (B, T, S).
+        Scores (B, T, S).
 
     Raises:
         ValueError: If query and keys differ in width.
@@ -130,68 +47,193 @@ def additive(query: Any, keys: Any, v: Any):
     >>> ops.convert_to_numpy(additive(query, keys, v)).round(4).tolist()
     [[[3.0]]]
     """
-    if query.shape[-1] != keys.shape[-1]:
-        raise ValueError(
-            "The additive score needs query and keys projected to one width. "
-            f"Received: query.shape={tuple(query.shape)}, keys.shape={tuple(keys.shape)}"
-        )
+    _check_width(query, keys)
     hidden = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))  # (B, T, S, U)
-    return ops.sum(hidden * v, axis=-1)
+    return ops.sum(hidden * v, axis=-1)  # (B, T, S)
 
 
-def concat(query: Any, keys: Any, kernel: Any, v: Any):
-    """`v_a . tanh(W_a [h_t; h_s])` (Luong 2015, equation 8, "concat").
+def content(query: Tensor, keys: Tensor, sharpness: Tensor = 1.0) -> Tensor:
+    """Computes the content-based score, `beta * cos(q, k)`.
 
-    `W_a [h_t; h_s]` is the sum of a part for each, so this is the additive score of the parts.
+    Graves et al. 2014, equations 5 and 6. The cosine with a vector of zeros is 0.
 
     Args:
-        query: (B, T, Q).
+        query: (B, T, D).
         keys: (B, S, D).
-        kernel: `W_a` transposed, (Q + D, U): the query's rows first.
+        sharpness: `beta`, a number or (B, T, 1); larger values give a narrower focus.
+
+    Returns:
+        Scores (B, T, S).
+
+    Raises:
+        ValueError: If query and keys differ in width.
+
+    Example:
+
+    >>> from keras import ops
+    >>> query, keys = ops.array([[[0.0, 2.0]]]), ops.array([[[0.0, 9.0], [1.0, 0.0]]])
+    >>> ops.convert_to_numpy(content(query, keys, sharpness=3.0)).round(4).tolist()
+    [[[3.0, 0.0]]]
+    """
+    cosine = dot(_normalize(query), _normalize(keys))
+    return ops.multiply(cosine, ops.cast(sharpness, cosine.dtype))
+
+
+def dot(query: Tensor, keys: Tensor) -> Tensor:
+    """Computes the dot product, `h_t . h_s` (Luong et al. 2015, equation 8, "dot").
+
+    Args:
+        query: (B, T, D) or (B, H, T, D).
+        keys: (B, S, D) or (B, G, S, D), where G divides H; head h of the query is compared with
+            head `h // (H / G)` of the keys.
+
+    Returns:
+        Scores (B, T, S) or (B, H, T, S).
+
+    Raises:
+        ValueError: If query and keys differ in width.
+
+    Example:
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(dot(ops.array([[[1.0, 2.0]]]), ops.array([[[3.0, 4.0]]]))).tolist()
+    [[[11.0]]]
+    """
+    _check_width(query, keys)
+    rank = len(keys.shape)
+    return grouped_matmul(query, ops.transpose(keys, (*range(rank - 2), rank - 1, rank - 2)))
+
+
+def scaled_dot(query: Tensor, keys: Tensor) -> Tensor:
+    """Computes the scaled dot product, `q . k / sqrt(D)` (Vaswani et al. 2017, equation 1).
+
+    Args:
+        query: (B, T, D) or (B, H, T, D).
+        keys: (B, S, D) or (B, G, S, D), as `dot` takes them.
+
+    Returns:
+        Scores (B, T, S) or (B, H, T, S).
+
+    Raises:
+        ValueError: If query and keys differ in width.
+
+    Example:
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(scaled_dot(ops.ones((1, 1, 4)), ops.ones((1, 1, 4)))).tolist()
+    [[[2.0]]]
+    """
+    # Scaling the query rather than the product avoids an overflow in float16.
+    return dot(ops.multiply(query, query.shape[-1] ** -0.5), keys)
+
+
+def general(query: Tensor, keys: Tensor) -> Tensor:
+    """Computes the general score, `h_t . W_a h_s` (Luong et al. 2015, equation 8, "general").
+
+    Args:
+        query: `h_t`, (B, T, Q).
+        keys: `W_a h_s`, (B, S, Q).
+
+    Returns:
+        Scores (B, T, S).
+
+    Raises:
+        ValueError: If query and keys differ in width.
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_attention.ops.linear import project
+    >>> h_t, h_s, w_a = ops.ones((1, 1, 1)), ops.ones((1, 1, 2)), ops.array([[2.0], [3.0]])
+    >>> ops.convert_to_numpy(general(h_t, project(h_s, w_a))).tolist()
+    [[[5.0]]]
+    """
+    return dot(query, keys)
+
+
+def concat(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
+    """Computes the concat score, `v_a . tanh(W_a [h_t; h_s])`.
+
+    Luong et al. 2015, equation 8, "concat". `W_a [h_t; h_s]` is the sum of two projections, one of
+    the query and one of the key, so this is the additive score of the two.
+
+    Args:
+        query: `h_t` times the first columns of `W_a`, (B, T, U).
+        keys: `h_s` times the remaining columns of `W_a`, (B, S, U).
         v: `v_a`, (U,).
 
     Returns:
-        Energies (B, T, S).
+        Scores (B, T, S).
+
+    Raises:
+        ValueError: If query and keys differ in width.
 
     Example:
 
     >>> from keras import ops
-    >>> query, keys, kernel = ops.ones((1, 1, 1)), ops.ones((1, 1, 2)), ops.full((3, 1), 9.0)
-    >>> ops.convert_to_numpy(concat(query, keys, kernel, ops.ones(1))).round(4).tolist()
+    >>> query, keys = ops.full((1, 1, 1), 9.0), ops.full((1, 1, 1), 18.0)
+    >>> ops.convert_to_numpy(concat(query, keys, ops.ones(1))).round(4).tolist()
     [[[1.0]]]
     """
-    of_query, expand_key_mask = kernel[: query.shape[-1]], kernel[query.shape[-1] :]
-    return additive(project(query, of_query), project(keys, expand_key_mask), v)
+    return additive(query, keys, v)
 
 
-def location(query: Any, kernel: Any):
-    """`W_a h_t`: the query alone says where to look (Luong 2015, equation 8, "location").
+def location(query: Tensor, key_positions: Tensor) -> Tensor:
+    """Computes the location-based score, `W_a h_t`, which does not depend on the keys.
 
-    The paper gives the weights, `softmax(W_a h_t)`; these are the energies under that softmax, one
-    for each of L positions. Short sources use the first ones.
+    Luong et al. 2015, equation 8, "location": `a_t = softmax(W_a h_t)`, one score for each of L
+    positions. A key has the score of its position; at position L and beyond the score is 0, and
+    the caller masks it.
 
     Args:
-        query: (B, T, Q).
-        kernel: `W_a` transposed, (Q, L).
+        query: `W_a h_t`, (B, T, L).
+        key_positions: int (B, 1, S) or (1, 1, S), positions of the keys.
 
     Returns:
-        Energies (B, T, L).
+        Scores (B, T, S).
 
     Example:
 
     >>> from keras import ops
-    >>> ops.convert_to_numpy(location(ops.ones((1, 1, 1)), ops.array([[1.0, 2.0]]))).tolist()
-    [[[1.0, 2.0]]]
+    >>> query, key_positions = ops.array([[[5.0, 7.0]]]), ops.array([[[1, 0, 2]]])
+    >>> ops.convert_to_numpy(location(query, key_positions)).tolist()
+    [[[7.0, 5.0, 0.0]]]
     """
-    return project(query, kernel)
+    positions = ops.reshape(ops.arange(query.shape[-1], dtype="int32"), (1, -1, 1))
+    one_hot = ops.equal(positions, key_positions)  # (B or 1, L, S)
+    return ops.matmul(query, ops.cast(one_hot, query.dtype))  # (B, T, S)
 
 
-def weight_normalized(v: Any, g: Any):
-    """`g v / ||v||` (Salimans and Kingma 2016, equation 2), as Raffel 2017 uses it in the score.
+def relu_concat(query: Tensor, keys: Tensor) -> Tensor:
+    """Computes the concatenation form of a non-local block, `relu(w_f . [theta(x_i), phi(x_j)])`.
+
+    Wang et al. 2018, equation 5. `w_f . [theta, phi]` is the sum of two products, one of each.
+
+    Args:
+        query: `theta(x_i)` times the first half of `w_f`, (B, T, 1).
+        keys: `phi(x_j)` times the second half of `w_f`, (B, S, 1).
+
+    Returns:
+        Scores (B, T, S).
+
+    Example:
+
+    >>> from keras import ops
+    >>> query, keys = ops.array([[[1.0]]]), ops.array([[[2.0], [-3.0]]])
+    >>> ops.convert_to_numpy(relu_concat(query, keys)).tolist()
+    [[[3.0, 0.0]]]
+    """
+    return ops.relu(query + ops.transpose(keys, (0, 2, 1)))
+
+
+def weight_normalized(v: Tensor, g: Tensor) -> Tensor:
+    """Returns `g v / ||v||` (Salimans and Kingma 2016, equation 2), used in place of `v_a`.
+
+    Raffel et al. 2017, section 2.4.
 
     Args:
         v: (U,).
-        g: The length of the result, a scalar.
+        g: scalar, the norm of the result.
 
     Returns:
         (U,).
@@ -205,6 +247,15 @@ def weight_normalized(v: Any, g: Any):
     return g * v * ops.rsqrt(ops.sum(ops.square(v)))
 
 
-def _unit_length(x):
+def _normalize(x):
+    """Scales vectors to length 1, in float32."""
     square = ops.sum(ops.square(ops.cast(x, "float32")), axis=-1, keepdims=True)
     return ops.cast(ops.cast(x, "float32") * ops.rsqrt(ops.maximum(square, 1e-12)), x.dtype)
+
+
+def _check_width(query, keys):
+    if query.shape[-1] != keys.shape[-1]:
+        raise ValueError(
+            "`query` and `keys` must have the same width. "
+            f"Received: query.shape={tuple(query.shape)}, keys.shape={tuple(keys.shape)}"
+        )

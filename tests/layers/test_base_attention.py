@@ -1,4 +1,4 @@
-"""What every attention layer promises, and Bahdanau's in particular."""
+"""The contract of the attention layers, and Bahdanau's attention."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from keras_attention.layers import (
 )
 
 B, T, S, D = 2, 3, 5, 4
-KINDS = {
+LAYERS = {
     "bahdanau": (BahdanauAttention, {"units": 6}),
     "bahdanau-normalize": (BahdanauAttention, {"units": 6, "normalize": True}),
     "dot": (DotAttention, {"scaled": False}),
@@ -35,12 +35,12 @@ KINDS = {
                                                  "mode": "recursive", "normalize": True}),
     "monotonic-hard": (MonotonicAttention, {"units": 6, "mode": "hard"}),
 }  # fmt: skip
-every_kind = pytest.mark.parametrize("kind", KINDS)
-KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+every_layer = pytest.mark.parametrize("kind", LAYERS)
+MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 
 
 def make(kind, **kwargs):
-    cls, config = KINDS[kind]
+    cls, config = LAYERS[kind]
     return cls(**config, **kwargs)
 
 
@@ -50,9 +50,9 @@ def data(seed=0, queries=T, length=S, width=D):
     return query.astype("float32"), value.astype("float32")
 
 
-@every_kind
+@every_layer
 def test_keras_layer_checks(kind):
-    cls, config = KINDS[kind]
+    cls, config = LAYERS[kind]
     TestCase().run_layer_test(
         cls,
         init_kwargs=config,
@@ -60,28 +60,28 @@ def test_keras_layer_checks(kind):
         expected_output_shape=(B, T, D),
         expected_output_dtype="float32",
         supports_masking=True,
-        run_training_check=False,  # it calls layers with one argument; see test_it_trains
+        run_training_check=False,  # it calls layers with one argument; see test_training
     )
 
 
-@every_kind
-def test_keys_differ_from_values(kind):
+@every_layer
+def test_keys_may_differ_from_values(kind):
     layer = make(kind)
     query, key = data()
     value = data(1, width=7)[1]
     output, weights = layer(query, value, key, return_attention_scores=True)
-    same, same_weights = layer(query, key, return_attention_scores=True)
-    np.testing.assert_allclose(array(weights), array(same_weights), rtol=1e-5, atol=1e-6)
+    _, expected_weights = layer(query, key, return_attention_scores=True)
+    np.testing.assert_allclose(array(weights), array(expected_weights), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(array(output), array(weights) @ value, rtol=1e-4, atol=1e-5)
     assert layer.compute_output_shape(query.shape, value.shape, key.shape) == (B, T, 7)
 
 
-@every_kind
-def test_call_is_attend_on_the_memory(kind):
+@every_layer
+def test_attend_step_by_step_matches_call(kind):
     layer = make(kind)
     query, value = data()
-    output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
-    memory = layer.memory(value, mask=KEPT)
+    output, weights = layer(query, value, value_mask=MASK, return_attention_scores=True)
+    memory = layer.memory(value, mask=MASK)
     state = layer.initial_state(memory, 1)
     for t in range(T):
         context, step_weights, state = layer.attend(
@@ -95,12 +95,12 @@ def test_call_is_attend_on_the_memory(kind):
         np.testing.assert_allclose(array(step_weights), array(weights)[:, t : t + 1], atol=1e-6)
 
 
-@every_kind
+@every_layer
 def test_weights_are_returned_only_on_request(kind):
     layer = make(kind)
     query, value = data()
     layer.build(query.shape, value.shape)
-    memory = layer.memory(value, mask=KEPT)
+    memory = layer.memory(value, mask=MASK)
     state = layer.initial_state(memory, T)
     assert (state is None) == (not kind.startswith("monotonic"))
     for attend in (layer.attend, layer.attend_sequence):
@@ -112,31 +112,31 @@ def test_weights_are_returned_only_on_request(kind):
         np.testing.assert_array_equal(array(output.context), array(requested.context))
 
 
-@every_kind
-def test_queries_of_attend_do_not_depend_on_each_other(kind):
+@every_layer
+def test_queries_of_attend_are_independent(kind):
     layer = make(kind)
     query, value = data()
     layer.build(query.shape, value.shape)
-    memory = layer.memory(value, mask=KEPT)
+    memory = layer.memory(value, mask=MASK)
     state = layer.initial_state(memory, T)
     context, weights, _ = layer.attend(query, memory, state=state, positions=1, return_weights=True)
     state = layer.initial_state(memory, 1)
     for t in range(T):
-        alone = layer.attend(
+        single = layer.attend(
             query[:, t : t + 1], memory, state=state, positions=1, return_weights=True
         )
-        np.testing.assert_allclose(array(alone[0]), array(context)[:, t : t + 1], atol=1e-5)
-        np.testing.assert_allclose(array(alone[1]), array(weights)[:, t : t + 1], atol=1e-6)
+        np.testing.assert_allclose(array(single.context), array(context)[:, t : t + 1], atol=1e-5)
+        np.testing.assert_allclose(array(single.weights), array(weights)[:, t : t + 1], atol=1e-6)
 
 
-@every_kind
+@every_layer
 @pytest.mark.parametrize("left", [False, True])
-def test_padding_changes_nothing(kind, left):
+def test_padding_does_not_change_the_output(kind, left):
     layer = make(kind)
     query, value = data()
     expected, expected_weights = layer(query, value, return_attention_scores=True)
-    junk = np.full((B, 3, D), 50.0, "float32")
-    parts = [value, junk], [np.ones((B, S), bool), np.zeros((B, 3), bool)]
+    padding = np.full((B, 3, D), 50.0, "float32")
+    parts = [value, padding], [np.ones((B, S), bool), np.zeros((B, 3), bool)]
     padded, mask = (np.concatenate(p[::-1] if left else p, axis=1) for p in parts)
     output, weights = layer(query, padded, value_mask=mask, return_attention_scores=True)
     np.testing.assert_allclose(array(output), array(expected), rtol=1e-5, atol=1e-5)
@@ -145,8 +145,8 @@ def test_padding_changes_nothing(kind, left):
     assert (weights[:, :, ~mask[0]] == 0).all()
 
 
-@every_kind
-def test_a_row_with_nothing_to_attend_to_gives_zeros(kind):
+@every_layer
+def test_fully_masked_rows_give_zeros(kind):
     layer = make(kind)
     query, value = data()
     mask = np.array([[False] * S, [True] * S])
@@ -156,8 +156,8 @@ def test_a_row_with_nothing_to_attend_to_gives_zeros(kind):
     np.testing.assert_allclose(array(output)[1], array(layer(query, value))[1], atol=1e-6)
 
 
-@every_kind
-def test_masked_queries_give_zeros_and_leave_the_others_alone(kind):
+@every_layer
+def test_masked_queries_give_zeros_and_do_not_change_the_others(kind):
     layer = make(kind)
     query, value = data()
     mask = np.array([[True, True, False], [True, False, False]])
@@ -166,7 +166,7 @@ def test_masked_queries_give_zeros_and_leave_the_others_alone(kind):
     np.testing.assert_allclose(output[mask], array(layer(query, value))[mask], atol=1e-6)
 
 
-@every_kind
+@every_layer
 def test_attention_mask_and_causal_mask(kind):
     layer = make(kind)
     query, value = data()
@@ -174,58 +174,59 @@ def test_attention_mask_and_causal_mask(kind):
     output, weights = layer(query, value, use_causal_mask=True, return_attention_scores=True)
     assert (array(weights)[:, ~causal] == 0).all()
     for mask in (causal, np.broadcast_to(causal, (B, T, S)), causal[None].astype("int32")):
-        same = layer(query, value, attention_mask=mask)
-        np.testing.assert_allclose(array(same), array(output), atol=1e-6)
+        masked = layer(query, value, attention_mask=mask)
+        np.testing.assert_allclose(array(masked), array(output), atol=1e-6)
 
 
-@every_kind
-def test_masks_of_values_and_keys_are_joined(kind):
+@every_layer
+def test_value_and_key_masks_are_combined(kind):
     layer = make(kind)
     query, value = data()
     other = np.array([[1, 1, 0, 1, 1], [1, 0, 1, 1, 1]], bool)
-    both = layer(query, value, value_mask=KEPT, key_mask=other)
+    both = layer(query, value, value_mask=MASK, key_mask=other)
     np.testing.assert_allclose(
-        array(both), array(layer(query, value, value_mask=KEPT & other)), atol=1e-6
+        array(both), array(layer(query, value, value_mask=MASK & other)), atol=1e-6
     )
 
 
-@every_kind
-def test_masks_that_keras_carries(kind):
-    """Masking's mask reaches the layer, and the query's goes on behind it."""
+@every_layer
+def test_keras_masks(kind):
+    """The layer uses the masks of its inputs, and its output carries the query's mask."""
     layer = make(kind)
     query, value = data()
     query[:, 2], value[0, 3:] = 0, 0
     masking = keras.layers.Masking()
     output = layer(masking(query), masking(value))
     query_mask = np.array([[True, True, False]] * B)
-    expected = layer(query, value, query_mask=query_mask, value_mask=KEPT)
+    expected = layer(query, value, query_mask=query_mask, value_mask=MASK)
     np.testing.assert_allclose(array(output), array(expected), atol=1e-6)
     np.testing.assert_array_equal(array(output._keras_mask), query_mask)
 
 
-@every_kind
+@every_layer
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(kind, policy):
     full, half = make(kind), make(kind, dtype=policy)
     query, value = data()
-    expected = array(full(query, value, value_mask=KEPT))
+    expected = array(full(query, value, value_mask=MASK))
     half.build(query.shape, value.shape)
     half.set_weights(full.get_weights())
-    output, weights = half(query, value, value_mask=KEPT, return_attention_scores=True)
+    output, weights = half(query, value, value_mask=MASK, return_attention_scores=True)
     assert keras.backend.standardize_dtype(output.dtype) == half.compute_dtype
     assert keras.backend.standardize_dtype(weights.dtype) == half.compute_dtype
     np.testing.assert_allclose(array(ops.cast(output, "float32")), expected, atol=0.04)
-    memory = half.memory(value, mask=KEPT)
-    alone, *_ = half.attend(query[:, :1], memory)  # outside of the call's autocast scope
-    assert keras.backend.standardize_dtype(alone.dtype) == half.compute_dtype
+    memory = half.memory(value, mask=MASK)
+    # `attend` runs outside of the autocast scope of `__call__`
+    step = half.attend(query[:, :1], memory).context
+    assert keras.backend.standardize_dtype(step.dtype) == half.compute_dtype
     np.testing.assert_allclose(
-        array(ops.cast(alone, "float32")), array(ops.cast(output, "float32"))[:, :1], atol=0.02
+        array(ops.cast(step, "float32")), array(ops.cast(output, "float32"))[:, :1], atol=0.02
     )
 
 
-@every_kind
-def test_it_trains_with_empty_rows_and_reloads(kind, tmp_path):
-    """Gradients are finite though one source is nothing but padding; the file gives the same."""
+@every_layer
+def test_training_with_fully_masked_rows_and_reloading(kind, tmp_path):
+    """Gradients stay finite if a source is only padding; the reloaded model predicts the same."""
     query, source = keras.Input((None, D), name="query"), keras.Input((None,), name="source")
     value = keras.layers.Embedding(9, D, mask_zero=True)(source)
     output, weights = make(kind)(keras.layers.Dense(D)(query), value, return_attention_scores=True)
@@ -243,9 +244,9 @@ def test_it_trains_with_empty_rows_and_reloads(kind, tmp_path):
     )
 
 
-@every_kind
+@every_layer
 @pytest.mark.parametrize("queries, length", [(1, 1), (0, S)])
-def test_the_smallest_inputs(kind, queries, length):
+def test_smallest_inputs(kind, queries, length):
     layer = make(kind)
     query, value = data(queries=queries, length=length)
     output, weights = layer(query, value, return_attention_scores=True)
@@ -255,8 +256,8 @@ def test_the_smallest_inputs(kind, queries, length):
 
 
 @pytest.mark.tensorflow_only
-@every_kind
-def test_attend_is_tflite_builtins(kind, tmp_path):
+@every_layer
+def test_attend_converts_to_tflite_builtins(kind, tmp_path):
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
@@ -277,28 +278,28 @@ def test_attend_is_tflite_builtins(kind, tmp_path):
 
     archive = keras.export.ExportArchive()
     archive.track(layer)
-    free = tf.TensorSpec((None, None, D))
+    dynamic = tf.TensorSpec((None, None, D))
     integers = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((), tf.int32)
-    archive.add_endpoint("attend", attend, input_signature=[free, free, *integers])
+    archive.add_endpoint("attend", attend, input_signature=[dynamic, dynamic, *integers])
     archive.write_out(tmp_path, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     run = Interpreter(model_content=converter.convert()).get_signature_runner("attend")
-    source = KEPT.astype("int32")
-    got = run(query=query, value=value, source=source, position=np.array(1, "int32"))
+    source = MASK.astype("int32")
+    result = run(query=query, value=value, source=source, position=np.array(1, "int32"))
     expected = attend(query, value, source, 1)
     for name in expected:
-        np.testing.assert_allclose(got[name], expected[name], atol=1e-5)
+        np.testing.assert_allclose(result[name], expected[name], atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(query=(B, D)), r"`query` must be .* Received: query.shape=\(2, 4\)"),
-        (dict(query=(3, T, D)), r"`query` must be .* Received: query.shape=\(3, 3, 4\)"),
-        (dict(value=(B, S)), r"`value` must be .* Received: value.shape=\(2, 5\)"),
-        (dict(key=(B, S + 1, D)), r"`key` must be .* Received: key.shape=\(2, 6, 4\)"),
-        (dict(key=(1, S, D)), r"`key` must be .* Received: key.shape=\(1, 5, 4\)"),
+        (dict(query=(B, D)), r"`query` must have shape .* Received: query.shape=\(2, 4\)"),
+        (dict(query=(3, T, D)), r"`query` must have shape .* Received: query.shape=\(3, 3, 4\)"),
+        (dict(value=(B, S)), r"`value` must have shape .* Received: value.shape=\(2, 5\)"),
+        (dict(key=(B, S + 1, D)), r"`key` must have shape .* Received: key.shape=\(2, 6, 4\)"),
+        (dict(key=(1, S, D)), r"`key` must have shape .* Received: key.shape=\(1, 5, 4\)"),
         (dict(query_mask=(B, S)), r"`query_mask` must .* Received: query_mask.shape=\(2, 5\)"),
         (dict(value_mask=(B, T)), r"`value_mask` must .* Received: value_mask.shape=\(2, 3\)"),
         (dict(key_mask=(B, T)), r"`key_mask` must .* Received: key_mask.shape=\(2, 3\)"),
@@ -309,7 +310,7 @@ def test_attend_is_tflite_builtins(kind, tmp_path):
     ],
 )
 @pytest.mark.parametrize("symbolic", [False, True])
-def test_shapes_that_cannot_attend(arguments, message, symbolic):
+def test_shapes_that_do_not_match(arguments, message, symbolic):
     shapes = {"query": (B, T, D), "value": (B, S, D), **arguments}
     make_input = keras.KerasTensor if symbolic else np.ones
     inputs = {name: make_input(shape, dtype="float32") for name, shape in shapes.items()}
@@ -322,11 +323,11 @@ def test_shapes_that_cannot_attend(arguments, message, symbolic):
 def test_memory_and_attend_check_their_arguments():
     layer = BahdanauAttention(6)
     query, value = data()
-    with pytest.raises(ValueError, match="call it, or .*build.* Received: bahdanau_attention"):
+    with pytest.raises(ValueError, match="must be built.* Received: bahdanau_attention"):
         layer.memory(value)
     layer.build(query.shape, value.shape)
     with pytest.raises(ValueError, match=r"`mask` must .* Received: mask.shape=\(2, 3\)"):
-        layer.memory(value, mask=KEPT[:, :3])
+        layer.memory(value, mask=MASK[:, :3])
     with pytest.raises(ValueError, match=r"`mask` must .* Received: mask.shape=\(2, 3, 4\)"):
         layer.attend(query, layer.memory(value), mask=np.ones((B, T, S - 1), bool))
 
@@ -347,27 +348,27 @@ def test_base_classes_name_what_to_implement():
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-def test_bahdanau_is_the_mechanism_of_tfa(normalize):
-    """e_ij = v . tanh(W s + U h), or g v / ||v|| . tanh(W s + U h + b), on tfa's weights."""
+def test_bahdanau_matches_tfa(normalize):
+    """e_ij = v . tanh(W s + U h), or g v / ||v|| . tanh(W s + U h + b), as in tfa.seq2seq."""
     rng = np.random.default_rng(3)
     w, u, v = rng.normal(size=(D, 6)), rng.normal(size=(7, 6)), rng.normal(size=6)
     g, b = 0.7, rng.normal(size=6) * normalize
     query, value = data(width=7)
-    energies = np.zeros((B, T, S))
+    scores = np.zeros((B, T, S))
     for i, t, s in np.ndindex(B, T, S):
-        score = v / np.linalg.norm(v) * g if normalize else v
-        energies[i, t, s] = score @ np.tanh(query[i, t] @ w + value[i, s] @ u + b)
-    kept = np.exp(energies) * KEPT[:, None]
-    expected = kept / kept.sum(-1, keepdims=True)
+        v_a = v / np.linalg.norm(v) * g if normalize else v
+        scores[i, t, s] = v_a @ np.tanh(query[i, t] @ w + value[i, s] @ u + b)
+    exponentials = np.exp(scores) * MASK[:, None]
+    expected = exponentials / exponentials.sum(-1, keepdims=True)
 
     layer = BahdanauAttention(6, normalize=normalize)
     layer.build(query.shape, value.shape)
-    given = {"query/kernel": w, "key/kernel": u, "v": v, "g": np.array(g), "b": b}
+    arrays = {"query/kernel": w, "key/kernel": u, "v": v, "g": np.array(g), "b": b}
     for weight in layer.weights:
-        weight.assign(given[weight.path.removeprefix(f"{layer.name}/")])
+        weight.assign(arrays[weight.path.removeprefix(f"{layer.name}/")])
     np.testing.assert_allclose(
-        array(layer.compute_scores(query, layer.memory(value))), energies, rtol=1e-4, atol=1e-5
+        array(layer.compute_scores(query, layer.memory(value))), scores, rtol=1e-4, atol=1e-5
     )
-    output, weights = layer(query, value, value_mask=KEPT, return_attention_scores=True)
+    output, weights = layer(query, value, value_mask=MASK, return_attention_scores=True)
     np.testing.assert_allclose(array(weights), expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(array(output), expected @ value, rtol=1e-4, atol=1e-5)

@@ -370,14 +370,14 @@ def test_masks_that_keras_carries():
         ({"norm": "both"}, "norm: expected one of .* Received: norm='both'"),
         ({"norm_kind": "batch"}, "norm_kind: expected one of .* Received: norm_kind='batch'"),
         ({"activation": "rulu"}, "activation: expected one of .* Received: activation='rulu'"),
-        ({"num_heads": 3}, "`num_heads` must divide the width .* num_heads=3, width 8"),
-        ({"num_heads": 0}, "`num_heads` must divide the width .* num_heads=0, width 8"),
+        ({"num_heads": 3}, "`num_heads` must divide the width .* num_heads=3, width=8"),
+        ({"num_heads": 0}, "`num_heads` must divide the width .* num_heads=0, width=8"),
         (
             {"num_heads": 4, "num_key_value_heads": 3},
             "`num_key_value_heads` must divide .* num_heads=4, num_key_value_heads=3",
         ),
         ({"window": 0}, "`window` must be positive. Received: window=0"),
-        ({"positions": AlibiBias(4)}, "num_heads=2, positions for 4 heads"),
+        ({"positions": AlibiBias(4)}, "num_heads=2, positions.num_heads=4"),
     ],
 )
 def test_bad_arguments_are_named(cls, options, message):

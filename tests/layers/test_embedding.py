@@ -139,7 +139,10 @@ def test_mixed_precision(policy, output):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"vocabulary_size": 4}, "more than the 4 special .* Received: vocabulary_size=4"),
+        (
+            {"vocabulary_size": 4},
+            "`vocabulary_size` must be .* Received: vocabulary_size=4",
+        ),
         ({"max_length": 0}, "`max_length` must be positive. Received: max_length=0"),
         ({"embedding_dim": 0}, "`embedding_dim` must be positive. Received: embedding_dim=0"),
         ({"positions": "rotary"}, "`positions` must be one of .* Received: positions='rotary'"),

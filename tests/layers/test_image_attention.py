@@ -1,3 +1,5 @@
+"""The image attention blocks against the papers' equations in float64."""
+
 import keras
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ def data(shape=(B, H, W, C), scale=1.0):
     return (scale * np.random.default_rng(0).normal(size=shape)).astype("float32")
 
 
-def made(layer, x_shape=(B, H, W, C), scale=0.5):
-    """Random weights: those that begin at zero hide the rest."""
+def make(layer, x_shape=(B, H, W, C), scale=0.5):
+    """Builds a layer with random weights, as the initial zeros would hide the other weights."""
     if not layer.built:
         layer.build(x_shape)
     rng = np.random.default_rng(1)
@@ -28,7 +30,7 @@ def made(layer, x_shape=(B, H, W, C), scale=0.5):
 
 
 def weights_of(layer):
-    """Kernels as float64 matrices (inputs, outputs), by name."""
+    """Returns the kernels as float64 matrices (inputs, outputs), by name."""
     arrays = {w.path.split("/", 1)[-1]: array(w).astype("float64") for w in layer.weights}
     return {
         name.removesuffix("/kernel"): w[0, 0] if w.ndim == 4 else w for name, w in arrays.items()
@@ -36,11 +38,11 @@ def weights_of(layer):
 
 
 def max_pool(x, size):
-    """The maximum over squares, centered on the map where they do not fit it."""
+    """Max-pools over squares; padding is divided between both sides, as with "same"."""
     for axis in (1, 2):
-        missing = -x.shape[axis] % size
+        padding = -x.shape[axis] % size
         pads = [(0, 0)] * 4
-        pads[axis] = missing // 2, missing - missing // 2
+        pads[axis] = padding // 2, padding - padding // 2
         x = np.pad(x, pads, constant_values=-np.inf)
     batch, rows, columns, width = x.shape
     return x.reshape(batch, rows // size, size, columns // size, size, width).max((2, 4))
@@ -86,22 +88,22 @@ def non_local(x, w, form, pool):
 
 
 @pytest.mark.parametrize("pool", [1, 2, 4])
-def test_sagan_is_the_equations(pool):
-    layer, x = made(SelfAttention2D(reduction=2, pool_size=pool)), data()
-    y, scores = layer(x, return_attention_scores=True)
+def test_sagan_matches_the_equations(pool):
+    layer, x = make(SelfAttention2D(reduction=2, pool_size=pool)), data()
+    y, weights = layer(x, return_attention_scores=True)
     expected, beta = sagan(x.astype("float64"), weights_of(layer), pool)
-    np.testing.assert_allclose(array(scores), beta, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(array(weights), beta, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(array(y), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(array(layer(x)), array(y))
 
 
 @pytest.mark.parametrize("pool", [1, 2, 4])
 @pytest.mark.parametrize("form", FORMS)
-def test_non_local_is_the_equations(form, pool):
-    layer, x = made(NonLocal2D(form, pool_size=pool)), data()
-    z, scores = layer(x, return_attention_scores=True)
-    expected, weights = non_local(x.astype("float64"), weights_of(layer), form, pool)
-    np.testing.assert_allclose(array(scores), weights, rtol=1e-4, atol=1e-6)
+def test_non_local_matches_the_equations(form, pool):
+    layer, x = make(NonLocal2D(form, pool_size=pool)), data()
+    z, weights = layer(x, return_attention_scores=True)
+    expected, expected_weights = non_local(x.astype("float64"), weights_of(layer), form, pool)
+    np.testing.assert_allclose(array(weights), expected_weights, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(array(z), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(array(layer(x)), array(z))
 
@@ -109,13 +111,13 @@ def test_non_local_is_the_equations(form, pool):
 BLOCKS = [SelfAttention2D(), *(NonLocal2D(form) for form in FORMS)]
 
 
-def fresh(block):
+def copy_of(block):
     return block.from_config({**block.get_config(), "name": None})
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=["sagan", *FORMS])
-def test_it_begins_as_the_identity_and_learns_from_there(block):
-    layer, x = fresh(block), data()
+def test_starts_as_the_identity_and_learns(block):
+    layer, x = copy_of(block), data()
     np.testing.assert_array_equal(array(layer(x)), x)
     first = layer.gamma if isinstance(layer, SelfAttention2D) else layer.output_conv.kernel
     assert not array(first).any()
@@ -127,11 +129,10 @@ def test_it_begins_as_the_identity_and_learns_from_there(block):
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=["sagan", *FORMS])
-def test_a_saved_model_is_the_same(block, tmp_path):
-    """Rows and columns are free."""
+def test_saving_with_dynamic_rows_and_columns(block, tmp_path):
     inputs = keras.Input((None, None, C))
-    model = keras.Model(inputs, fresh(block)(inputs))
-    made(model.layers[-1], (None, None, None, C))
+    model = keras.Model(inputs, copy_of(block)(inputs))
+    make(model.layers[-1], (None, None, None, C))
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
@@ -161,24 +162,24 @@ def test_keras_layer_checks(layer, options, trainable):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("block", BLOCKS, ids=["sagan", *FORMS])
-def test_mixed_precision_is_near(block, policy):
-    full = made(fresh(block), scale=0.3)
-    half = made(block.from_config({**block.get_config(), "dtype": policy}), scale=0.3)
-    (y, scores), (expected, full_scores) = (
+def test_mixed_precision(block, policy):
+    full = make(copy_of(block), scale=0.3)
+    half = make(block.from_config({**block.get_config(), "dtype": policy}), scale=0.3)
+    (y, weights), (expected, full_weights) = (
         layer(data(), return_attention_scores=True) for layer in (half, full)
     )
-    for got in (y, scores):
-        assert keras.backend.standardize_dtype(got.dtype) == half.compute_dtype
-    np.testing.assert_allclose(array(scores), array(full_scores), atol=0.03)
+    for result in (y, weights):
+        assert keras.backend.standardize_dtype(result.dtype) == half.compute_dtype
+    np.testing.assert_allclose(array(weights), array(full_weights), atol=0.03)
     np.testing.assert_allclose(array(y), array(expected), atol=0.08)
 
 
-def test_float16_holds_products_beyond_its_range():
-    """Every cell's largest product, with itself, is about 160,000; float16 ends at 65,504."""
+def test_products_beyond_the_range_of_float16():
+    """The product of a cell with itself is about 160,000; the maximum of float16 is 65,504."""
     layer = NonLocal2D("gaussian", dtype="mixed_float16")
-    z, scores = layer(data((1, 2, 2, 64), scale=50.0), return_attention_scores=True)
+    z, weights = layer(data((1, 2, 2, 64), scale=50.0), return_attention_scores=True)
     assert np.isfinite(array(z)).all()
-    np.testing.assert_array_equal(array(scores)[0], np.eye(4))
+    np.testing.assert_array_equal(array(weights)[0], np.eye(4))
 
 
 @pytest.mark.parametrize(
@@ -186,17 +187,17 @@ def test_float16_holds_products_beyond_its_range():
     [
         (lambda: SelfAttention2D(reduction=0), "`reduction` must be positive. Received: red.*=0"),
         (lambda: SelfAttention2D(pool_size=0), "`pool_size` must be positive. Received: pool.*=0"),
-        (lambda: NonLocal2D("cosine"), "form: expected one of .*'gaussian'.* form='cosine'"),
+        (lambda: NonLocal2D("cosine"), "`form` must be one of .*'gaussian'.* form='cosine'"),
         (
             lambda: SelfAttention2D()(data((B, H, W, 4))),
-            r"reduction: .* Received: reduction=8, x.shape=\(2, 5, 6, 4\)",
+            r"`reduction` must .* Received: reduction=8, x.shape=\(2, 5, 6, 4\)",
         ),
         (
             lambda: NonLocal2D()(data((B, H, C))),
-            r"x: expected a feature map .* Received: x.shape=\(2, 5, 8\)",
+            r"`x` must be a feature map .* Received: x.shape=\(2, 5, 8\)",
         ),
     ],
 )
-def test_bad_arguments_are_named(make, message):
+def test_invalid_arguments(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.layers import MonotonicAttention
 
 B, T, S, D, U = 2, 4, 5, 3, 6
-KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 
 
 def data():
@@ -17,7 +18,7 @@ def data():
 
 
 def build(query, value, **kwargs):
-    """A layer with random weights, and they by name in float64."""
+    """Returns a layer with random weights, and the weights by name in float64."""
     layer = MonotonicAttention(U, **kwargs)
     layer.build(query.shape, value.shape)
     rng = np.random.default_rng(1)
@@ -29,29 +30,29 @@ def build(query, value, **kwargs):
     return layer, weights
 
 
-def energies_of(score, normalize, weights, query, value):
-    """The scores of tfa.seq2seq's two monotonic mechanisms, with the bias r behind them."""
-    energies = np.zeros((B, T, S))
+def expected_scores(score_mode, normalize, weights, query, value):
+    """Scores of the two monotonic mechanisms of tfa.seq2seq, plus the bias r."""
+    scores = np.zeros((B, T, S))
     for b, t, s in np.ndindex(B, T, S):
         q, h = query[b, t].astype("float64"), value[b, s].astype("float64")
-        if score == "luong":
+        if score_mode == "luong":
             e = weights.get("g", 1) * q @ (h @ weights["key/kernel"])
         elif normalize:
             v = weights["g"] * weights["v"] / np.linalg.norm(weights["v"])
             e = v @ np.tanh(q @ weights["query/kernel"] + h @ weights["key/kernel"] + weights["b"])
         else:
             e = weights["v"] @ np.tanh(q @ weights["query/kernel"] + h @ weights["key/kernel"])
-        energies[b, t, s] = e + weights["score_bias"]
-    return energies
+        scores[b, t, s] = e + weights["score_bias"]
+    return scores
 
 
-def soft(energies):
-    """Equations 11 to 14, from all attention on the first key."""
+def soft(scores):
+    """Equations 11 to 14, starting with all attention on the first key."""
     attention = np.zeros((B, T, S))
     for b in range(B):
         previous = np.eye(S)[0]
         for t in range(T):
-            p = KEPT[b] / (1 + np.exp(-energies[b, t]))
+            p = MASK[b] / (1 + np.exp(-scores[b, t]))
             q, p_before = 0.0, 0.0
             for j in range(S):
                 q = (1 - p_before) * q + previous[j]
@@ -60,33 +61,33 @@ def soft(energies):
     return attention
 
 
-def hard(energies):
-    """Algorithm 1: walk on from the last stop to the first key with p > 0.5."""
+def hard(scores):
+    """Algorithm 1: move from the previous key to the first key with p > 0.5."""
     attention = np.zeros((B, T, S))
     for b in range(B):
-        at = 0
+        j = 0
         for t in range(T):
-            while at < S and not (KEPT[b, at] and energies[b, t, at] > 0):
-                at += 1
-            if at == S:
+            while j < S and not (MASK[b, j] and scores[b, t, j] > 0):
+                j += 1
+            if j == S:
                 break
-            attention[b, t, at] = 1
+            attention[b, t, j] = 1
     return attention
 
 
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("score", ["bahdanau", "luong"])
+@pytest.mark.parametrize("score_mode", ["bahdanau", "luong"])
 @pytest.mark.parametrize("mode", ["parallel", "recursive", "hard"])
-def test_it_is_the_mechanism_of_tfa(score, normalize, mode):
+def test_matches_tfa(score_mode, normalize, mode):
     query, value = data()
-    layer, weights = build(query, value, score_mode=score, normalize=normalize, mode=mode)
-    energies = energies_of(score, normalize, weights, query, value)
-    expected = hard(energies) if mode == "hard" else soft(energies)
-    got = layer.compute_scores(query, layer.memory(value))
-    np.testing.assert_allclose(ops.convert_to_numpy(got), energies, rtol=1e-4, atol=1e-4)
-    output, attention = layer(query, value, value_mask=KEPT, return_attention_scores=True)
-    np.testing.assert_allclose(ops.convert_to_numpy(attention), expected, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(ops.convert_to_numpy(output), expected @ value, rtol=1e-3, atol=1e-4)
+    layer, weights = build(query, value, score_mode=score_mode, normalize=normalize, mode=mode)
+    scores = expected_scores(score_mode, normalize, weights, query, value)
+    expected = hard(scores) if mode == "hard" else soft(scores)
+    computed = layer.compute_scores(query, layer.memory(value))
+    np.testing.assert_allclose(array(computed), scores, rtol=1e-4, atol=1e-4)
+    output, attention = layer(query, value, value_mask=MASK, return_attention_scores=True)
+    np.testing.assert_allclose(array(attention), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(array(output), expected @ value, rtol=1e-3, atol=1e-4)
 
 
 def test_attention_never_moves_back():
@@ -94,69 +95,65 @@ def test_attention_never_moves_back():
     query, value = rng.normal(size=(B, 9, U)), rng.normal(size=(B, S, D))
     layer, _ = build(query, value, mode="hard")
     _, attention = layer(query, value, return_attention_scores=True)
-    for row in ops.convert_to_numpy(attention):
+    for row in array(attention):
         stops = [step.argmax() for step in row if step.any()]
         assert stops == sorted(stops)
 
 
-def test_the_initial_state_is_on_the_first_key_that_is_kept():
+def test_initial_state_is_at_the_first_unmasked_key():
     query, value = data()
     layer, _ = build(query, value)
     mask = np.array([[0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
-    first = ops.convert_to_numpy(layer.initial_state(layer.memory(value, mask=mask), 3))
+    first = array(layer.initial_state(layer.memory(value, mask=mask), 3))
     assert first[0].tolist() == [[0, 0, 1, 0, 0]] * 3
     assert (first[1] == 0).all()
-    first = ops.convert_to_numpy(layer.initial_state(layer.memory(value), 2))
+    first = array(layer.initial_state(layer.memory(value), 2))
     assert first.tolist() == [[[1, 0, 0, 0, 0]] * 2] * B
 
 
-def test_a_masked_query_leaves_the_position_to_the_next():
+def test_masked_queries_do_not_change_the_state():
     query, value = data()
     layer, _ = build(query, value)
     mask = np.array([[1, 0, 1, 1]] * B, bool)
     _, attention = layer(query, value, query_mask=mask, return_attention_scores=True)
     _, expected = layer(query[:, [0, 2, 3]], value, return_attention_scores=True)
-    attention = ops.convert_to_numpy(attention)
+    attention = array(attention)
     assert (attention[:, 1] == 0).all()
-    np.testing.assert_allclose(
-        attention[:, [0, 2, 3]], ops.convert_to_numpy(expected), rtol=1e-5, atol=1e-6
-    )
+    np.testing.assert_allclose(attention[:, [0, 2, 3]], array(expected), rtol=1e-5, atol=1e-6)
 
 
-def test_noise_is_there_in_training_alone_and_has_its_deviation():
+def test_noise_is_added_only_in_training_with_its_deviation():
     query, value = np.zeros((8, 1, U), "float32"), np.zeros((8, 500, D), "float32")
     layer = MonotonicAttention(U, sigmoid_noise=0.5, seed=3)
     quiet = layer(query, value, return_attention_scores=True)[1]
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(quiet)[:, 0, :3], [[0.5, 0.25, 0.125]] * 8, rtol=1e-5
-    )
+    np.testing.assert_allclose(array(quiet)[:, 0, :3], [[0.5, 0.25, 0.125]] * 8, rtol=1e-5)
     memory = layer.memory(value)
-    choose = ops.convert_to_numpy(layer.choose(ops.convert_to_tensor(query), memory, None, True))
-    logits = np.log(choose / (1 - choose))
+    p = array(layer.compute_probabilities(ops.convert_to_tensor(query), memory, None, True))
+    logits = np.log(p / (1 - p))
     assert abs(logits.mean()) < 0.03 and abs(logits.std() - 0.5) < 0.03
     noisy = layer(query, value, training=True, return_attention_scores=True)[1]
     attended = layer.attend(query, memory, return_weights=True, training=True).weights
     for weights in (noisy, attended):
-        assert (ops.convert_to_numpy(weights) != ops.convert_to_numpy(quiet)).any()
+        assert (array(weights) != array(quiet)).any()
 
 
-def test_the_bias_starts_where_it_is_told():
+def test_initial_score_bias():
     query, value = np.zeros((B, 1, U), "float32"), np.zeros((B, S, D), "float32")
     layer = MonotonicAttention(U, score_bias_init=-4.0)
     layer.build(query.shape, value.shape)
-    energies = ops.convert_to_numpy(layer.compute_scores(query, layer.memory(value)))
-    np.testing.assert_allclose(energies, -4.0)
+    scores = array(layer.compute_scores(query, layer.memory(value)))
+    np.testing.assert_allclose(scores, -4.0)
 
 
-def test_weights_of_training_serve_the_hard_mode():
+def test_trained_weights_in_hard_mode():
     query, value = data()
     trained, _ = build(query, value, mode="parallel")
     decoder = MonotonicAttention.from_config({**trained.get_config(), "mode": "hard"})
     decoder.build(query.shape, value.shape)
     decoder.set_weights(trained.get_weights())
-    energies = ops.convert_to_numpy(trained.compute_scores(query, trained.memory(value)))
-    attention = decoder(query, value, value_mask=KEPT, return_attention_scores=True)[1]
-    np.testing.assert_array_equal(ops.convert_to_numpy(attention), hard(energies))
+    scores = array(trained.compute_scores(query, trained.memory(value)))
+    attention = decoder(query, value, value_mask=MASK, return_attention_scores=True)[1]
+    np.testing.assert_array_equal(array(attention), hard(scores))
 
 
 @pytest.mark.parametrize(
@@ -168,12 +165,12 @@ def test_weights_of_training_serve_the_hard_mode():
         ({"units": 0}, "`units` must be positive. Received: units=0"),
     ],
 )
-def test_arguments_that_do_not_fit(arguments, message):
+def test_invalid_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         MonotonicAttention(**{"units": U, **arguments})
 
 
-def test_units_of_luong_are_the_width_of_the_query():
+def test_units_of_luong_must_be_the_width_of_the_query():
     query, value = data()
     with pytest.raises(ValueError, match=r"width of the query.*Received: units=5, query_shape="):
         MonotonicAttention(5, score_mode="luong")(query, value)

@@ -426,7 +426,7 @@ def test_the_smallest_inputs(cls, length):
         ),
         (
             {"positions": AlibiBias(2)},
-            "`positions` must be for the heads .* num_heads=4, positions for 2 heads",
+            "`positions` must have as many heads .* num_heads=4, positions.num_heads=2",
         ),
     ],
 )
@@ -439,14 +439,14 @@ def test_bad_arguments_are_named(options, message):
 @pytest.mark.parametrize(
     "options, shapes, message",
     [
-        ({}, {"query": (B, D)}, r"`query` must be .* Received: query.shape=\(2, 6\)"),
+        ({}, {"query": (B, D)}, r"`query` must have shape .* Received: query.shape=\(2, 6\)"),
         ({}, {"value_mask": (B, T)}, r"`value_mask` must .* value_mask.shape=\(2, 3\)"),
         (
             {},
             {"attention_mask": (B, H, T, S)},
             r"`attention_mask` must .* \(2, 3, 5\)\. Received: attention_mask.shape=\(2, 4, 3, 5\)",
         ),
-        ({"window": 2}, {}, "of one sequence.* Received: window=2, 3 queries, 5 keys"),
+        ({"window": 2}, {}, "from the same sequence.* Received: window=2, 3 queries, 5 keys"),
     ],
 )
 def test_shapes_that_do_not_fit(options, shapes, message, symbolic):
@@ -471,7 +471,8 @@ def test_memory_and_attend_check_their_arguments():
     with pytest.raises(ValueError, match=r"`query` must .* Received: query.shape=\(1, 3, 6\)"):
         layer.attend(query[:1], memory)
     for shape in [(B, T, S - 1), (B, S), (B, H, T, S)]:
-        with pytest.raises(ValueError, match=r"`mask` must be \(batch, queries, keys\).* Received"):
+        message = r"`mask` must have shape \(batch, queries, keys\).* Received"
+        with pytest.raises(ValueError, match=message):
             layer.attend(query, memory, mask=np.ones(shape, bool))
 
 

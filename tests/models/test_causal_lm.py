@@ -230,7 +230,7 @@ def test_it_learns_packed_texts_by_heart():
     ],
 )
 def test_prompts_that_are_none(model, prompt, received):
-    message = rf"prompt: expected ids \(batch, prompt\) from 0 to 10.* Received: .*{received}"
+    message = rf"`prompt` must .* Received: .*{received}"
     for generate in (model.generate, model.stream):
         with pytest.raises(ValueError, match=message):
             generate(prompt)

@@ -1,16 +1,18 @@
+"""Matrix products over sequences."""
+
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array
 from keras_attention.ops.linear import project
 
 
 @pytest.mark.parametrize("batch, time", [(2, 3), (1, 1), (0, 3), (2, 0)])
-def test_project_is_a_product_at_every_position(batch, time):
+def test_project_multiplies_every_position(batch, time):
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(batch, time, 4)), rng.normal(size=(4, 5))
-    got = ops.convert_to_numpy(project(x.astype("float32"), kernel.astype("float32")))
+    result = array(project(x.astype("float32"), kernel.astype("float32")))
     expected = np.zeros((batch, time, 5))
     for b, t in np.ndindex(batch, time):
         expected[b, t] = kernel.T @ x[b, t]
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)

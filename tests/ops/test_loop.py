@@ -1,4 +1,4 @@
-"""`scan` against a loop in NumPy, and through what compilers make of it."""
+"""`scan` and `while_loop` against loops in NumPy, eager and compiled."""
 
 import keras
 import numpy as np
@@ -11,35 +11,35 @@ from keras_attention.ops.loop import scan, while_loop
 B, T, D = 2, 5, 3
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(B, T, D)).astype("float32")
-KEPT = np.array([[1, 1, 0, 1, 1], [0, 1, 1, 1, 0]], bool)
+MASK = np.array([[1, 1, 0, 1, 1], [0, 1, 1, 1, 0]], bool)
 
 
 def nested_step(carry, inputs):
-    x, kept = inputs["x"], ops.expand_dims(inputs["kept"], -1)
+    x, mask = inputs["x"], ops.expand_dims(inputs["mask"], -1)
     count, (h,) = carry["count"], carry["h"]
-    new = ops.where(kept, ops.tanh(0.5 * h + x), h)
-    return {"count": count + 1, "h": (new,)}, {"twice": 2 * new, "count": ops.sum(h, -1)}
+    new = ops.where(mask, ops.tanh(0.5 * h + x), h)
+    return {"count": count + 1, "h": (new,)}, {"double": 2 * new, "count": ops.sum(h, -1)}
 
 
 def nested_loop(reverse):
-    h, repeat_batch, sums = np.zeros((B, D)), np.zeros((B, T, D)), np.zeros((B, T))
+    h, double, sums = np.zeros((B, D)), np.zeros((B, T, D)), np.zeros((B, T))
     for t in reversed(range(T)) if reverse else range(T):
         sums[:, t] = h.sum(-1)
-        h = np.where(KEPT[:, t, None], np.tanh(0.5 * h + X[:, t]), h)
-        repeat_batch[:, t] = 2 * h
-    return h, repeat_batch, sums
+        h = np.where(MASK[:, t, None], np.tanh(0.5 * h + X[:, t]), h)
+        double[:, t] = 2 * h
+    return h, double, sums
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_scan_of_nested_tensors_is_the_loop(reverse):
+def test_scan_of_nested_tensors_matches_a_loop(reverse):
     carry = {"count": ops.convert_to_tensor(0, "int32"), "h": (ops.zeros((B, D)),)}
-    inputs = {"x": ops.convert_to_tensor(X), "kept": ops.convert_to_tensor(KEPT)}
-    blank = {"twice": ops.zeros((B, D)), "count": ops.zeros((B,))}
+    inputs = {"x": ops.convert_to_tensor(X), "mask": ops.convert_to_tensor(MASK)}
+    blank = {"double": ops.zeros((B, D)), "count": ops.zeros((B,))}
     last, outputs = scan(nested_step, carry, inputs, blank, reverse=reverse)
-    h, repeat_batch, sums = nested_loop(reverse)
+    h, double, sums = nested_loop(reverse)
     assert int(last["count"]) == T
     np.testing.assert_allclose(array(last["h"][0]), h, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(array(outputs["twice"]), repeat_batch, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(array(outputs["double"]), double, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(array(outputs["count"]), sums, rtol=1e-5, atol=1e-6)
 
 
@@ -78,15 +78,15 @@ class Decay(keras.layers.Layer):
         return ops.sum(scan(step, start, x, start)[1], axis=(1, 2))
 
 
-def slope(jit_compile):
-    """What one step of gradient descent on the sum takes off `w`."""
+def gradient_of_w(jit_compile):
+    """Returns the gradient of the sum with respect to `w`, from one step of gradient descent."""
     model = keras.Sequential([keras.Input((None, D)), Decay()])
     model.compile(keras.optimizers.SGD(1.0), loss=lambda y, p: p, jit_compile=jit_compile)
     model.fit(X, np.zeros(B), verbose=0)
     return 0.5 - array(model.trainable_weights[0]).item()
 
 
-def expected_slope():
+def expected_gradient():
     h, dh, total = np.zeros((B, D)), np.zeros((B, D)), 0.0
     for t in range(T):
         dh = h + 0.5 * dh
@@ -96,14 +96,14 @@ def expected_slope():
 
 
 def test_gradients_reach_every_step():
-    np.testing.assert_allclose(slope(False), expected_slope(), rtol=1e-4)
+    np.testing.assert_allclose(gradient_of_w(False), expected_gradient(), rtol=1e-4)
 
 
 @pytest.mark.tensorflow_only
-def test_gradients_under_xla_at_a_free_batch_size():
+def test_gradients_under_xla_with_a_dynamic_batch_size():
     import tensorflow as tf
 
-    np.testing.assert_allclose(slope(True), expected_slope(), rtol=1e-4)
+    np.testing.assert_allclose(gradient_of_w(True), expected_gradient(), rtol=1e-4)
     w = tf.Variable(0.5)
 
     @tf.function(jit_compile=True, input_signature=[tf.TensorSpec((None, None, D))])
@@ -117,11 +117,11 @@ def test_gradients_under_xla_at_a_free_batch_size():
             total = tf.reduce_sum(scan(step, start, x, start)[1]) / tf.cast(B, "float32")
         return tape.gradient(total, w)
 
-    np.testing.assert_allclose(gradient(X), expected_slope(), rtol=1e-4)
+    np.testing.assert_allclose(gradient(X), expected_gradient(), rtol=1e-4)
 
 
 @pytest.mark.tensorflow_only
-def test_an_empty_batch_that_only_running_reveals():
+def test_dynamic_batch_that_is_empty_at_run_time():
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, D))])
@@ -145,6 +145,6 @@ def test_while_loop_ends_early_and_nests():
     assert int(state["last"][0]) == 4
 
 
-def test_while_loop_may_take_no_step():
+def test_while_loop_may_run_no_step():
     (total,) = while_loop(lambda total: total < 0.0, lambda total: (total + 1.0,), (2.0,))
     assert float(total) == 2.0

@@ -1,15 +1,16 @@
-"""The three forms against the definitions in Raffel et al. 2017, by loops in float64."""
+"""The three modes against the definitions of Raffel et al. 2017, by loops in float64."""
 
 import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.ops.monotonic import MODES, hard, parallel, recursive
 
 B, T, S = 2, 3, 6
 
 
-def random_choose():
+def random_p_choose():
     return np.random.default_rng(0).uniform(0.02, 0.9, size=(B, T, S))
 
 
@@ -30,7 +31,7 @@ def expected_attention(p, previous):
 
 
 def hard_attention(chosen, previous):
-    """Algorithm 1: from the last position on, stop at the first chosen key."""
+    """Algorithm 1: stop at the first chosen key at or after the previous one."""
     attention = np.zeros_like(chosen)
     for b, t in np.ndindex(chosen.shape[:2]):
         if previous[b, t].any():
@@ -43,20 +44,20 @@ def hard_attention(chosen, previous):
 
 def run(mode, p, previous, dtype="float32"):
     result = MODES[mode](ops.cast(p, dtype), ops.cast(previous, dtype))
-    return ops.convert_to_numpy(ops.cast(result, "float32"))
+    return array(ops.cast(result, "float32"))
 
 
 @pytest.mark.parametrize("mode", ["parallel", "recursive"])
-def test_soft_forms_are_the_expectation(mode):
-    p, previous = random_choose(), random_previous()
+def test_soft_modes_are_the_expectation(mode):
+    p, previous = random_p_choose(), random_previous()
     np.testing.assert_allclose(
         run(mode, p, previous), expected_attention(p, previous), rtol=2e-5, atol=1e-7
     )
 
 
 @pytest.mark.parametrize("mode", ["parallel", "recursive"])
-def test_soft_forms_over_successive_steps(mode):
-    p = random_choose()
+def test_soft_modes_over_successive_steps(mode):
+    p = random_p_choose()
     expected = attention = np.eye(1, S)[None].repeat(B, 0)
     for t in range(T):
         expected = expected_attention(p[:, t : t + 1], expected)
@@ -64,7 +65,7 @@ def test_soft_forms_over_successive_steps(mode):
         np.testing.assert_allclose(attention, expected, rtol=1e-4, atol=1e-7)
 
 
-def test_recursive_is_exact_where_choices_are_sure():
+def test_recursive_is_exact_for_probabilities_of_0_and_1():
     p = np.random.default_rng(2).choice([0.0, 1.0, 0.5, 1e-6], size=(B, T, S))
     previous = random_previous()
     np.testing.assert_allclose(
@@ -72,45 +73,45 @@ def test_recursive_is_exact_where_choices_are_sure():
     )
 
 
-def test_parallel_is_the_formula_of_tfa():
-    """Clipped divisor and all: cumprod and cumsum of appendix C.1."""
+def test_parallel_matches_tfa():
+    """The cumprod and cumsum of appendix C.1, with the clipped divisor."""
     p, previous = np.full((1, 1, 40), 0.7), np.full((1, 1, 40), 1 / 40)
     passed = np.concatenate([np.ones((1, 1, 1)), np.cumprod(1 - p, -1)[..., :-1]], -1)
     expected = p * passed * np.cumsum(previous / np.clip(passed, 1e-10, 1), -1)
     np.testing.assert_allclose(run("parallel", p, previous), expected, rtol=1e-4, atol=1e-9)
 
 
-def test_hard_is_the_first_choice_from_the_last_position_on():
+def test_hard_stops_at_the_first_choice_after_the_previous_key():
     rng = np.random.default_rng(3)
     chosen = rng.integers(0, 2, size=(8, T, S)).astype("float64")
     previous = np.eye(S)[rng.integers(0, S, size=(8, T))]
     np.testing.assert_array_equal(run("hard", chosen, previous), hard_attention(chosen, previous))
 
 
-def test_hard_is_what_the_soft_form_becomes():
+def test_hard_equals_the_soft_mode_for_choices_of_0_and_1():
     chosen = np.random.default_rng(4).integers(0, 2, size=(B, T, S)).astype("float64")
     previous = np.eye(1, S)[None].repeat(B, 0).repeat(T, 1)
     soft = run("recursive", chosen, previous)
     np.testing.assert_allclose(run("hard", chosen, previous), soft, atol=1e-7)
 
 
-def test_hard_that_ran_past_the_end_stays_there():
-    nothing, previous = np.zeros((1, 1, S)), np.eye(1, S)[None]
-    attention = run("hard", nothing, previous)
-    np.testing.assert_array_equal(attention, nothing)
-    np.testing.assert_array_equal(run("hard", np.ones((1, 1, S)), attention), nothing)
+def test_hard_stays_past_the_end():
+    zeros, previous = np.zeros((1, 1, S)), np.eye(1, S)[None]
+    attention = run("hard", zeros, previous)
+    np.testing.assert_array_equal(attention, zeros)
+    np.testing.assert_array_equal(run("hard", np.ones((1, 1, S)), attention), zeros)
 
 
 @pytest.mark.parametrize("mode", ["parallel", "recursive", "hard"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision(mode, dtype):
     previous = np.eye(1, S)[None].repeat(B, 0).repeat(T, 1)
-    chosen = random_choose() if mode != "hard" else random_choose().round()
+    chosen = random_p_choose() if mode != "hard" else random_p_choose().round()
     expected = hard_attention if mode == "hard" else expected_attention
     np.testing.assert_allclose(
         run(mode, chosen, previous, dtype), expected(chosen, previous), atol=8e-3
     )
 
 
-def test_the_names_of_the_modes():
+def test_modes_by_name():
     assert MODES == {"parallel": parallel, "recursive": recursive, "hard": hard}

@@ -1,4 +1,4 @@
-"""Positions in float64 from the papers' equations, and against other libraries."""
+"""Position encodings against the papers' equations in float64 and against other libraries."""
 
 import math
 
@@ -10,15 +10,15 @@ from keras import ops
 from helpers import array
 from keras_attention.ops import positions
 
-PLACES = np.array([[0, 1, 2, 3, 50], [7, 3, 0, 120, 511]])
+POSITIONS = np.array([[0, 1, 2, 3, 50], [7, 3, 0, 120, 511]])
 
 
-def rotated(x, places, base=10000.0):
-    """Su 2021, section 3.4.2, pair by pair: (i, i + D/2) turned by m * base^(-2i/D)."""
+def rotated(x, position_ids, base=10000.0):
+    """Su et al. 2021, section 3.4.2: pair (i, i + D/2) is rotated by m * base^(-2i/D)."""
     x, out = x.astype("float64"), np.zeros(x.shape)
     batch, heads, length, width = x.shape
     for b, h, t, i in np.ndindex(batch, heads, length, width // 2):
-        angle = places[b % len(places), t] * base ** (-2 * i / width)
+        angle = position_ids[b % len(position_ids), t] * base ** (-2 * i / width)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         pair = [i, i + width // 2]
         out[b, h, t, pair] = turn @ x[b, h, t, pair]
@@ -26,7 +26,7 @@ def rotated(x, places, base=10000.0):
 
 
 def bucket(distance, num_buckets, max_distance, bidirectional):
-    """T5's rule in whole numbers: floor(log(d / m) / log(M / m) * n) >= k if d^n m^k >= M^k m^n."""
+    """T5's rule in integers: floor(log(d / m) / log(M / m) * n) >= k if d^n m^k >= M^k m^n."""
     first = 0
     if bidirectional:
         num_buckets //= 2
@@ -46,25 +46,25 @@ def bucket(distance, num_buckets, max_distance, bidirectional):
 # Sinusoids
 
 
-def test_sinusoids_are_those_of_the_paper():
+def test_sinusoids_match_the_paper():
     expected = np.zeros((2, 5, 6))
-    for (b, t), place in np.ndenumerate(PLACES):
+    for (b, t), position in np.ndenumerate(POSITIONS):
         for i in range(3):
-            angle = place / 10000 ** (2 * i / 6)
+            angle = position / 10000 ** (2 * i / 6)
             expected[b, t, 2 * i : 2 * i + 2] = np.sin(angle), np.cos(angle)
-    ours = array(positions.sinusoidal(ops.array(PLACES), 6))
+    ours = array(positions.sinusoidal(ops.array(POSITIONS), 6))
     np.testing.assert_allclose(ours, expected, atol=5e-5)  # 511 radians in float32: 3e-5 apart
-    halves = array(positions.sinusoidal(ops.array(PLACES), 6, layout="halves"))
+    halves = array(positions.sinusoidal(ops.array(POSITIONS), 6, layout="halves"))
     np.testing.assert_array_equal(halves, ours[..., [0, 2, 4, 1, 3, 5]])
 
 
-def test_sinusoids_are_those_of_keras_hub():
+def test_sinusoids_match_keras_hub():
     theirs = keras_hub.layers.SinePositionEncoding()(np.zeros((1, 40, 8), "float32"))
     ours = positions.sinusoidal(ops.arange(40), 8)
     np.testing.assert_allclose(array(ours), array(theirs)[0], atol=1e-5)
 
 
-def test_sinusoids_in_halves_are_those_of_marian():
+def test_sinusoids_in_halves_match_marian():
     marian = pytest.importorskip("transformers.models.marian.modeling_marian")
     theirs = marian.MarianSinusoidalPositionalEmbedding(40, 8)
     weight = theirs.create_weight()
@@ -73,7 +73,7 @@ def test_sinusoids_in_halves_are_those_of_marian():
 
 
 @pytest.mark.parametrize("width", [7, 0])
-def test_sinusoids_want_an_even_width(width):
+def test_sinusoids_require_an_even_width(width):
     with pytest.raises(ValueError, match=f"Received: width={width}"):
         positions.sinusoidal(ops.array([[0]]), width)
 
@@ -86,31 +86,31 @@ def test_unknown_layout():
 # Rotations
 
 
-@pytest.mark.parametrize("places", [PLACES, PLACES[:1]], ids=["own", "shared"])
-def test_rotary_turns_each_pair_by_its_angle(places):
+@pytest.mark.parametrize("position_ids", [POSITIONS, POSITIONS[:1]], ids=["per-row", "shared"])
+def test_rotary_rotates_each_pair_by_its_angle(position_ids):
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype("float32")
-    ours = array(positions.rotary(ops.array(x), ops.array(places), base=500.0))
-    np.testing.assert_allclose(ours, rotated(x, places, 500.0), atol=1e-4)
+    ours = array(positions.rotary(ops.array(x), ops.array(position_ids), base=500.0))
+    np.testing.assert_allclose(ours, rotated(x, position_ids, 500.0), atol=1e-4)
 
 
 def test_linear_scaling_divides_the_positions():
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype("float32")
-    ours = positions.rotary(ops.array(x), ops.array(PLACES), scaling="linear", factor=4.0)
-    np.testing.assert_allclose(array(ours), rotated(x, PLACES / 4.0), atol=1e-4)
+    ours = positions.rotary(ops.array(x), ops.array(POSITIONS), scaling="linear", factor=4.0)
+    np.testing.assert_allclose(array(ours), rotated(x, POSITIONS / 4.0), atol=1e-4)
 
 
 def test_ntk_scaling_slows_the_slowest_pair_by_the_factor():
     x = np.random.default_rng(0).normal(size=(2, 3, 5, 8)).astype("float32")
-    ours = array(positions.rotary(ops.array(x), ops.array(PLACES), scaling="ntk", factor=4.0))
-    np.testing.assert_allclose(ours, rotated(x, PLACES, 10000 * 4 ** (8 / 6)), atol=1e-4)
+    ours = array(positions.rotary(ops.array(x), ops.array(POSITIONS), scaling="ntk", factor=4.0))
+    np.testing.assert_allclose(ours, rotated(x, POSITIONS, 10000 * 4 ** (8 / 6)), atol=1e-4)
     slowest, fastest = [3, 7], [0, 4]
     np.testing.assert_allclose(
-        ours[..., slowest], rotated(x, PLACES / 4.0)[..., slowest], atol=1e-4
+        ours[..., slowest], rotated(x, POSITIONS / 4.0)[..., slowest], atol=1e-4
     )
-    np.testing.assert_allclose(ours[..., fastest], rotated(x, PLACES)[..., fastest], atol=1e-4)
+    np.testing.assert_allclose(ours[..., fastest], rotated(x, POSITIONS)[..., fastest], atol=1e-4)
 
 
-def test_rotated_products_depend_on_the_distance_alone():
+def test_rotated_products_depend_only_on_the_distance():
     rng = np.random.default_rng(0)
     query, key = rng.normal(size=(2, 1, 1, 1, 8)).astype("float32")
 
@@ -128,30 +128,30 @@ def test_rotated_products_depend_on_the_distance_alone():
 @pytest.mark.parametrize(
     "rope_type, scaling, factor", [("linear", None, 1), ("linear",) * 2 + (4,)]
 )
-def test_rotary_is_that_of_keras_hub(rope_type, scaling, factor):
+def test_rotary_matches_keras_hub(rope_type, scaling, factor):
     x = np.random.default_rng(0).normal(size=(2, 5, 3, 8)).astype("float32")  # time before heads
     layer = keras_hub.layers.RotaryEmbedding(scaling_factor=float(factor), rope_type=rope_type)
-    theirs = layer(ops.array(x), positions=ops.array(PLACES))
+    theirs = layer(ops.array(x), positions=ops.array(POSITIONS))
     heads_first = ops.array(x.transpose(0, 2, 1, 3))
-    ours = positions.rotary(heads_first, ops.array(PLACES), scaling=scaling, factor=factor)
+    ours = positions.rotary(heads_first, ops.array(POSITIONS), scaling=scaling, factor=factor)
     np.testing.assert_allclose(array(ours).transpose(0, 2, 1, 3), array(theirs), atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_rotary_in_half_precision_is_rounded_once(dtype):
     x = ops.cast(np.random.default_rng(0).normal(size=(2, 1, 5, 8)), dtype)
-    ours = positions.rotary(x, ops.array(PLACES))
-    expected = ops.cast(positions.rotary(ops.cast(x, "float32"), ops.array(PLACES)), dtype)
+    ours = positions.rotary(x, ops.array(POSITIONS))
+    expected = ops.cast(positions.rotary(ops.cast(x, "float32"), ops.array(POSITIONS)), dtype)
     assert dtype in str(ours.dtype)
     np.testing.assert_array_equal(
         array(ops.cast(ours, "float32")), array(ops.cast(expected, "float32"))
     )
 
 
-def test_rotary_wants_pairs():
-    with pytest.raises(ValueError, match=r"even width D.*Received: x.shape=\(1, 1, 1, 5\)"):
+def test_rotary_requires_an_even_width():
+    with pytest.raises(ValueError, match=r"must be even.*Received: x.shape=\(1, 1, 1, 5\)"):
         positions.rotary(ops.ones((1, 1, 1, 5)), ops.array([[0]]))
-    with pytest.raises(ValueError, match=r"above 2 .*Received: x.shape=\(1, 1, 1, 2\)"):
+    with pytest.raises(ValueError, match=r"greater than 2 .*Received: x.shape=\(1, 1, 1, 2\)"):
         positions.rotary(ops.ones((1, 1, 1, 2)), ops.array([[0]]), scaling="ntk")
 
 
@@ -182,7 +182,7 @@ def test_buckets_of_every_distance(num_buckets, max_distance, bidirectional):
     assert "int32" in str(ours.dtype)
 
 
-def test_buckets_begin_where_the_logarithm_is_whole():
+def test_bucket_boundaries():
     distance = ops.array([-15, -16, -31, -32, -63, -64, -90, -91, -127, -128, 8, 9, 16, 64, 10**6])
     expected = [9, 10, 11, 12, 13, 14, 14, 15, 15, 15, 24, 24, 26, 30, 31]
     assert array(positions.relative_buckets(distance)).tolist() == expected
@@ -191,7 +191,7 @@ def test_buckets_begin_where_the_logarithm_is_whole():
 
 
 @pytest.mark.parametrize("num_buckets, max_distance, bidirectional", BUCKETS[:4])
-def test_buckets_are_those_of_transformers(num_buckets, max_distance, bidirectional):
+def test_buckets_match_transformers(num_buckets, max_distance, bidirectional):
     t5 = pytest.importorskip("transformers.models.t5.modeling_t5")
     torch = pytest.importorskip("torch")
     distance = np.arange(-300, 301)
@@ -205,7 +205,7 @@ def test_buckets_are_those_of_transformers(num_buckets, max_distance, bidirectio
 @pytest.mark.parametrize(
     "numbers", [(3, 128, True), (1, 128, False), (32, 8, True), (32, 16, False)]
 )
-def test_buckets_that_cannot_be(numbers):
+def test_invalid_numbers_of_buckets(numbers):
     with pytest.raises(ValueError, match=f"Received: num_buckets={numbers[0]}, max_distance="):
         positions.relative_buckets(ops.array([0]), *numbers)
 
@@ -213,7 +213,7 @@ def test_buckets_that_cannot_be(numbers):
 # Slopes
 
 
-def test_slopes_are_those_of_the_paper():
+def test_slopes_match_the_paper():
     assert positions.alibi_slopes(8) == [2.0**-i for i in range(1, 9)]
     sixteen = [2 ** (-i / 2) for i in range(1, 17)]
     np.testing.assert_allclose(positions.alibi_slopes(16), sixteen, rtol=1e-15)
@@ -225,13 +225,13 @@ def test_slopes_are_those_of_the_paper():
 
 
 @pytest.mark.parametrize("num_heads", [1, 2, 3, 6, 7, 8, 12, 20])
-def test_slopes_are_those_of_keras_hub(num_heads):
+def test_slopes_match_keras_hub(num_heads):
     bias = keras_hub.layers.AlibiBias()(np.zeros((1, num_heads, 1, 2), "float32"))
     np.testing.assert_allclose(positions.alibi_slopes(num_heads), -array(bias)[0, :, 0, 0], 1e-6)
     assert len(positions.alibi_slopes(num_heads)) == num_heads
     assert all(math.log2(slope) < 0 for slope in positions.alibi_slopes(num_heads))
 
 
-def test_slopes_want_a_head():
+def test_slopes_require_a_positive_number_of_heads():
     with pytest.raises(ValueError, match="Received: num_heads=0"):
         positions.alibi_slopes(0)
