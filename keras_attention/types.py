@@ -101,10 +101,28 @@ class Preprocessor(Protocol):
     Attributes:
         item_name: what the inputs are, `"texts"` or `"images"`, for errors.
         input_name: name of the raw inputs of an exported signature.
+        input_spec: specification of the raw inputs of an exported signature.
+        model_input_spec: specification of the model inputs.
+        allows_empty_batch: whether the graph of an export runs on an empty batch.
+        runs_in_tflite: whether TFLite has the operations of the preprocessor.
+        tokenizers: the tokenizers, whose resources an export has to track.
     """
 
     item_name: str
     input_name: str
+    allows_empty_batch: bool
+
+    @property
+    def input_spec(self) -> Any: ...
+
+    @property
+    def model_input_spec(self) -> Any: ...
+
+    @property
+    def runs_in_tflite(self) -> bool: ...
+
+    @property
+    def tokenizers(self) -> Sequence[Any]: ...
 
     def __call__(self, inputs: Any) -> Batch:
         """Converts one batch."""
@@ -126,6 +144,18 @@ class Preprocessor(Protocol):
         """Returns the inputs on which an export is verified, with difficult ones added."""
         ...
 
+    def compact_samples(self, samples: Sequence[Any]) -> list:
+        """Returns samples as they are recorded next to an export."""
+        ...
+
+    def normalize(self, inputs: Sequence[Any]) -> Any:
+        """Returns inputs as the signature `text` of a TFLite file takes them."""
+        ...
+
+    def describe(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the outputs of the signature `details` that describe its inputs, in a graph."""
+        ...
+
 
 class Runner(Protocol):
     """Converts model inputs to ids and scores, or to probabilities.
@@ -139,7 +169,18 @@ class Runner(Protocol):
 
 
 class Postprocessor(Protocol):
-    """Converts outputs of a runner to results, eagerly or in a graph."""
+    """Converts outputs of a runner to results, eagerly or in a graph.
+
+    Attributes:
+        runs_in_tflite: whether TFLite has the operations of the postprocessor.
+        tokenizers: the tokenizers, whose resources an export has to track.
+    """
+
+    @property
+    def runs_in_tflite(self) -> bool: ...
+
+    @property
+    def tokenizers(self) -> Sequence[Any]: ...
 
     def __call__(self, outputs: dict[str, Tensor], batch: Batch) -> list:
         """Returns one result for each input of the batch."""
@@ -151,6 +192,10 @@ class Postprocessor(Protocol):
 
     def best(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Returns the best result as the outputs of an exported signature, in a graph."""
+        ...
+
+    def all_results(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Returns all results without tokens and attention weights, in a graph."""
         ...
 
     def details(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:

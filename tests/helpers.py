@@ -24,7 +24,7 @@ def model_inputs(task: Any, raw_inputs: Any) -> np.ndarray:
 def write_saved_model(task: Any, folder: Any, **options: bool) -> None:
     """Writes the SavedModel of a task without verification."""
     from keras_attention.export.saved_model import writer
-    from keras_attention.tasks.signatures import exportable
+    from keras_attention.tasks.export import exportable
 
     writer.write_saved_model(exportable(task, task.signatures(**options)), folder)
 

@@ -61,6 +61,9 @@ class Captioner(GenerationTask):
     2
     """
 
+    preprocessor: ImagePreprocessor
+    postprocessor: CaptionPostprocessor
+
     def __init__(
         self, model: EncoderDecoder, target_tokenizer: Tokenizer, strategy: Strategy | None = None
     ):

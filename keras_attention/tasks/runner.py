@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_attention.generation import Generator, GreedySearch, Strategy
+from keras_attention.generation import Generator, Strategy
 
 
 class ModelRunner:
@@ -52,8 +52,3 @@ class ModelRunner:
 
     def __repr__(self):
         return f"{type(self).__name__}({self.model.name!r}, {self.strategy!r})"
-
-
-def default_strategy(strategy: Strategy | None) -> Strategy:
-    """Returns the strategy, or `GreedySearch()` for `None`."""
-    return strategy or GreedySearch()

@@ -1,4 +1,4 @@
-"""Signatures of the exports of tasks, and the exports themselves.
+"""Signatures of the exports of tasks.
 
 A SavedModel has these signatures. `serving_default`, `details` and `with_options` take `text`
 `(batch,)` or, of a captioner, `image_bytes` `(batch,)`, the bytes of JPEG or PNG files. The others
@@ -35,13 +35,10 @@ or, of a captioner, the pixels `source`, and returns `text` and `score` `(batch,
 with empty ones.
 """  # noqa: E501
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from keras_attention.export.signatures import (
     Comparison,
-    Exportable,
     Signature,
     trace_once,
     with_defaults,
@@ -51,8 +48,6 @@ from keras_attention.tasks.comparisons import comparison_for
 from keras_attention.tasks.task import Task
 from keras_attention.types import Batch
 
-TFLITE_SIGNATURES = ("steps", "options", "text")  # on demand
-
 
 def list_signatures(task: Task, format: str, **options: bool) -> list[Signature]:
     """Returns the signatures of an export; see `Task.signatures`."""
@@ -60,61 +55,6 @@ def list_signatures(task: Task, format: str, **options: bool) -> list[Signature]
     if format not in builders:
         raise ValueError(f"`format` must be one of {sorted(builders)}. Received: format={format!r}")
     return builders[format](task, **options)
-
-
-def export_task(
-    task: Task, folder: str | Path, format: str, samples: Sequence[Any] | None, **options: Any
-) -> dict[str, Any]:
-    """Writes an export; see `Task.export`."""
-    from keras_attention.export.saved_model.writer import check_backend, export_saved_model
-
-    task.model_runner("export")
-    names = {"saved_model": ("tokenizer",), "tflite": TFLITE_SIGNATURES}.get(format, ())
-    added = {name: options.pop(name) for name in names if name in options}
-    if format in ("saved_model", "tflite"):
-        check_backend()
-    signatures = list_signatures(task, format, **added)
-    exported = exportable(task, signatures, samples)
-    if format == "saved_model":
-        return export_saved_model(exported, folder, **options)
-    from keras_attention.export.tflite.writer import export_tflite
-
-    return export_tflite(exported, folder, **options)
-
-
-def exportable(
-    task: Task, signatures: Sequence[Signature], samples: Sequence[Any] | None = None
-) -> Exportable:
-    """Returns what the writers need to know of a task.
-
-    Args:
-        task: the task.
-        signatures: from `task.signatures`.
-        samples: inputs on which to verify the export; `None` makes some.
-    """
-    preprocessor, postprocessor = task.preprocessor, task.postprocessor
-    comparison = comparison_for(postprocessor)
-    all_samples = preprocessor.samples(samples)
-    weights = [weight.value for weight in task.model.weights]
-    tokenizers = (*preprocessor.tokenizers, *postprocessor.tokenizers)
-    return Exportable(
-        name=type(task).__name__,
-        signatures=signatures,
-        samples=all_samples,
-        num_samples=len(all_samples if samples is None else samples),
-        input_name=preprocessor.input_name,
-        preprocess=preprocessor,
-        predict=task.runner,
-        results=comparison.results,
-        metric=comparison.metric,
-        metadata=task.metadata,
-        save_assets=task.save_parts,
-        resources=list({id(each): each for each in tokenizers}.values()),
-        num_bytes=sum(x.dtype.size * x.shape.num_elements() for x in weights),
-        allows_empty_batch=preprocessor.allows_empty_batch,
-        normalize=preprocessor.normalize,
-        compact=preprocessor.compact_samples,
-    )
 
 
 def saved_model_signatures(task: Task, tokenizer: bool = True) -> list[Signature]:
@@ -237,7 +177,7 @@ class _SignatureBuilder:
             signatures.append(
                 Signature(
                     "with_options",
-                    self._from_raw(self.options_graph, postprocessor.all_texts),
+                    self._from_raw(self.options_graph, postprocessor.all_results),
                     with_defaults(preprocessor.input_spec, defaults()),
                     Comparison(same_as="details"),
                     defaults,
@@ -269,7 +209,7 @@ class _SignatureBuilder:
             else:
                 batch = Batch(inputs["source"])
             outputs = self.graph({"source": batch.model_inputs})
-            return postprocessor.all_texts(outputs, batch)
+            return postprocessor.all_results(outputs, batch)
 
         comparison = Comparison(
             same_as="serving_default",

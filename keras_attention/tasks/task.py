@@ -227,7 +227,7 @@ class Task:
                 use TensorFlow, or the folder holds other files.
             ExportError: if the export disagrees with the task; it is deleted.
         """
-        from keras_attention.tasks.signatures import export_task
+        from keras_attention.tasks.export import export_task
 
         return export_task(self, folder, format, samples, **options)
 

@@ -44,6 +44,9 @@ class TextClassifier(Task):
     [2, 2]
     """
 
+    preprocessor: TextPreprocessor
+    postprocessor: LabelPostprocessor
+
     def __init__(
         self,
         model: EncoderOnly,

@@ -49,6 +49,9 @@ class TextGenerator(GenerationTask):
     2
     """
 
+    preprocessor: PromptPreprocessor
+    postprocessor: ContinuationPostprocessor
+
     def __init__(
         self,
         model: CausalLM,

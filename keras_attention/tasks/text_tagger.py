@@ -42,6 +42,9 @@ class TextTagger(Task):
     ['ab', 'c']
     """
 
+    preprocessor: WordPreprocessor
+    postprocessor: TagPostprocessor
+
     def __init__(
         self,
         model: EncoderOnly,

@@ -40,6 +40,9 @@ class Translator(GenerationTask):
     3
     """
 
+    preprocessor: TextPreprocessor
+    postprocessor: TextPostprocessor
+
     def __init__(
         self,
         model: EncoderDecoder,

@@ -92,14 +92,14 @@ class TextPostprocessor:
         text = self.detokenize(outputs["ids"][:, :1], batch)  # (B, 1)
         return {"text": text[:, 0], "score": outputs["scores"][:, 0]}
 
-    def all_texts(self, outputs: dict[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
+    def all_results(self, outputs: dict[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `text` and `score` `(batch, n)` of all hypotheses, in a graph."""
         return {"text": self.detokenize(outputs["ids"], batch), "score": outputs["scores"]}
 
     def details(self, outputs: dict[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
         """Returns all hypotheses with their tokens and attention weights, in a graph."""
         return {
-            **self.all_texts(outputs, batch),
+            **self.all_results(outputs, batch),
             "target_tokens": tf.gather(token_names(self.tokenizer), outputs["ids"]),
             "attention": tf.cast(outputs["attention"], "float32"),
         }
@@ -180,7 +180,9 @@ class LabelPostprocessor:
         labels, probabilities = self.sort(outputs["probabilities"])
         return {"label": labels, "probability": probabilities}
 
-    all_texts = details
+    def all_results(self, outputs: dict[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns the outputs of `details`."""
+        return self.details(outputs, batch)
 
     def best(self, outputs: dict[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `label` and `probability` `(batch,)` of the most probable label, in a graph."""

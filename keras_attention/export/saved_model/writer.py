@@ -48,7 +48,9 @@ def export_saved_model(exportable: Exportable, folder: str | Path) -> dict[str, 
     with new_version(folder, exportable.num_bytes) as (version, finish):
         write_saved_model(exportable, version)
         verified = verify_saved_model(exportable, version, batches)
-        first, *_, last = [*verified.agreement.values()] * 2
+        agreements = list(
+            verified.agreement.values()
+        )  # of ids, then of raw inputs if there are any
         recorded = next(x for x in exportable.signatures if x.comparison.predictions)
         encoded = [exportable.encode(samples) for samples in batches]
         inputs = [
@@ -65,11 +67,11 @@ def export_saved_model(exportable: Exportable, folder: str | Path) -> dict[str, 
             f"TensorFlow's C API {'with' if uses_text else 'without'} TensorFlow Text's operations",
             exportable,
             batches,
-            last,
+            agreements[-1],
             verified.latency,
             version,
         )
-        contents["ids_agreement"] = first
+        contents["ids_agreement"] = agreements[0]
         contents["tensorflow_text_operations"] = verified.operations
         write_json(version / REPORT, contents)
         return {**contents, "path": str(finish())}

@@ -15,7 +15,7 @@ from keras_attention.export.saved_model.verify import verify_saved_model
 from keras_attention.generation import GreedySearch
 from keras_attention.models import seq2seq
 from keras_attention.tasks import Translator, load_exported
-from keras_attention.tasks.signatures import exportable
+from keras_attention.tasks.export import exportable
 from keras_attention.text import SentencePieceTokenizer, WordPieceTokenizer
 
 BESIDE = ["batching.config", "model.config", "serving.md"]

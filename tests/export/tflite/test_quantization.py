@@ -17,14 +17,7 @@ from keras_attention.export.verification.quality import compare_quality
 from keras_attention.generation import GreedySearch
 from keras_attention.models import seq2seq, transformer
 from keras_attention.tasks import load_exported
-from keras_attention.tasks.comparisons import LabelComparison, TagComparison, TextComparison
-from keras_attention.tasks.signatures import exportable
-from keras_attention.text import CharacterTokenizer
-from keras_attention.text.postprocessors import (
-    LabelPostprocessor,
-    TagPostprocessor,
-    TextPostprocessor,
-)
+from keras_attention.tasks.export import exportable
 
 LABELS = ["eins", "zwei", "größer"]
 SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
@@ -173,26 +166,6 @@ def test_results_that_depend_on_the_batch_raise(label):
     exported = exportable(label, label.signatures("tflite"), SAMPLES)
     with pytest.raises(ExportError, match="must not depend on the batch.* alone, .* for 'a'"):
         compare_quality(exported, run, None, allow_loss=True)
-
-
-def test_metric_of_texts():
-    comparison = TextComparison(TextPostprocessor(CharacterTokenizer.train(["abc"])))
-    references = ["a b c d e", ["x y z v w", "a dog runs in the park"]]
-    scores = comparison.metric(["a b c d e", "a dog runs in the park"], references)
-    assert scores == {"exact_match": 100.0, "bleu": pytest.approx(100.0)}
-    scores = comparison.metric(["a b c d e", "the cat sat"], references)
-    assert scores["exact_match"] == 50.0 and scores["bleu"] < 100
-
-
-def test_metric_of_labels():
-    comparison = LabelComparison(LabelPostprocessor(["a", "b"]))
-    scores = comparison.metric(["a", "b", "b"], ["a", "b", "a"])
-    assert scores["accuracy"] == pytest.approx(200 / 3)
-
-
-def test_words_without_a_tag_are_not_correct():
-    comparison = TagComparison(TagPostprocessor(["n", "v"]))
-    assert comparison.metric([["n"], ["v"]], [["n", "v", "v"], ["v"]]) == {"accuracy": 50.0}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Exports of tasks: what the writers need to know of a task, and the choice of the writer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_attention.export.saved_model.writer import check_backend, export_saved_model
+from keras_attention.export.signatures import Exportable, Signature
+from keras_attention.tasks.comparisons import comparison_for
+from keras_attention.tasks.task import Task
+
+# Options of `Task.export` that add or remove signatures; the others are the writer's.
+SIGNATURE_OPTIONS = {"saved_model": ("tokenizer",), "tflite": ("steps", "options", "text")}
+
+
+def export_task(
+    task: Task, folder: str | Path, format: str, samples: Sequence[Any] | None, **options: Any
+) -> dict[str, Any]:
+    """Writes an export; see `Task.export`."""
+    task.model_runner("export")
+    if format in SIGNATURE_OPTIONS:
+        check_backend()
+    names = options.keys() & SIGNATURE_OPTIONS.get(format, ())
+    signatures = task.signatures(format, **{name: options.pop(name) for name in names})
+    exported = exportable(task, signatures, samples)
+    if format == "saved_model":
+        return export_saved_model(exported, folder, **options)
+    from keras_attention.export.tflite.writer import export_tflite  # loads LiteRT
+
+    return export_tflite(exported, folder, **options)
+
+
+def exportable(
+    task: Task, signatures: Sequence[Signature], samples: Sequence[Any] | None = None
+) -> Exportable:
+    """Returns what the writers need to know of a task.
+
+    Args:
+        task: the task.
+        signatures: from `task.signatures`.
+        samples: inputs on which to verify the export; `None` makes some.
+    """
+    preprocessor, postprocessor = task.preprocessor, task.postprocessor
+    comparison = comparison_for(postprocessor)
+    all_samples = preprocessor.samples(samples)
+    weights = [weight.value for weight in task.model.weights]
+    tokenizers = (*preprocessor.tokenizers, *postprocessor.tokenizers)
+    return Exportable(
+        name=type(task).__name__,
+        signatures=signatures,
+        samples=all_samples,
+        num_samples=len(all_samples if samples is None else samples),
+        input_name=preprocessor.input_name,
+        preprocess=preprocessor,
+        predict=task.runner,
+        results=comparison.results,
+        metric=comparison.metric,
+        metadata=task.metadata,
+        save_assets=task.save_parts,
+        resources=list({id(each): each for each in tokenizers}.values()),
+        num_bytes=sum(x.dtype.size * x.shape.num_elements() for x in weights),
+        allows_empty_batch=preprocessor.allows_empty_batch,
+        normalize=preprocessor.normalize,
+        compact=preprocessor.compact_samples,
+    )
