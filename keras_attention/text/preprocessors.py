@@ -150,7 +150,7 @@ class PromptPreprocessor(TextPreprocessor):
         super().__init__(tokenizer, max_length)
 
     def encode(self, texts: Sequence[str] | tf.Tensor) -> tf.RaggedTensor:
-        """Encodes prompts to ids `(batch, None)`; of longer prompts the last tokens are kept."""
+        """Encodes prompts to ids `(batch, None)`; longer prompts lose their first tokens."""
         ids, limit = self.tokenizer.tokenize(texts), self.max_length
         if tf.executing_eagerly():
             count = sum(length > limit for length in ids.row_lengths().numpy())

@@ -84,7 +84,7 @@ def test_a_loaded_export_works_like_the_task(tmp_path):
     task = make(strategy, WordPieceTokenizer.train(lines, vocabulary_size=70))
     prompts = ["der hund", "", "zwei hunde laufen schnell ein hund"]
     expected = task.generate(prompts)
-    assert any(answer.text.startswith(" ") for answers in expected for answer in answers)
+    assert any(result.text.startswith(" ") for results in expected for result in results)
     for name in ("saved_model", "tflite"):
         report = task.export(tmp_path / name, name, prompts)
         where = tmp_path / name / "1" if name == "saved_model" else tmp_path / name
@@ -95,9 +95,9 @@ def test_a_loaded_export_works_like_the_task(tmp_path):
         loaded = load_exported(tmp_path / name)
         results = loaded.generate(prompts, batch_size=3)
         for ours, theirs in zip(results, expected, strict=True):
-            assert [answer.text for answer in ours] == [answer.text for answer in theirs]
+            assert [result.text for result in ours] == [result.text for result in theirs]
             np.testing.assert_allclose(
-                [answer.score for answer in ours], [answer.score for answer in theirs], rtol=1e-4
+                [result.score for result in ours], [result.score for result in theirs], rtol=1e-4
             )
         assert loaded([]) == []
     phone = tmp_path / "tflite"

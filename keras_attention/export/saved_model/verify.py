@@ -103,9 +103,9 @@ def run_calls(version: Path, calls: Sequence[dict], text_operations: bool) -> di
         ExportError: if it fails, or if Python's TensorFlow was imported.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        calls_file, answers_file = Path(scratch, "calls.json"), Path(scratch, "answers.json")
+        calls_file, results_file = Path(scratch, "calls.json"), Path(scratch, "results.json")
         calls_file.write_text(json.dumps(calls, default=to_json), encoding="utf-8")
-        command = [sys.executable, "-P", c_api_script.__file__, version, calls_file, answers_file]
+        command = [sys.executable, "-P", c_api_script.__file__, version, calls_file, results_file]
         command += [] if text_operations else ["--no-libraries"]
         ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
         if ran.returncode:
@@ -113,14 +113,14 @@ def run_calls(version: Path, calls: Sequence[dict], text_operations: bool) -> di
                 "The SavedModel must run without Python's TensorFlow. "
                 f"Received: exit status {ran.returncode}, {ran.stderr[-2000:]}"
             )
-        answers = json.loads(answers_file.read_text(encoding="utf-8"))
-    imported = {*c_api_script.BLOCKED_MODULES} & set(answers["imported"])
+        results = json.loads(results_file.read_text(encoding="utf-8"))
+    imported = {*c_api_script.BLOCKED_MODULES} & set(results["imported"])
     if imported:
         raise ExportError(
             "The SavedModel must run without Python's TensorFlow. "
             f"Received: imported modules {imported}"
         )
-    return answers
+    return results
 
 
 def _call(exportable: Exportable, signature: Signature, samples: list, batch: Batch) -> dict:

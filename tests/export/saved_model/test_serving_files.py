@@ -47,7 +47,7 @@ def test_warm_up_requests_run(saved_model, session, translator, samples):
     assert requests["details"]["text"].tolist() == [samples[0].encode()]
     expected = translator.generate(samples[:1])[0]
     assert session.run("details", requests["details"])["text"].tolist() == [
-        [answer.text.encode() for answer in expected]
+        [result.text.encode() for result in expected]
     ]
     outputs = session.run("ids", requests["ids"])
     assert outputs["scores"][0].tolist() == pytest.approx([x.score for x in expected], rel=1e-4)
