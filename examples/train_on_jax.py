@@ -2,7 +2,7 @@
 
     python examples/train_on_jax.py pack train.en train.de --output packed
     KERAS_BACKEND=jax python examples/train_on_jax.py train packed --epochs 27 --average 10
-    keras-attention evaluate packed --source test.en --target test.de --beam 5
+    keras-attention evaluate packed --source test.en --target test.de --num-beams 5
 
 Text is TensorFlow's, so the first and the last of these want it, and the second does not. It needs
 the folder, `keras_attention` and Keras; called again it goes on from what it left.

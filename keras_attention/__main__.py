@@ -1,4 +1,4 @@
-"""`python -m keras_attention` is the command `keras-attention`."""
+"""`python -m keras_attention` runs the command `keras-attention`."""
 
 import sys
 

@@ -1,87 +1,78 @@
-"""The command `keras-attention`: one module for each group of commands."""
+"""Commands of `keras-attention`; their parsers are in the package `_keras_attention_cli`."""
 
 import argparse
 import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 
+from _keras_attention_cli.parser import parse
 from keras_attention.cli import demo, export, infer, train
 
+COMMANDS = {
+    "demo": demo.run,
+    "train": train.run,
+    "generate": infer.run_generate,
+    "evaluate": infer.run_evaluate,
+    "attention": infer.run_attention,
+    "export": export.run_export,
+    "verify": export.run_verify,
+}
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs a command line.
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses and runs a command line.
 
     Args:
-        arguments: without the program's name; None takes `sys.argv`.
+        arguments: Arguments without the program's name. `None` is `sys.argv`.
 
     Returns:
-        The exit status: 0, 2 for bad input, 130 after Ctrl-C.
+        The exit status, see `run`.
     """
-    options = parse(arguments)
+    return run(parse(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs a command.
+
+    Args:
+        options: Result of `parse`.
+
+    Returns:
+        The exit status: 0, 2 for invalid input, 130 after Ctrl-C.
+    """
     try:
         with _one_line_messages():
-            options.run(options)
+            COMMANDS[options.command](options)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output, such as `head`, has had enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"keras-attention: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stop:
-        print(f"\nkeras-attention: stopped{''.join(stop.args)}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\nkeras-attention: interrupted{''.join(interrupt.args)}", file=sys.stderr)
         return 130
     return 0
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options of a command line. Texts may stand behind options.
-
-    Raises:
-        SystemExit: after `--help`, or with status 2 where the command line is wrong.
-    """
-    top = parser()
-    options, rest = top.parse_known_args(arguments)
-    # argparse takes `MODEL TEXTS...` for complete at the first option after MODEL
-    if rest and not ("texts" in options and all(_is_text(word) for word in rest)):
-        top.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        options.texts += rest
-    return options
-
-
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    top = argparse.ArgumentParser(
-        prog="keras-attention",
-        description="Attention for Keras: from two text files to TF Serving and a phone.",
-        epilog="Begin with 'keras-attention demo'. 'keras-attention COMMAND --help' explains one.",
-    )
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (demo, train, infer, export):
-        module.add(commands)
-    return top
-
-
-def _is_text(word):
-    return not word.startswith("-") or " " in word
-
-
 @contextlib.contextmanager
-def _one_line_messages():
-    """Warnings without the line of code; errors without what Keras adds for its tracebacks."""
-    filtering = keras.config.is_traceback_filtering_enabled()
+def _one_line_messages() -> Iterator[None]:
+    """Prints warnings without source lines, and errors without what Keras adds for tracebacks."""
+    is_filtering = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _warn
+            warnings.showwarning = _print_warning
             yield
     finally:
-        if filtering:
+        if is_filtering:
             keras.config.enable_traceback_filtering()
 
 
-def _warn(message, category, filename, lineno, file=None, line=None):
+def _print_warning(message: Any, *args: Any, **kwargs: Any) -> None:
     print(f"keras-attention: warning: {message}", file=sys.stderr)

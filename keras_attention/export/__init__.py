@@ -6,7 +6,8 @@ on recorded samples.
 
 from keras_attention.utils.optional_imports import require_extra
 
-require_extra("export", "keras_attention.export")
+# The TFLite part needs the rest of the extra; tasks import this package.
+require_extra("export", "keras_attention.export", ("tensorflow", "tensorflow_text"))
 
 from keras_attention.export.signatures import Comparison, Exportable, Predictions, Signature
 from keras_attention.export.verification.compare import ExportError

@@ -1,1 +1,9 @@
-"""Recipes that train a task from data to a saved folder."""
+"""Complete trainings: from text files to a saved task."""
+
+from keras_attention.recipes.candidates import CandidateBatches
+from keras_attention.recipes.fit import fit
+from keras_attention.recipes.resume import resume_folder
+from keras_attention.recipes.save_best import SaveBestTask
+from keras_attention.recipes.training_config import TrainingConfig
+
+__all__ = ["CandidateBatches", "SaveBestTask", "TrainingConfig", "fit", "resume_folder"]

@@ -1,4 +1,4 @@
-"""What a translator says of its training sources, and what that costs, for `MinimumRisk`."""
+"""Batches of a translator's own outputs and their costs, for `MinimumRisk`."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,30 +12,33 @@ from keras_attention.text.batching import assign_buckets, decoder_inputs
 
 
 class CandidateBatches(keras.utils.PyDataset):
-    """Batches for `training.MinimumRisk`: candidates by beam search, and the reference after them.
+    """Batches for `training.MinimumRisk`: beam search candidates of a source and its reference.
 
-    Each epoch draws some of the pairs, and the model, as it is then, writes `candidates` answers
-    to each of their sources. Pairs are grouped by length by `text.bucketed_batches`; the last
-    batch of a length waits for another epoch unless it is the only one.
+    Each epoch draws a part of the pairs, and the model, with its current weights, translates each
+    source into `num_candidates` candidates. Pairs are grouped by length as in
+    `text.bucketed_batches`. An incomplete last batch of a length is left out, unless it is the
+    only one.
 
-    A batch of S sources is `({"source": (S * (candidates + 1), L), "target": the same}, labels of
-    that shape, costs (S * (candidates + 1),))`; ids and labels as in
-    `text.bucketed_batches`, and a row of padding where beam search found fewer answers.
+    A batch of S sources is `(inputs, labels, costs)`. `inputs` is
+    `{"source": (S * (num_candidates + 1), L), "target": the same}`, `labels` has the same shape,
+    and `costs` is `(S * (num_candidates + 1),)`. Ids and labels are as in
+    `text.bucketed_batches`; where beam search returned fewer candidates, a row is padding.
 
     Args:
-        task: the translator that is trained; its model is compiled.
-        pairs: `(source, target)` to learn from.
-        metric: `metric(hypotheses, references)`, higher is better. A candidate costs what it lacks
-            to the metric of the reference against itself.
-        batch_size: the most rows in a batch, `candidates + 1` to each source.
-        max_length: the longest row, END counted.
-        seed: of the draws.
-        batch_tokens: the most positions in one side of a batch; None sets no limit.
-        candidates: answers to each source.
-        sources: in an epoch, about; at most all.
+        task: Translator that is trained; its model is compiled.
+        pairs: Training pairs, `(source, target)`.
+        metric: Callable `metric(hypotheses, references)`; higher is better. The cost of a
+            candidate is the metric of the reference against itself minus that of the candidate.
+        batch_size: Maximum number of rows in a batch, `num_candidates + 1` for each source.
+        max_length: Maximum length of a row, including `[END]`.
+        seed: Seed of the draws.
+        batch_tokens: Maximum number of tokens in one side of a batch, including padding. `None`
+            sets no limit.
+        num_candidates: Number of candidates for each source.
+        num_sources: Approximate number of sources in an epoch, at most all.
 
     Raises:
-        ValueError: if there are no pairs, or a number is not positive.
+        ValueError: If there are no pairs, or a number is not positive.
 
     References:
         Shen et al. 2016, [Minimum Risk Training for Neural Machine
@@ -45,12 +48,13 @@ class CandidateBatches(keras.utils.PyDataset):
 
     >>> from keras_attention.models import seq2seq
     >>> from keras_attention.text import CharacterTokenizer
-    >>> letters = CharacterTokenizer.train(["abc"])
-    >>> model = seq2seq(letters.vocabulary_size, letters.vocabulary_size, 4, 4)
+    >>> tokenizer = CharacterTokenizer.train(["abc"])
+    >>> model = seq2seq(tokenizer.vocabulary_size, tokenizer.vocabulary_size, 4, 4)
     >>> model.compile("adam")
-    >>> task = Translator(model, letters, letters)
-    >>> same = lambda hypotheses, references: float(hypotheses == references)
-    >>> data = CandidateBatches(task, [("ab", "ba"), ("c", "c")], same, 6, 8, candidates=2)
+    >>> task = Translator(model, tokenizer, tokenizer)
+    >>> exact_match = lambda hypotheses, references: float(hypotheses == references)
+    >>> pairs = [("ab", "ba"), ("c", "c")]
+    >>> data = CandidateBatches(task, pairs, exact_match, 6, 8, num_candidates=2)
     >>> inputs, labels, costs = data[0]
     >>> labels.shape, costs.shape
     ((6, 8), (6,))
@@ -65,69 +69,72 @@ class CandidateBatches(keras.utils.PyDataset):
         max_length: int,
         seed: int = 0,
         batch_tokens: int | None = None,
-        candidates: int = 5,
-        sources: int = 3072,
+        num_candidates: int = 5,
+        num_sources: int = 3072,
     ):
         super().__init__()
         if not pairs:
-            raise ValueError(f"`pairs` should have at least one pair. Received: {pairs!r}")
+            raise ValueError(f"`pairs` must contain at least one pair. Received: pairs={pairs!r}")
         self.task, self.metric, self.seed = task, metric, seed
-        self.candidates = candidates
-        read, self.references = map(list, zip(*pairs, strict=True))
-        texts = (task.source_tokenizer, read), (task.target_tokenizer, self.references)
+        self.num_candidates = num_candidates
+        sources, self.references = map(list, zip(*pairs, strict=True))
+        texts = (task.source_tokenizer, sources), (task.target_tokenizer, self.references)
         ragged = [tokenizer.encode_ragged(side, max_length) for tokenizer, side in texts]
         shape = [None, max_length]
-        self.ids = [side.to_tensor(PAD, shape=shape).numpy() for side in ragged]  # (N, L)
-        rows = np.maximum(*(side.row_lengths() for side in ragged))  # (N,)
-        # Answers are cut at the length of their batch, which leaves them a fourth above the pair's.
-        roomy = np.minimum(np.ceil(1.25 * rows), max_length)
-        group = candidates + 1
-        self.buckets = [  # pairs of about one length, that length, how many go into a batch
-            (inside, length, min(max(1, size // group), len(inside)))
-            for inside, length, size in assign_buckets(roomy, batch_size, max_length, batch_tokens)
+        self.ids = [side.to_tensor(PAD, shape=shape).numpy() for side in ragged]  # (N, L) each
+        lengths = np.maximum(*(side.row_lengths() for side in ragged))  # (N,)
+        # Candidates are truncated to the length of their batch: leave room for a quarter more.
+        lengths = np.minimum(np.ceil(1.25 * lengths), max_length)
+        rows_per_source = num_candidates + 1
+        buckets = assign_buckets(lengths, batch_size, max_length, batch_tokens)
+        # (indices of pairs of similar length, row length, number of sources in a batch)
+        self.buckets = [
+            (inside, length, min(max(1, size // rows_per_source), len(inside)))
+            for inside, length, size in buckets
         ]
         steps = sum(len(inside) // size for inside, _, size in self.buckets)
-        self.steps = max(1, round(steps * min(1.0, sources / len(pairs))))
-        self.written = None
+        self.steps = max(1, round(steps * min(1.0, num_sources / len(pairs))))
+        self.epoch_batches = None
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, place: int) -> tuple[dict, np.ndarray, np.ndarray]:
-        if self.written is None:  # Keras asks for two, to see in which dimensions they differ
-            inside, length, size = self.buckets[-(place % 2)]
-            return self._write(inside[:size], length)
-        return self.written[place]
+    def __getitem__(self, index: int) -> tuple[dict, np.ndarray, np.ndarray]:
+        if self.epoch_batches is None:
+            # Before the first epoch, Keras compares two batches to find which dimensions vary.
+            inside, length, size = self.buckets[-(index % 2)]
+            return self._make_batch(inside[:size], length)
+        return self.epoch_batches[index]
 
     def on_epoch_begin(self) -> None:
-        self.written = [self._write(*drawn) for drawn in self._draw()]
+        self.epoch_batches = [self._make_batch(*drawn) for drawn in self._draw()]
 
     def _draw(self) -> list[tuple[np.ndarray, int]]:
-        """Which pairs are in each batch of an epoch, and their length."""
-        # By its steps the model tells the epochs apart, also when training goes on after a cut.
+        """Draws the indices of the pairs in each batch of an epoch, with the row length."""
+        # The step number distinguishes epochs, also after a training was resumed.
         rng = np.random.default_rng((self.seed, int(self.task.model.optimizer.iterations)))
         drawn = []
         for inside, length, size in self.buckets:
             inside = rng.permutation(inside)
             starts = range(0, len(inside) - size + 1, size)
             drawn += [(inside[start : start + size], length) for start in starts]
-        return [drawn[place] for place in rng.permutation(len(drawn))[: self.steps]]
+        return [drawn[index] for index in rng.permutation(len(drawn))[: self.steps]]
 
-    def _write(self, rows: np.ndarray, length: int) -> tuple[dict, np.ndarray, np.ndarray]:
-        """The batch of these pairs, (size * (candidates + 1), length) each side."""
+    def _make_batch(self, rows: np.ndarray, length: int) -> tuple[dict, np.ndarray, np.ndarray]:
+        """Translates pairs into a batch of candidates and references, with their costs."""
         sources, targets = (side[rows, :length] for side in self.ids)
-        strategy = BeamSearch(
-            self.candidates, num_return_sequences=self.candidates, max_new_tokens=length
-        )
-        found = self.task.model.generate(sources, strategy).ids  # (size, candidates, L)
-        costs = [self._cost(row, ids) for row, ids in zip(rows, found, strict=True)]
-        labels = np.concatenate([found, targets[:, None]], axis=1).reshape(-1, length)
-        source = np.repeat(sources, self.candidates + 1, axis=0)
+        k = self.num_candidates
+        strategy = BeamSearch(k, num_return_sequences=k, max_new_tokens=length)
+        candidates = self.task.model.generate(sources, strategy).ids  # (S, k, L)
+        costs = [self._costs(row, ids) for row, ids in zip(rows, candidates, strict=True)]
+        labels = np.concatenate([candidates, targets[:, None]], axis=1)  # (S, k + 1, L)
+        labels = labels.reshape(-1, length)  # (S * (k + 1), L)
+        source = np.repeat(sources, k + 1, axis=0)  # (S * (k + 1), L)
         inputs = {"source": source, "target": decoder_inputs(labels).numpy()}
         return inputs, labels, np.array(costs, "float32").reshape(-1)
 
-    def _cost(self, row: int, ids: np.ndarray) -> list[float]:
-        """What each candidate lacks to the reference's score; and the reference, nothing."""
+    def _costs(self, row: int, ids: np.ndarray) -> list[float]:
+        """Returns the cost of each candidate, and 0 for the reference."""
         reference = [self.references[row]]
         texts = [text.decode() for text in self.task.target_tokenizer.detokenize(ids).numpy()]
         best = self.metric(reference, reference)

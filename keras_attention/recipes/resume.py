@@ -1,4 +1,4 @@
-"""Where a training that was cut off is kept, and whether another may go on with it."""
+"""State of an interrupted training, and the check that another call of `fit` may resume it."""
 
 import hashlib
 import shutil
@@ -11,43 +11,51 @@ from keras_attention.utils.atomic_io import read_json, write_json
 SETTINGS_FILE = "settings.json"
 
 
-def unfinished(folder: str | Path) -> Path:
-    """Where `fit` keeps what it needs to go on with the training of `folder`."""
+def resume_folder(folder: str | Path) -> Path:
+    """Returns the hidden folder that holds the state of a training until it is finished.
+
+    Args:
+        folder: Folder of the task that `fit` writes.
+    """
     folder = Path(folder).absolute()
     return folder.with_name(f".{folder.name}.unfinished")
 
 
-def begin_or_resume(place: Path, settings: dict) -> bool:
-    """Whether there is a training to go on with; it must have had the same settings.
+def start_or_resume(state_folder: Path, settings: dict) -> bool:
+    """Returns whether an interrupted training is resumed; otherwise prepares the folder for one.
+
+    Args:
+        state_folder: `resume_folder` of the task.
+        settings: Options and data of the training.
 
     Raises:
-        ValueError: if it had others.
+        ValueError: If the interrupted training had other settings.
     """
-    if (place / SETTINGS_FILE).is_file():
-        before = read_json(place / SETTINGS_FILE)
-        other = [name for name in settings if settings[name] != before.get(name)]
-        if other:
+    if (state_folder / SETTINGS_FILE).is_file():
+        saved = read_json(state_folder / SETTINGS_FILE)
+        different = [name for name in settings if settings[name] != saved.get(name)]
+        if different:
             raise ValueError(
-                f"Expected the settings of the training that was cut off and is kept in {place} "
-                f"(delete that to start anew). Received: other {', '.join(other)}"
+                "An interrupted training is resumed with the settings it began with. To start "
+                f"anew, delete {state_folder}. Received: different {', '.join(different)}"
             )
         return True
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    write_json(place / SETTINGS_FILE, settings)
+    shutil.rmtree(state_folder, ignore_errors=True)
+    state_folder.mkdir(parents=True)
+    write_json(state_folder / SETTINGS_FILE, settings)
     return False
 
 
 def fingerprints(task: Translator, pairs: Sequence, validation: Sequence) -> dict:
-    """What tells one training from another, beside numbers."""
+    """Returns shapes and hashes that identify the model and the data of a training."""
     tokenizers = task.source_tokenizer, task.target_tokenizer
     return {
-        "shapes of the weights": [list(variable.shape) for variable in task.model.weights],
+        "weight shapes": [list(variable.shape) for variable in task.model.weights],
         "pairs": _digest(pairs),
         "validation pairs": _digest(validation),
         "tokenizers": _digest([(each.vocabulary, each.get_config()) for each in tokenizers]),
     }
 
 
-def _digest(items):
+def _digest(items: Sequence) -> str:
     return hashlib.sha256(repr(list(items)).encode("utf-8", "surrogatepass")).hexdigest()[:16]

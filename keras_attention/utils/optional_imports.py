@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 
 # Import names of the packages that each extra of setup.cfg adds.
 EXTRAS = {
@@ -15,22 +16,23 @@ EXTRAS = {
 }
 
 
-def require_extra(extra: str, feature: str) -> None:
+def require_extra(extra: str, feature: str, packages: Sequence[str] = ()) -> None:
     """Checks that the packages of an extra are installed, without importing them.
 
     Args:
-        extra: name of an extra of setup.cfg, a key of `EXTRAS`.
-        feature: module or option that needs it, for the message.
+        extra: Name of an extra of setup.cfg, a key of `EXTRAS`.
+        feature: Module or option that needs it, for the message.
+        packages: Import names to check, if the feature does not need all of the extra.
 
     Raises:
-        ImportError: if a package is missing. The message names the extra.
+        ImportError: If a package is missing. The message names the extra.
 
     Example:
 
     >>> from keras_attention.utils.optional_imports import require_extra
     >>> require_extra("viz", "keras_attention.viz")
     """
-    missing = [name for name in EXTRAS[extra] if not _is_installed(name)]
+    missing = [name for name in packages or EXTRAS[extra] if not _is_installed(name)]
     if missing:
         raise ImportError(
             f"`{feature}` requires the extra `{extra}`: in a checkout of the project, run "

@@ -1,4 +1,4 @@
-"""What the tests of the commands share: small files, and a model that `train` made of them."""
+"""Fixtures of the tests of the commands: small parallel files, and a task trained on them."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ PAIRS = [
 class Files(NamedTuple):
     source: Path
     target: Path
-    options: list  # of `train`, all but --output
+    options: list  # of `train`, without --output
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +31,13 @@ def files(tmp_path_factory) -> Files:
     for path, side in ((source, 0), (target, 1)):
         path.write_text("".join(f"{pair[side]}\n" for pair in PAIRS * 10), encoding="utf-8")
     data = f"--source {source} --target {target} --valid-source {source} --valid-target {target}"
-    small = "--tokenizer bpe --vocabulary 50 --units 16 --embedding 16 --batch-size 50"
+    small = "--tokenizer bpe --vocabulary-size 50 --units 16 --embedding-dim 16 --batch-size 50"
     return Files(source, target, f"{data} {small} --max-length 20".split())
 
 
 @pytest.fixture(scope="session")
 def trained(files, tmp_path_factory) -> tuple[Path, str]:
-    """The folder that `train` wrote, and what it printed."""
+    """The folder that `train` wrote, and its standard output."""
     folder = tmp_path_factory.mktemp("trained") / "model"
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -58,17 +58,17 @@ def task(trained):
 
 
 @pytest.fixture
-def refused(capsys):
-    """Runs a wrong command line; gives the one line that it says."""
+def error_of(capsys):
+    """Runs an invalid command line and returns its one-line error message."""
 
     def run(*arguments) -> str:
         try:
             assert main(list(map(str, arguments))) == 2
-        except SystemExit as stop:  # argparse's own
+        except SystemExit as stop:  # an error of argparse
             assert stop.code == 2
-        said = capsys.readouterr()
-        lines = [line for line in said.err.splitlines() if not line.startswith(("usage:", " "))]
-        assert len(lines) == 1, said.err
+        stderr = capsys.readouterr().err
+        lines = [line for line in stderr.splitlines() if not line.startswith(("usage:", " "))]
+        assert len(lines) == 1, stderr
         assert lines[0].startswith("keras-attention")
         return lines[0]
 

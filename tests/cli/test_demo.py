@@ -16,11 +16,11 @@ def test_exact_match():
 
 
 @pytest.mark.slow
-def test_the_whole_road(tmp_path, capsys):
+def test_complete_run(tmp_path, capsys):
     assert main(["demo", "the 4th of july, 1976", "--output", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert float(re.search(r"exact match: ([\d.]+)%", said)[1]) >= 99
-    assert "'the 4th of july, 1976' -> 1976-07-04" in said
+    printed = capsys.readouterr().out
+    assert float(re.search(r"exact match: ([\d.]+)%", printed)[1]) >= 99
+    assert "'the 4th of july, 1976' -> 1976-07-04" in printed
     assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
     exports = tmp_path / "saved_model", tmp_path / "tflite"
     for folder in (exports[0] / "1", exports[1]):
@@ -29,7 +29,7 @@ def test_the_whole_road(tmp_path, capsys):
 
     texts = ["Dienstag, den 3. März 1998", "no date", ""]
     for task in (Translator.load(tmp_path / "model"), *map(load_exported, exports)):
-        date, *others = [answers[0] for answers in task.generate(texts)]
+        date, *others = [outputs[0] for outputs in task.generate(texts)]
         assert date.text == "1998-03-03"
         assert math.exp(date.score) > 0.5
         assert all(other.score < date.score for other in others)

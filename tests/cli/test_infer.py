@@ -19,11 +19,11 @@ def run(capsys, *arguments):
     return capsys.readouterr().out
 
 
-def type_in(monkeypatch, content: bytes):
+def set_stdin(monkeypatch, content: bytes):
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(content)))
 
 
-def test_arguments_a_file_and_standard_input_say_the_same(
+def test_arguments_file_and_standard_input_give_the_same_outputs(
     model, task, tmp_path, monkeypatch, capsys
 ):
     expected = "".join(f"{text}\n" for text in task(TEXTS))
@@ -33,51 +33,59 @@ def test_arguments_a_file_and_standard_input_say_the_same(
     path.write_bytes(gzip.compress("\n".join(TEXTS).encode()))
     assert run(capsys, "generate", model, "--input", path) == expected
 
-    type_in(monkeypatch, "\r\n".join(TEXTS).encode())
+    set_stdin(monkeypatch, "\r\n".join(TEXTS).encode())
     assert run(capsys, "generate", model) == expected
 
 
-def test_no_lines_give_no_lines(model, monkeypatch, capsys):
-    type_in(monkeypatch, b"")
+def test_empty_input_gives_no_output(model, monkeypatch, capsys):
+    set_stdin(monkeypatch, b"")
     assert run(capsys, "generate", model) == ""
 
 
-def test_scores_and_beam(model, capsys):
+def test_scores_and_num_beams(model, capsys):
     score, _, text = run(capsys, "generate", model, "--scores", TEXTS[0]).partition("\t")
     assert float(score) < 0
-    one = run(capsys, "generate", model, "--beam", 1, "--length-penalty", 0, TEXTS[0])
+    one = run(capsys, "generate", model, "--num-beams", 1, "--length-penalty", 0, TEXTS[0])
     assert one == text
-    wide = run(capsys, "generate", model, "--scores", "--beam", 8, "--length-penalty", 0, TEXTS[0])
+    wide = run(
+        capsys, "generate", model, "--scores", "--num-beams", 8, "--length-penalty", 0, TEXTS[0]
+    )
     assert float(wide.split("\t")[0]) >= float(score)
 
 
-def test_max_length(model, capsys):
+def test_max_new_tokens(model, capsys):
     long, short = (
-        float(run(capsys, "generate", model, "--scores", "--max-length", limit, "a").split("\t")[0])
+        float(
+            run(capsys, "generate", model, "--scores", "--max-new-tokens", limit, "a").split("\t")[
+                0
+            ]
+        )
         for limit in (10, 2)
     )
     assert long < 3 * short < 0  # before training every token is about as unlikely
 
 
-def test_the_bar_is_drawn_on_standard_error(capsys, monkeypatch):
+def test_progress_bar_is_on_standard_error(capsys, monkeypatch):
     class Model:
         def generate(self, texts, progress):
             print("bar" if progress else "no bar")
             return [[GeneratedText(text.upper(), -1.0)] for text in texts]
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert [best.text for best in infer.answers(Model(), ["a", "b"])] == ["A", "B"]
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "bar\n")
+    assert [output.text for output in infer.generate_best(Model(), ["a", "b"])] == ["A", "B"]
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "bar\n")
 
 
-def test_evaluate_reads_two_files_or_one_with_tabs(model, task, files, tmp_path, capsys):
+def test_evaluate_reads_two_files_or_one_with_columns(model, task, files, tmp_path, capsys):
     lines = [path.read_text(encoding="utf-8").splitlines()[:20] for path in files[:2]]
     source, target, out = tmp_path / "source", tmp_path / "target", tmp_path / "new" / "output"
     for path, side in ((source, lines[0]), (target, lines[1])):
         path.write_text("\n".join(side), encoding="utf-8")
-    said = run(capsys, "evaluate", model, "--source", source, "--target", target, "--output", out)
-    bleu, chrf = said.splitlines()
+    printed = run(
+        capsys, "evaluate", model, "--source", source, "--target", target, "--output", out
+    )
+    bleu, chrf = printed.splitlines()
     assert bleu.startswith("bleu: ") and "case:mixed" in bleu and "tok:13a" in bleu
     assert chrf.startswith("chrf: ") and "nc:6" in chrf
     assert out.read_text(encoding="utf-8").splitlines() == task(lines[0])
@@ -91,53 +99,53 @@ def test_evaluate_reads_two_files_or_one_with_tabs(model, task, files, tmp_path,
     assert lower.split()[4] == f"{score:.2f}"
 
 
-def test_attention_draws(model, tmp_path, capsys):
+def test_attention_writes_a_picture(model, tmp_path, capsys):
     picture = tmp_path / "new" / "man.png"
-    said = run(capsys, "attention", model, "the dog is big .", "--output", picture)
-    assert f"The picture is {picture}" in said
+    printed = run(capsys, "attention", model, "the dog is big .", "--output", picture)
+    assert f"The picture is in {picture}" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_wrong_models(model, tmp_path, refused):
+def test_invalid_models(model, tmp_path, error_of):
     nothing = tmp_path / "nothing"
-    assert f"or a Marian model's. Received: '{nothing}'" in refused("generate", nothing, "a")
-    assert f"Received: '{tmp_path}'" in refused("generate", tmp_path, "a")
-    assert f"or a Marian model's. Received: '{tmp_path}'" in refused(
+    assert f"or of a Marian model. Received: '{nothing}'" in error_of("generate", nothing, "a")
+    assert f"Received: '{tmp_path}'" in error_of("generate", tmp_path, "a")
+    assert f"or of a Marian model. Received: '{tmp_path}'" in error_of(
         "attention", tmp_path, "a", "--output", tmp_path / "a.png"
     )
     broken = tmp_path / "broken"
     shutil.copytree(model, broken)
-    (broken / "model.keras").write_text("nothing that Keras wrote")
-    assert str(broken) in refused("generate", broken, "a")
+    (broken / "model.keras").write_text("not a file of Keras")
+    assert str(broken) in error_of("generate", broken, "a")
     os.remove(broken / "task.json")
-    assert "task.json" in refused("generate", broken, "a")
+    assert "task.json" in error_of("generate", broken, "a")
 
 
-def test_wrong_input(model, files, tmp_path, monkeypatch, refused):
-    type_in(monkeypatch, b"fine\n\xff\xfe\n")
-    assert "UTF-8 text in 'standard input', line 2, byte 1" in refused("generate", model)
+def test_invalid_input(model, files, tmp_path, monkeypatch, error_of):
+    set_stdin(monkeypatch, b"fine\n\xff\xfe\n")
+    assert "'standard input' must be UTF-8. Received: line 2, byte 1" in error_of("generate", model)
     missing, short, empty = tmp_path / "no", tmp_path / "short", tmp_path / "empty"
     short.write_text("one line\n")
     empty.write_text("")
-    assert f"Received: '{missing}'" in refused("generate", model, "--input", missing)
+    assert f"Received: path='{missing}'" in error_of("generate", model, "--input", missing)
     evaluate = "evaluate", model, "--target", files.target, "--source"
-    assert f"Received: '{missing}'" in refused(*evaluate, missing)
-    assert f"Line 2 of '{files.target}' has no partner" in refused(*evaluate, short)
-    assert "source, tab, target" in refused("evaluate", model, "--source", short)
-    assert "at least one line" in refused("evaluate", model, "--source", empty)
-    assert "Received: '13b'" in refused(*evaluate, files.source, "--bleu-tokenize", "13b")
+    assert f"Received: path='{missing}'" in error_of(*evaluate, missing)
+    assert f"1 lines in '{short}', 200 lines in '{files.target}'" in error_of(*evaluate, short)
+    assert "source, tab, target" in error_of("evaluate", model, "--source", short)
+    assert "at least one line" in error_of("evaluate", model, "--source", empty)
+    assert "Received: tokenize='13b'" in error_of(*evaluate, files.source, "--bleu-tokenize", "13b")
 
 
-def test_wrong_strategies(model, tmp_path, refused):
-    assert "Received: num_beams=49, vocabulary_size=50" in refused(
-        "generate", model, "--beam", 49, "a"
+def test_invalid_strategies(model, tmp_path, error_of):
+    assert "Received: num_beams=49, vocabulary_size=50" in error_of(
+        "generate", model, "--num-beams", 49, "a"
     )
-    assert "with --beam" in refused("generate", model, "--length-penalty", 1, "a")
+    assert "requires `--num-beams`" in error_of("generate", model, "--length-penalty", 1, "a")
     picture = tmp_path / "picture.docx"
-    assert f"Received: {picture}" in refused("attention", model, "a", "--output", picture)
+    assert f"Received: path={picture}" in error_of("attention", model, "a", "--output", picture)
 
 
-def test_an_export_that_answers_with_labels(tmp_path, capsys):
+def test_generate_refuses_an_export_of_a_classifier(tmp_path, capsys):
     from helpers import write_saved_model
     from keras_attention.models import classifier
     from keras_attention.tasks import TextClassifier
@@ -147,4 +155,4 @@ def test_an_export_that_answers_with_labels(tmp_path, capsys):
     model = classifier(letters.vocabulary_size, 2, num_layers=1, hidden_dim=8, num_heads=2)
     write_saved_model(TextClassifier(model, letters, ["yes", "no"]), tmp_path / "1")
     assert main(["generate", str(tmp_path), "ab"]) == 2
-    assert "Expected what answers with text." in capsys.readouterr().err
+    assert "The model must generate text." in capsys.readouterr().err

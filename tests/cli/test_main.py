@@ -8,11 +8,11 @@ import pytest
 from keras_attention.cli import main, parse
 
 pytestmark = pytest.mark.tensorflow_only
-COMMANDS = ["demo", "train", "generate", "evaluate", "attention", "export"]
+COMMANDS = ["demo", "train", "generate", "evaluate", "attention", "export", "verify"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_teaches_with_an_example(command, capsys):
+def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
     assert stop.value.code == 0
@@ -21,7 +21,7 @@ def test_help_teaches_with_an_example(command, capsys):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_explained(command, capsys):
+def test_every_option_has_a_help_text(command, capsys):
     with pytest.raises(SystemExit):
         main([command, "--help"])
     lines = capsys.readouterr().out.splitlines()
@@ -31,7 +31,7 @@ def test_every_option_is_explained(command, capsys):
             assert explained, line
 
 
-def test_the_list_of_commands(capsys):
+def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
@@ -41,45 +41,63 @@ def test_the_list_of_commands(capsys):
 @pytest.mark.parametrize(
     "words",
     [
-        "generate folder --beam 2 one two",
-        "generate folder one two --beam 2",
-        "generate folder one --beam 2 two",
-        "generate --beam 2 folder one two",
+        "generate folder --num-beams 2 one two",
+        "generate folder one two --num-beams 2",
+        "generate folder one --num-beams 2 two",
+        "generate --num-beams 2 folder one two",
     ],
 )
-def test_options_and_texts_come_in_any_order(words):
+def test_options_and_texts_in_any_order(words):
     options = parse(words.split())
-    assert (options.texts, options.beam) == (["one", "two"], 2)
+    assert (options.texts, options.num_beams) == (["one", "two"], 2)
 
 
-def test_a_text_may_begin_with_a_dash():
-    assert parse(["generate", "folder", "--beam", "2", "- hello"]).texts == ["- hello"]
+def test_text_may_begin_with_a_dash():
+    assert parse(["generate", "folder", "--num-beams", "2", "- hello"]).texts == ["- hello"]
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         ("", "the following arguments are required: COMMAND"),
         ("translate", "invalid choice: 'translate'"),
         ("generate folder --nonsense x", "unrecognized arguments: --nonsense x"),
         ("attention folder a b --output c.png", "unrecognized arguments: b"),
-        ("generate folder --beam 0 x", "expected a whole number from 1 on. Received: '0'"),
-        ("generate folder --max-length -3 x", "expected a whole number from 1 on. Received: '-3'"),
-        ("generate folder --length-penalty nan x", "a number from 0 on. Received: 'nan'"),
-        ("export folder --count 1.5", "expected a whole number from 1 on. Received: '1.5'"),
+        ("generate folder --num-beams 0 x", "must be an integer of at least 1. Received: '0'"),
+        (
+            "generate folder --max-new-tokens -3 x",
+            "must be an integer of at least 1. Received: '-3'",
+        ),
+        ("generate folder --length-penalty nan x", "must be a number at least 0. Received: 'nan'"),
+        ("export folder --num-samples 1.5", "must be an integer of at least 1. Received: '1.5'"),
     ],
 )
-def test_wrong_command_lines(words, said, refused):
-    assert said in refused(*words.split())
+def test_invalid_command_lines(words, message, error_of):
+    assert message in error_of(*words.split())
 
 
-def test_the_command_shows_no_log_of_tensorflow(tmp_path):
+def test_command_silences_the_log_of_tensorflow(tmp_path):
     command = [Path(sys.executable).with_name("keras-attention"), "generate", "nowhere", "text"]
     quiet = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     done = subprocess.run(command, capture_output=True, text=True, env=quiet, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        "keras-attention: Expected a folder that 'train' wrote, or a Marian model's. "
+        "keras-attention: The model must be the folder of a trained task or of a Marian model. "
         "Received: 'nowhere'\n"
     )
     assert done.stdout == ""
+
+
+def test_parser_imports_neither_keras_nor_the_package():
+    script = """
+import sys
+sys.argv = ["keras-attention", "train", "--help"]
+import _keras_attention_cli
+try:
+    _keras_attention_cli.main()
+finally:
+    print("IMPORTED", *{"keras", "keras_attention", "numpy"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["IMPORTED"]

@@ -7,7 +7,7 @@ import pytest
 
 from keras_attention.cli import main
 from keras_attention.generation import GreedySearch
-from keras_attention.recipes.fit import fit
+from keras_attention.recipes import TrainingConfig, fit
 from keras_attention.tasks import Translator, load_exported
 from keras_attention.text import MarianTokenizer, load_tokenizer
 
@@ -71,10 +71,8 @@ def test_fit_goes_on_from_it(opus, tmp_path):
     )
     pairs = opus.pairs[:60]
     before = task.model.get_weights()
-    history = fit(
-        task, pairs, pairs[:4], tmp_path / "tuned", epochs=3, batch_size=20, max_length=30,
-        warmup_steps=1,
-    )  # fmt: skip
+    config = TrainingConfig(epochs=3, batch_size=20, max_length=30, warmup_steps=1)
+    history = fit(task, pairs, pairs[:4], tmp_path / "tuned", config)
     loss = history.history["loss"]
     assert loss[-1] < loss[0] < 3.0  # it does not begin from nothing: ln 46 is 3.8
     assert any((a != b).any() for a, b in zip(before, task.model.get_weights(), strict=True))
@@ -117,7 +115,16 @@ def test_the_commands_take_its_folder(opus, translator, capsys):
     text = opus.texts[0]
     assert main(["generate", str(opus.folder), text]) == 0
     assert capsys.readouterr().out == f"{translator(text)}\n"
-    options = ["--beam", "2", "--length-penalty", "0", "--max-length", "9", "--scores", text]
+    options = [
+        "--num-beams",
+        "2",
+        "--length-penalty",
+        "0",
+        "--max-new-tokens",
+        "9",
+        "--scores",
+        text,
+    ]
     assert main(["generate", str(opus.folder), *options]) == 0
     score, written = capsys.readouterr().out.rstrip("\n").split("\t")
     changed = Translator.from_marian(

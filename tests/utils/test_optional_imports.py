@@ -33,10 +33,12 @@ except ImportError as error:
     [
         ("keras_attention.text", "text", "sentencepiece"),
         ("keras_attention.images", "tensorflow", "tensorflow"),
-        ("keras_attention.export", "export", "ai_edge_litert"),
+        ("keras_attention.export.tflite", "export", "ai_edge_litert"),
+        ("keras_attention.export", "export", "tensorflow"),
         ("keras_attention.viz", "viz", "PIL"),
         ("keras_attention.metrics", "metrics", "sacrebleu"),
         ("keras_attention.interop.marian", "text", "safetensors"),
+        ("keras_attention.tasks", "text", "tensorflow_text"),
     ],
 )
 def test_import_without_extra_names_the_extra(part, extra, package):

@@ -1,0 +1,95 @@
+"""Parsers of `keras-attention export` and `verify`."""
+
+from pathlib import Path
+
+from _keras_attention_cli.options import (
+    TRAINED_MODEL,
+    Commands,
+    add_strategy_options,
+    positive_int,
+)
+
+# Options that add signatures to a TFLite file.
+SIGNATURES = {
+    "steps": "signatures encode and step, for apps with a decoding loop of their own",
+    "options": "the signature with_options, with num_beams, max_new_tokens, temperature and seed "
+    "as inputs",
+    "text": "the signature text, from strings to strings, for WordPiece tokenizers",
+}
+
+
+def add_commands(commands: Commands) -> None:
+    """Adds the commands `export` and `verify`."""
+    _add_export(commands)
+    _add_verify(commands)
+
+
+def _add_export(commands: Commands) -> None:
+    command = commands.add_parser(
+        "export",
+        help="write a SavedModel or a TFLite file, and verify it",
+        description="Exports a trained task. Each export is run on samples and compared with the "
+        "model; verification.json next to it has the result.",
+        epilog="Example: keras-attention export models/en-de --saved-model serving/en-de "
+        "--tflite phone/en-de --samples test.en",
+    )
+    command.add_argument("model", type=Path, help=TRAINED_MODEL)
+    command.add_argument(
+        "--saved-model",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for the next version of TensorFlow Serving",
+    )
+    command.add_argument(
+        "--tflite", type=Path, metavar="FOLDER", help="folder for model.tflite and its tokenizers"
+    )
+    command.add_argument(
+        "--samples",
+        metavar="FILE",
+        help="inputs of the verification, one per line (.gz allowed) [made from the vocabulary]",
+    )
+    command.add_argument(
+        "--num-samples",
+        type=positive_int,
+        default=20,
+        metavar="N",
+        help="maximum number of lines read from --samples [%(default)s]",
+    )
+    command.add_argument(
+        "--no-tokenizer",
+        action="store_true",
+        help="write a SavedModel from ids to ids, for servers without TensorFlow Text",
+    )
+    command.add_argument(
+        "--weights",
+        default="float32",
+        help="weights of the TFLite file: float32, float16, int8 (recommended for phones), int4 "
+        "or full_int8 [%(default)s]",
+    )
+    command.add_argument(
+        "--references",
+        metavar="FILE",
+        help="reference for each sample, to evaluate weights of reduced precision "
+        "[outputs of the model]",
+    )
+    command.add_argument(
+        "--allow-loss",
+        action="store_true",
+        help="keep a TFLite file of reduced precision that loses more than 1 point of 100",
+    )
+    for name, added in SIGNATURES.items():
+        command.add_argument(f"--{name}", action="store_true", help=f"add {added}")
+    add_strategy_options(command)
+
+
+def _add_verify(commands: Commands) -> None:
+    command = commands.add_parser(
+        "verify",
+        help="run the verification of an export again",
+        description="Runs an export, for example on another machine, on the samples stored with "
+        "it, and compares the outputs with the stored ones. The trained model is not needed.",
+        epilog="Example: keras-attention verify serving/en-de",
+    )
+    command.add_argument(
+        "folder", type=Path, help="folder that 'export' wrote, or one of its versions"
+    )
