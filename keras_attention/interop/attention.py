@@ -1,4 +1,4 @@
-"""Multi-head attention of Keras and PyTorch: after loading, ours gives what theirs gives."""
+"""Loading the weights of Keras's and PyTorch's multi-head attention."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,76 +11,76 @@ from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.self_attention import MultiHeadSelfAttention
 
 PARTS = ("query", "key", "value", "output")
-# What `torch.nn.MultiheadAttention` names: one kernel for all three, or one for each.
-TORCH = {
+# Weight names of `torch.nn.MultiheadAttention`: one kernel for all three, or one for each.
+TORCH_NAMES = {
     "in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight",
     "out_proj.weight", "out_proj.bias",
 }  # fmt: skip
 
 
-def load_keras(layer: MultiHeadAttention, theirs: keras.layers.Layer) -> None:
-    """Loads the weights of a layer of Keras.
+def load_keras(layer: MultiHeadAttention, source: keras.layers.Layer) -> None:
+    """Loads the weights of a Keras layer; the layer then gives the same outputs.
 
     Args:
         layer: a `MultiHeadAttention` or `MultiHeadSelfAttention` of the same sizes. It is built for
             the widths of the weights if it is not built yet.
-        theirs: a built `keras.layers.MultiHeadAttention` or `GroupQueryAttention`.
+        source: a built `keras.layers.MultiHeadAttention` or `GroupQueryAttention`.
 
     Raises:
-        ValueError: If theirs is not built, has weights that ours has no place for, or heads or
-            widths differ.
+        ValueError: If the source is not built, has weights that the layer does not have, or differs
+            in heads or widths.
 
     Example:
 
     >>> import keras, numpy as np
     >>> x = np.ones((1, 3, 8), "float32")
-    >>> theirs = keras.layers.MultiHeadAttention(num_heads=2, key_dim=4)
-    >>> expected = theirs(x, x)
+    >>> source = keras.layers.MultiHeadAttention(num_heads=2, key_dim=4)
+    >>> expected = source(x, x)
     >>> layer = MultiHeadAttention(num_heads=2, key_dim=4)
-    >>> load_keras(layer, theirs)
+    >>> load_keras(layer, source)
     >>> bool(keras.ops.all(keras.ops.isclose(layer(x, x), expected, atol=1e-5)))
     True
     """
-    if not theirs.weights:
+    if not source.weights:
         raise ValueError(
-            "theirs: expected a layer with weights, call it or build it first. "
-            f"Received: {theirs.name}, not built"
+            "`source` must be a layer with weights; call it or build it first. "
+            f"Received: {source.name}, which is not built"
         )
     arrays = {}
-    for weight in theirs.weights:
+    for weight in source.weights:
         part, kind = weight.path.split("/")[-2:]
         arrays[part.removeprefix("attention_"), kind] = keras.ops.convert_to_numpy(weight)
-    _refuse_others("theirs", {part for part, _ in arrays}, set(PARTS))
-    groups = layer.num_key_value_heads
+    _check_names("source", {part for part, _ in arrays}, set(PARTS))
+    num_key_value_heads = layer.num_key_value_heads
     shapes = {
         "query": (None, layer.num_heads, layer.key_dim),
-        "key": (None, groups, layer.key_dim),
-        "value": (None, groups, layer.value_dim),
+        "key": (None, num_key_value_heads, layer.key_dim),
+        "value": (None, num_key_value_heads, layer.value_dim),
         "output": (layer.num_heads, layer.value_dim, None),
     }
-    given = {}
+    weights = {}
     for part, shape in shapes.items():
         kernel, bias = arrays[part, "kernel"], arrays.get((part, "bias"))
-        _check_shape(f"theirs, kernel of {part}", kernel, shape)
-        wide = (-1, kernel.shape[-1]) if part == "output" else (kernel.shape[0], -1)
-        given[part] = kernel.reshape(wide), None if bias is None else bias.reshape(-1)
-    load_parts(layer, given)
+        _check_shape(f"{part} kernel", kernel, shape)
+        merged = (-1, kernel.shape[-1]) if part == "output" else (kernel.shape[0], -1)
+        weights[part] = kernel.reshape(merged), None if bias is None else bias.reshape(-1)
+    load_parts(layer, weights)
 
 
 def load_torch(layer: MultiHeadAttention, state: Mapping[str, Any]) -> None:
-    """Loads the weights of a `torch.nn.MultiheadAttention`.
+    """Loads the weights of a `torch.nn.MultiheadAttention`; the layer then gives the same outputs.
 
-    They do not say how many heads they were trained with: make the layer with theirs. PyTorch is
-    not needed, so that they may come from a file.
+    The weights do not contain the number of heads, so create the layer with that of the source.
+    PyTorch is not required; the weights may come from a file.
 
     Args:
         layer: a `MultiHeadAttention` or `MultiHeadSelfAttention` with `key_dim` and `value_dim`
             equal to `embed_dim / num_heads`. It is built for the widths of the weights if it is
             not built yet.
-        state: its `state_dict()`, or arrays of the same names.
+        state: `state_dict()` of the source, or arrays of the same names.
 
     Raises:
-        ValueError: If there are weights that ours has no place for, or widths differ.
+        ValueError: If there are weights that the layer does not have, or widths differ.
 
     Example:
 
@@ -94,7 +94,7 @@ def load_torch(layer: MultiHeadAttention, state: Mapping[str, Any]) -> None:
     >>> float(layer(np.ones((1, 1, 8), "float32"))[0, 0, 0])
     64.0
     """
-    _refuse_others("state", set(state), TORCH)
+    _check_names("state", set(state), TORCH_NAMES)
     state = {name: np.asarray(array) for name, array in state.items()}
     if "in_proj_weight" in state:
         kernels = np.split(state["in_proj_weight"], 3)
@@ -103,58 +103,67 @@ def load_torch(layer: MultiHeadAttention, state: Mapping[str, Any]) -> None:
     biases = np.split(state["in_proj_bias"], 3) if "in_proj_bias" in state else [None] * 3
     kernels.append(state["out_proj.weight"])
     biases.append(state.get("out_proj.bias"))
-    kernels = [kernel.T for kernel in kernels]  # theirs are (out, in)
+    kernels = [kernel.T for kernel in kernels]  # PyTorch's kernels are (out, in)
     load_parts(layer, dict(zip(PARTS, zip(kernels, biases, strict=True), strict=True)))
 
 
-def load_parts(layer: MultiHeadAttention, given: dict[str, tuple]) -> None:
-    """Assigns kernels (in, units) and biases (units,) or None, by the names of PARTS."""
-    widths = [given[part][0].shape[0] for part in ("query", "value", "key")]
+def load_parts(layer: MultiHeadAttention, weights: dict[str, tuple]) -> None:
+    """Assigns the weights of the four projections.
+
+    Args:
+        layer: a `MultiHeadAttention` or `MultiHeadSelfAttention`.
+        weights: kernel (in, units) and bias (units,) or `None` of each of `PARTS`.
+
+    Raises:
+        ValueError: If a shape does not match, or `use_bias` differs. No weight is changed then.
+    """
+    widths = [weights[part][0].shape[0] for part in ("query", "value", "key")]
     fused = isinstance(layer, MultiHeadSelfAttention)
     if fused and len(set(widths)) > 1:
         raise ValueError(
-            "layer: expected MultiHeadAttention, for a query, value and key of different widths. "
+            "`layer` must be a MultiHeadAttention if query, value and key differ in width. "
             f"Received: MultiHeadSelfAttention, widths {widths}"
         )
     shapes = [(None, None, width) for width in widths]
     build_if_needed(layer, *(shapes[:1] if fused else shapes))
     if fused:
         denses = {"query_key_value": layer.fused_dense, "output": layer.output_dense}
-        together = zip(*(given[part] for part in PARTS[:3]), strict=True)
-        kernel, bias = (None if x[0] is None else np.concatenate(x, -1) for x in together)
-        given = {"query_key_value": (kernel, bias), "output": given["output"]}
+        pairs = zip(*(weights[part] for part in PARTS[:3]), strict=True)
+        kernel, bias = (None if x[0] is None else np.concatenate(x, -1) for x in pairs)
+        weights = {"query_key_value": (kernel, bias), "output": weights["output"]}
     else:
         denses = {part: getattr(layer, f"{part}_dense") for part in PARTS}
     for part, dense in denses.items():  # all are checked before the first is changed
-        _check_dense(part, dense, *given[part])
+        _check_dense(part, dense, *weights[part])
     for part, dense in denses.items():
-        dense.set_weights([array for array in given[part] if array is not None])
+        dense.set_weights([array for array in weights[part] if array is not None])
 
 
 def _check_dense(part, dense, kernel, bias):
     if (bias is None) != (dense.bias is None):
         raise ValueError(
-            f"layer: expected use_bias={bias is not None}, as theirs has it. "
+            f"`use_bias` of the layer must be {bias is not None}, as in the loaded weights. "
             f"Received: use_bias={bias is None}"
         )
-    _check_shape(f"theirs, kernel of {part}", kernel, tuple(dense.kernel.shape))
+    _check_shape(f"{part} kernel", kernel, tuple(dense.kernel.shape))
 
 
-def _refuse_others(name, received, known):
-    others = sorted(received - known)
-    if others:
+def _check_names(name, received, known):
+    unknown = sorted(received - known)
+    if unknown:
         raise ValueError(
-            f"{name}: expected the weights of query, key, value and output alone. "
-            f"Received: {others}"
+            f"`{name}` must have only the weights of query, key, value and output. "
+            f"Received also: {unknown}"
         )
 
 
 def _check_shape(name, array, shape):
-    """`None` is any size."""
-    fits = len(array.shape) == len(shape) and all(
-        want in (None, size) for size, want in zip(array.shape, shape, strict=True)
+    """Raises a `ValueError` unless the shapes match; `None` is any size."""
+    matches = len(array.shape) == len(shape) and all(
+        expected in (None, size) for size, expected in zip(array.shape, shape, strict=True)
     )
-    if not fits:
+    if not matches:
         raise ValueError(
-            f"{name}: expected the shape {shape} of ours. Received: shape {array.shape}"
+            f"The loaded {name} must have the shape {shape} of the layer's. "
+            f"Received: shape={array.shape}"
         )

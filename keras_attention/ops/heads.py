@@ -1,6 +1,6 @@
 """Attention heads: splitting and merging them, and writing to a cache of keys and values.
 
-The heads stand before time, (B, H, T, D), so that a cache of keys is read without a transpose.
+The head axis precedes time, (B, H, T, D), so that a cache of keys is read without a transpose.
 Their scores and contexts are `scores.scaled_dot` and `attention.context`, which also serve fewer
 heads of keys and values than of queries.
 """

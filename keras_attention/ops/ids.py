@@ -7,7 +7,7 @@ SPECIALS = ("[PAD]", "[START]", "[END]", "[UNK]")
 
 
 def check_vocabulary_size(vocabulary_size: int) -> None:
-    """Raises a `ValueError` unless there are tokens besides the four special ones."""
+    """Raises a `ValueError` unless the vocabulary exceeds the four special tokens."""
     if vocabulary_size <= len(SPECIALS):
         raise ValueError(
             f"`vocabulary_size` must be greater than {len(SPECIALS)}, the number of special tokens "

@@ -1,4 +1,4 @@
-"""With their weights ours gives their outputs and their scores."""
+"""Layers with loaded weights give the outputs and weights of the source."""
 
 import keras
 import numpy as np
@@ -6,16 +6,12 @@ import pytest
 import torch
 from keras import ops
 
-from helpers import array
+from helpers import array, normal
 from keras_attention.interop import load_keras, load_torch
 from keras_attention.layers import MultiHeadAttention, MultiHeadSelfAttention
 
 B, T, S, D, H, K = 2, 3, 5, 8, 4, 2
-KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
-
-
-def data(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
 
 
 def randomize(layer):
@@ -24,8 +20,8 @@ def randomize(layer):
     return layer
 
 
-def assert_same(got, want):
-    for a, b in zip(got, want, strict=True):
+def assert_all_close(results, expected):
+    for a, b in zip(results, expected, strict=True):
         np.testing.assert_allclose(array(a), array(b), rtol=1e-4, atol=1e-5)
 
 
@@ -39,7 +35,7 @@ KERAS = {
 }
 
 
-def of_keras(options):
+def keras_layer(options):
     if "num_key_value_heads" in options:
         return keras.layers.GroupQueryAttention(K, H, **options)
     return keras.layers.MultiHeadAttention(H, K, **options)
@@ -47,130 +43,131 @@ def of_keras(options):
 
 @pytest.mark.parametrize("built", [False, True])
 @pytest.mark.parametrize("case", KERAS)
-def test_it_is_keras_layer(case, built):
-    theirs, options = KERAS[case]
-    theirs, layer = of_keras(theirs), MultiHeadAttention(H, K, **options)
-    query, value, key = data(B, T, D), data(B, S, 6, seed=1), data(B, S, 5, seed=2)
-    theirs.build(query.shape, value.shape, key.shape)
+def test_outputs_match_keras(case, built):
+    source_options, options = KERAS[case]
+    source, layer = keras_layer(source_options), MultiHeadAttention(H, K, **options)
+    query, value, key = normal(B, T, D), normal(B, S, 6, seed=1), normal(B, S, 5, seed=2)
+    source.build(query.shape, value.shape, key.shape)
     if built:
         layer.build(query.shape, value.shape, key.shape)
-    load_keras(layer, randomize(theirs))
-    limit = np.random.default_rng(3).random((B, T, S)) < 0.7
-    limit[..., 0] = True  # no row is empty: theirs then looks everywhere
+    load_keras(layer, randomize(source))
+    attention_mask = np.random.default_rng(3).random((B, T, S)) < 0.7
+    attention_mask[..., 0] = True  # Keras attends to all keys in a fully masked row
     for masks in (
         {},
-        {"value_mask": KEPT},
-        {"key_mask": KEPT, "query_mask": np.ones((B, T), bool)},
-        {"attention_mask": limit},
-        {"attention_mask": limit, "value_mask": KEPT, "use_causal_mask": True},
+        {"value_mask": MASK},
+        {"key_mask": MASK, "query_mask": np.ones((B, T), bool)},
+        {"attention_mask": attention_mask},
+        {"attention_mask": attention_mask, "value_mask": MASK, "use_causal_mask": True},
     ):
         masks = {
             name: ops.convert_to_tensor(mask) if name != "use_causal_mask" else mask
             for name, mask in masks.items()
         }
-        want = theirs(query, value, key, **masks, return_attention_scores=True)
-        assert_same(layer(query, value, key, **masks, return_attention_scores=True), want)
+        expected = source(query, value, key, **masks, return_attention_scores=True)
+        results = layer(query, value, key, **masks, return_attention_scores=True)
+        assert_all_close(results, expected)
 
 
 @pytest.mark.parametrize("case", ["plain", "no-bias", "value-dim", "grouped"])
-def test_the_fused_projection_takes_the_three_of_keras(case):
-    theirs, options = KERAS[case]
-    theirs, layer = of_keras(theirs), MultiHeadSelfAttention(H, K, **options)
-    x = data(B, S, D)
-    theirs.build(x.shape, x.shape)
-    load_keras(layer, randomize(theirs))
+def test_fused_projection_matches_keras(case):
+    source_options, options = KERAS[case]
+    source, layer = keras_layer(source_options), MultiHeadSelfAttention(H, K, **options)
+    x = normal(B, S, D)
+    source.build(x.shape, x.shape)
+    load_keras(layer, randomize(source))
     masked = {"use_causal_mask": True, "return_attention_scores": True}
-    assert_same(layer(x, mask=KEPT, **masked), theirs(x, x, value_mask=KEPT, **masked))
+    assert_all_close(layer(x, mask=MASK, **masked), source(x, x, value_mask=MASK, **masked))
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("widths", [{}, {"kdim": 5, "vdim": 6}], ids=["packed", "apart"])
-def test_it_is_pytorchs(widths, bias):
+@pytest.mark.parametrize("widths", [{}, {"kdim": 5, "vdim": 6}], ids=["fused", "separate"])
+def test_outputs_match_pytorch(widths, bias):
     torch.manual_seed(0)
-    theirs = torch.nn.MultiheadAttention(D, H, bias=bias, batch_first=True, **widths)
-    for weight in theirs.parameters():
+    source = torch.nn.MultiheadAttention(D, H, bias=bias, batch_first=True, **widths)
+    for weight in source.parameters():
         torch.nn.init.normal_(weight, std=0.5)
-    query = data(B, T, D)
-    value, key = data(B, S, widths.get("vdim", D)), data(B, S, widths.get("kdim", D), seed=2)
+    query = normal(B, T, D)
+    value, key = normal(B, S, widths.get("vdim", D)), normal(B, S, widths.get("kdim", D), seed=2)
     layer = MultiHeadAttention(H, D // H, use_bias=bias)
-    load_torch(layer, theirs.state_dict())
-    padding, ahead = torch.from_numpy(~KEPT), torch.from_numpy(~np.tri(T, S, dtype=bool))
-    for ours, masks in (
+    load_torch(layer, source.state_dict())
+    padding_mask, future_mask = torch.from_numpy(~MASK), torch.from_numpy(~np.tri(T, S, dtype=bool))
+    for options, masks in (
         ({}, {}),
-        ({"value_mask": KEPT}, {"key_padding_mask": padding}),
+        ({"value_mask": MASK}, {"key_padding_mask": padding_mask}),
         (
-            {"value_mask": KEPT, "use_causal_mask": True},
-            {"key_padding_mask": padding, "attn_mask": ahead},
+            {"value_mask": MASK, "use_causal_mask": True},
+            {"key_padding_mask": padding_mask, "attn_mask": future_mask},
         ),
     ):
         with torch.no_grad():
             tensors = map(torch.from_numpy, (query, key, value))
-            want = theirs(*tensors, **masks, average_attn_weights=False)
-        got = layer(query, value, key, **ours, return_attention_scores=True)
-        assert_same(got, [x.numpy() for x in want])
+            expected = source(*tensors, **masks, average_attn_weights=False)
+        results = layer(query, value, key, **options, return_attention_scores=True)
+        assert_all_close(results, [x.numpy() for x in expected])
     if not widths:
         fused = MultiHeadSelfAttention(H, D // H, use_bias=bias)
-        load_torch(fused, theirs.state_dict())
-        assert_same([fused(query)], [layer(query, query)])
+        load_torch(fused, source.state_dict())
+        assert_all_close([fused(query)], [layer(query, query)])
 
 
-def keras_state(theirs=None, **options):
-    theirs = theirs or keras.layers.MultiHeadAttention(H, K, **options)
-    theirs.build((B, T, D), (B, S, D))
-    return theirs
+def built_keras_layer(source=None, **options):
+    source = source or keras.layers.MultiHeadAttention(H, K, **options)
+    source.build((B, T, D), (B, S, D))
+    return source
 
 
 @pytest.mark.parametrize(
-    "make, theirs, message",
+    "make, make_source, message",
     [
         (
             lambda: MultiHeadAttention(2, 4),
-            lambda: keras_state(),
-            r"kernel of query: expected the shape \(None, 2, 4\).* Received: shape \(8, 4, 2\)",
+            lambda: built_keras_layer(),
+            r"query kernel must have the shape \(None, 2, 4\).* Received: shape=\(8, 4, 2\)",
         ),
         (
             lambda: MultiHeadAttention(H, K),
-            lambda: keras_state(value_dim=3),
-            r"kernel of value: expected the shape \(None, 4, 2\).* Received: shape \(8, 4, 3\)",
+            lambda: built_keras_layer(value_dim=3),
+            r"value kernel must have the shape \(None, 4, 2\).* Received: shape=\(8, 4, 3\)",
         ),
         (
             lambda: MultiHeadAttention(H, K),
-            lambda: keras_state(keras.layers.GroupQueryAttention(K, H, 1)),
-            r"kernel of key: expected the shape \(None, 4, 2\).* Received: shape \(8, 1, 2\)",
+            lambda: built_keras_layer(keras.layers.GroupQueryAttention(K, H, 1)),
+            r"key kernel must have the shape \(None, 4, 2\).* Received: shape=\(8, 1, 2\)",
         ),
         (
             lambda: MultiHeadAttention(H, K),
-            lambda: keras_state(output_shape=7),
-            r"kernel of output: expected the shape \(8, 8\).* Received: shape \(8, 7\)",
+            lambda: built_keras_layer(output_shape=7),
+            r"output kernel must have the shape \(8, 8\).* Received: shape=\(8, 7\)",
         ),
         (
             lambda: MultiHeadAttention(H, K, use_bias=False),
-            lambda: keras_state(),
-            "expected use_bias=True, as theirs has it. Received: use_bias=False",
+            lambda: built_keras_layer(),
+            "`use_bias` of the layer must be True, .* Received: use_bias=False",
         ),
         (
             lambda: MultiHeadSelfAttention(H, K),
-            lambda: keras_state(use_bias=False),
-            "expected use_bias=False, as theirs has it. Received: use_bias=True",
+            lambda: built_keras_layer(use_bias=False),
+            "`use_bias` of the layer must be False, .* Received: use_bias=True",
         ),
         (
             lambda: MultiHeadAttention(H, K),
-            lambda: keras_state(keras.layers.GroupQueryAttention(K, H, H, use_gate=True)),
-            r"expected the weights of query, key, value and output alone. Received: \['gate'\]",
+            lambda: built_keras_layer(keras.layers.GroupQueryAttention(K, H, H, use_gate=True)),
+            r"must have only the weights of query, .* Received also: \['gate'\]",
         ),
         (
             lambda: MultiHeadAttention(H, K),
-            lambda: keras.layers.MultiHeadAttention(H, K, name="theirs"),
-            "expected a layer with weights.* Received: theirs, not built",
+            lambda: keras.layers.MultiHeadAttention(H, K, name="source"),
+            "must be a layer with weights.* Received: source, which is not built",
         ),
     ],
 )
-def test_layers_of_keras_that_do_not_fit(make, theirs, message):
+def test_keras_layers_that_do_not_match(make, make_source, message):
     layer = make()
     layer.build(*[(B, T, D)] * (1 if isinstance(layer, MultiHeadSelfAttention) else 2))
     before = layer.get_weights()
     with pytest.raises(ValueError, match=message):
-        load_keras(layer, theirs())
+        load_keras(layer, make_source())
     for old, new in zip(before, layer.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -185,25 +182,25 @@ def torch_state(**options):
         (
             lambda: MultiHeadAttention(H, 3),
             lambda: torch_state(),
-            r"kernel of query: expected the shape \(8, 12\).* Received: shape \(8, 8\)",
+            r"query kernel must have the shape \(8, 12\).* Received: shape=\(8, 8\)",
         ),
         (
             lambda: MultiHeadAttention(H, K),
             lambda: torch_state(add_bias_kv=True),
-            r"expected the weights of query, .* Received: \['bias_k', 'bias_v'\]",
+            r"must have only the weights of query, .* Received also: \['bias_k', 'bias_v'\]",
         ),
         (
             lambda: MultiHeadAttention(H, K),
             lambda: torch_state(bias=False),
-            "expected use_bias=False, as theirs has it. Received: use_bias=True",
+            "`use_bias` of the layer must be False, .* Received: use_bias=True",
         ),
         (
             lambda: MultiHeadSelfAttention(H, K),
             lambda: torch_state(kdim=5),
-            r"expected MultiHeadAttention, .* MultiHeadSelfAttention, widths \[8, 8, 5\]",
+            r"must be a MultiHeadAttention .* MultiHeadSelfAttention, widths \[8, 8, 5\]",
         ),
     ],
 )
-def test_states_of_pytorch_that_do_not_fit(make, state, message):
+def test_pytorch_states_that_do_not_match(make, state, message):
     with pytest.raises(ValueError, match=message):
         load_torch(make(), state())
