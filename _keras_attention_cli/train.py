@@ -18,7 +18,7 @@ from _keras_attention_cli.options import (
 )
 
 # Options of one architecture only, with their defaults.
-ARCHITECTURES = {
+ARCHITECTURES: dict[str, dict[str, Any]] = {
     "rnn": {
         "attention": "bahdanau",
         "cell": "gru",

@@ -124,35 +124,35 @@ class Preprocessor(Protocol):
     @property
     def tokenizers(self) -> Sequence[Any]: ...
 
-    def __call__(self, inputs: Any) -> Batch:
+    def __call__(self, inputs: Any, /) -> Batch:
         """Converts one batch."""
         ...
 
-    def is_single(self, inputs: Any) -> bool:
+    def is_single(self, inputs: Any, /) -> bool:
         """Returns whether the argument is one input and not a list of inputs."""
         ...
 
-    def encode_examples(self, inputs: Sequence[Any]) -> list:
+    def encode_examples(self, inputs: Sequence[Any], /) -> list:
         """Converts any number of inputs, one example each, so that `len` is their length."""
         ...
 
-    def pad_examples(self, examples: list) -> Batch:
+    def pad_examples(self, examples: list, /) -> Batch:
         """Makes a batch of examples."""
         ...
 
-    def samples(self, inputs: Sequence[Any] | None) -> list:
+    def samples(self, inputs: Sequence[Any] | None, /) -> list:
         """Returns the inputs on which an export is verified, with difficult ones added."""
         ...
 
-    def compact_samples(self, samples: Sequence[Any]) -> list:
+    def compact_samples(self, samples: Sequence[Any], /) -> list:
         """Returns samples as they are recorded next to an export."""
         ...
 
-    def normalize(self, inputs: Sequence[Any]) -> Any:
+    def normalize(self, inputs: Sequence[Any], /) -> Any:
         """Returns inputs as the signature `text` of a TFLite file takes them."""
         ...
 
-    def describe(self, batch: Batch) -> dict[str, Tensor]:
+    def describe(self, batch: Batch, /) -> dict[str, Tensor]:
         """Returns the outputs of the signature `details` that describe its inputs, in a graph."""
         ...
 

@@ -92,7 +92,7 @@ def load_trained(options: argparse.Namespace) -> Any:
     from keras_attention.tasks import GenerationTask, Translator, load_task
 
     if is_marian(options.model):
-        task = Translator.from_marian(options.model)
+        task: Any = Translator.from_marian(options.model)
     elif (options.model / "model.keras").is_file():
         task = load_task(options.model)
     else:

@@ -88,7 +88,8 @@ def _make_task(
     tokenizers = _train_tokenizers(options, pairs)
     sizes = [tokenizer.vocabulary_size for tokenizer in tokenizers]
     model = build(options, architecture, *sizes)
-    return Translator(model, *tokenizers, strategy, config.max_length)
+    source, target = tokenizers
+    return Translator(model, source, target, strategy, config.max_length)
 
 
 def _build_rnn(

@@ -46,7 +46,7 @@ class Word(NamedTuple):
             column after the last.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     mask: np.ndarray
     boxes: np.ndarray
 
@@ -146,7 +146,8 @@ def _place_groups(
             continue
         if len(groups) == 1:
             return groups, None
-        relation = _relation(*groups, gap=size // 16)
+        first, second = groups
+        relation = _relation(first, second, gap=size // 16)
         if relation in allowed:
             return groups, relation
 
@@ -176,7 +177,7 @@ def _relation(first: list[_Object], second: list[_Object], gap: int) -> str | No
         "below": top - other_bottom,
         "right of": left - other_right,
     }
-    relation = max(apart, key=apart.get)
+    relation = max(apart, key=apart.__getitem__)
     if apart[relation] <= gap:
         return None
     across = ("left of", "right of") if relation in ("above", "below") else ("above", "below")

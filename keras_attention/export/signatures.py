@@ -138,7 +138,7 @@ class Exportable:
             optional: whether to pass optional inputs, too, with their default values.
         """
         defaults = signature.defaults(len(samples)) if signature.defaults else {}
-        inputs = dict(defaults) if optional else {}
+        inputs: dict[str, Any] = dict(defaults) if optional else {}
         for name in signature.input_spec.keys() - defaults.keys():
             inputs[name] = samples if name == self.input_name else batch.model_inputs
         return inputs

@@ -29,7 +29,8 @@ class ImagePreprocessor:
     tokenizers = ()
 
     def __init__(self, image_size: Sequence[int]):
-        self.image_size = tuple(image_size)
+        height, width = image_size
+        self.image_size = (height, width)
 
     @property
     def input_spec(self) -> tf.TensorSpec:

@@ -100,7 +100,7 @@ def load_torch(layer: MultiHeadAttention, state: Mapping[str, Any]) -> None:
         kernels = np.split(state["in_proj_weight"], 3)
     else:
         kernels = [state[f"{part}_proj_weight"] for part in "qkv"]
-    biases = np.split(state["in_proj_bias"], 3) if "in_proj_bias" in state else [None] * 3
+    biases: list = np.split(state["in_proj_bias"], 3) if "in_proj_bias" in state else [None] * 3
     kernels.append(state["out_proj.weight"])
     biases.append(state.get("out_proj.bias"))
     kernels = [kernel.T for kernel in kernels]  # PyTorch's kernels are (out, in)

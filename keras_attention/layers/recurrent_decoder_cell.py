@@ -177,6 +177,7 @@ class RecurrentDecoderCell(keras.layers.Layer):
             `(context, weights, state)`: the context `(batch, beams, width)`, the weights `(batch,
             beams, source)` or None, and the state with the attention's next state in it.
         """
+        assert self.attention is not None
         output = self.attention.attend(
             query,
             memory,

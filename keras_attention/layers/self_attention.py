@@ -63,7 +63,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
     def project_values(self, values):
         return self.project(values)[2]
 
-    def call(
+    def call(  # type: ignore[override]  # one sequence in place of query and value
         self,
         x: Any,
         mask: Any = None,

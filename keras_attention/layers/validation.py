@@ -88,7 +88,8 @@ def check_query(query: Tensor, values: Tensor, mask: Mask, mask_name: str = "mas
     """Checks the shapes of a query (B, T, Q) and a mask that broadcasts to (B, T, S), or `None`."""
     _check_shape("query", query, (values.shape[0], None, None), "(batch, queries, width)")
     if mask is not None:
-        shape, axes = (query.shape[0], query.shape[1], values.shape[1]), "(batch, queries, keys)"
+        shape: tuple = (query.shape[0], query.shape[1], values.shape[1])
+        axes = "(batch, queries, keys)"
         if len(mask.shape) == 2:
             shape, axes = shape[1:], "(queries, keys)"
         _check_shape(mask_name, mask, shape, axes, broadcast=True)

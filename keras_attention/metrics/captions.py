@@ -136,7 +136,7 @@ def _cider_d(
         grams = [[_grams(words, n) for words in row] for row in references_words]
         # Equation 1: the document frequency counts images, not references.
         images = Counter(gram for row in grams for gram in set().union(*row))
-        rarity = defaultdict(lambda: unseen)
+        rarity: dict[tuple, float] = defaultdict(lambda: unseen)
         rarity |= {gram: math.log(len(references_words) / count) for gram, count in images.items()}
         for i, words in enumerate(hypotheses_words):
             hypothesis = _grams(words, n)

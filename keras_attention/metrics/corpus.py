@@ -114,7 +114,9 @@ def score_of(metric: BLEU | CHRF, hypotheses: Sequence[str], references: Referen
     rows = reference_lists(hypotheses, references)
     # sacrebleu takes one list per reference index, with None where a sentence has fewer.
     max_references = max(map(len, rows))
-    streams = [[row[i] if i < len(row) else None for row in rows] for i in range(max_references)]
+    streams: list = [
+        [row[i] if i < len(row) else None for row in rows] for i in range(max_references)
+    ]
     result = metric.corpus_score(list(hypotheses), streams)
     return Score(result.score, metric.get_signature().format())
 

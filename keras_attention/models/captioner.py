@@ -1,5 +1,7 @@
 """Image captioning models: an image encoder and a text decoder."""
 
+from typing import Any
+
 import keras
 
 from keras_attention.decoders import HardAttentionDecoder, RNNDecoder, TransformerDecoder
@@ -118,7 +120,7 @@ def captioner(
 
     embedding = TokenEmbedding(vocabulary_size, hidden_dim, output="separate", dropout=dropout)
     lstm = stacked_cells(keras.layers.LSTMCell, hidden_dim, num_layers)
-    options = {"dropout": dropout, "name": "decoder"}
+    options: dict[str, Any] = {"dropout": dropout, "name": "decoder"}
     if attention == "soft":
         cell = BahdanauDecoderCell(lstm, BahdanauAttention(hidden_dim), gate=True)
         text_decoder = RNNDecoder(embedding, cell, doubly_stochastic=doubly_stochastic, **options)

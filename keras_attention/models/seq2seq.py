@@ -107,7 +107,8 @@ def seq2seq(
     own_cell = isinstance(decoder_cell, keras.layers.Layer)
     if own_cell:
         _check_own_cell(decoder_cell, attention, decoder_layers, combine, input_feeding)
-        attention_layer, cell_name = None, None
+        attention_layer: Any = None
+        cell_name = None
     else:
         cell_name = _decoder_cell_name(attention, decoder_cell, combine, input_feeding)
         attention_layer = _attention_layer(attention, units)
@@ -140,7 +141,7 @@ def seq2seq(
         decoder_cell = RecurrentDecoderCell(rnn_cell)
     decoder = RNNDecoder(
         target_embedding,
-        decoder_cell,
+        decoder_cell,  # type: ignore[arg-type]  # no longer a name
         dropout=dropout,
         summary_input=attention == "fixed",
         scheduled_sampling=scheduled_sampling,

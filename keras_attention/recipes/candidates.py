@@ -94,7 +94,7 @@ class CandidateBatches(keras.utils.PyDataset):
         ]
         steps = sum(len(inside) // size for inside, _, size in self.buckets)
         self.steps = max(1, round(steps * min(1.0, num_sources / len(pairs))))
-        self.epoch_batches = None
+        self.epoch_batches: list[tuple] | None = None
 
     def __len__(self) -> int:
         return self.steps

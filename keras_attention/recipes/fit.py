@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -123,7 +124,7 @@ def _data_and_loss(
     task: Translator, pairs: Sequence[Pair], metric: Metric, config: TrainingConfig
 ) -> tuple:
     """Returns the training batches and the loss that fits them."""
-    options = {
+    options: dict[str, Any] = {
         "batch_size": config.max_batch_size,
         "max_length": config.max_length,
         "seed": config.seed,

@@ -48,7 +48,7 @@ class SaveBestTask(keras.callbacks.Callback):
         return self.best > -math.inf
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.monitor not in (logs or {}):
+        if logs is None or self.monitor not in logs:
             return
         self.save_if_best(logs[self.monitor], epoch=epoch + 1)
         if self.patience is not None and epoch + 1 - self.best_epoch >= self.patience:

@@ -83,7 +83,7 @@ class Captioner(GenerationTask):
         """Rows and columns of the cells that the attention weights refer to."""
         return self.postprocessor.grid_shape
 
-    def attention(self, image: Image) -> ImageAlignment:
+    def attention(self, image: Image) -> ImageAlignment:  # type: ignore[override]
         """Describes one image and returns the attention weights of the best caption.
 
         Args:

@@ -5,6 +5,7 @@ Each class converts the outputs of the model and of signatures that take model i
 (`details_predictions`), to `Predictions`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class TextComparison:
         """Returns the best text of each input."""
         return [result[0].text for result in self.postprocessor(outputs, batch)]
 
-    def metric(self, texts: list[str], references: list) -> dict[str, float]:
+    def metric(self, texts: Sequence[str], references: Sequence) -> dict[str, float]:
         """Scores texts against references.
 
         Args:
@@ -121,7 +122,7 @@ class LabelComparison:
         """Returns the most probable label of each input."""
         return [result[0].label for result in self.postprocessor(outputs, batch)]
 
-    def metric(self, labels: list[str], references: list[str]) -> dict[str, float]:
+    def metric(self, labels: Sequence[str], references: Sequence[str]) -> dict[str, float]:
         """Returns the `accuracy` of labels, out of 100."""
         correct = [label == other for label, other in zip(labels, references, strict=True)]
         return {"accuracy": 100 * float(np.mean(correct))}
@@ -168,9 +169,12 @@ class TagComparison(LabelComparison):
 
     def results(self, outputs: dict[str, Any], batch: Batch) -> list:
         """Returns the tags of the words of each input."""
-        return [[tag.tag for tag in result] for result in self.postprocessor(outputs, batch)]
+        results: list[Any] = self.postprocessor(outputs, batch)
+        return [[tag.tag for tag in result] for result in results]
 
-    def metric(self, tags: list[list[str]], references: list[list[str]]) -> dict[str, float]:
+    def metric(  # type: ignore[override]  # one list per input
+        self, tags: Sequence[list[str]], references: Sequence[list[str]]
+    ) -> dict[str, float]:
         """Returns the `accuracy` of tags, out of 100.
 
         Example:

@@ -32,10 +32,16 @@ class GenerationTask(Task):
     Calling it returns the best text for each input. `generate` returns all hypotheses with scores.
     """
 
+    # Those of these tasks have a tokenizer.
+    preprocessor: Any
+    postprocessor: Any
+
     @property
     def strategy(self) -> Strategy:
         """The strategy; it can be replaced, except in an exported file."""
-        return self.model_runner("strategy").strategy
+        strategy = self.model_runner("strategy").strategy
+        assert strategy is not None  # tasks that generate have one
+        return strategy
 
     @strategy.setter
     def strategy(self, strategy: Strategy) -> None:

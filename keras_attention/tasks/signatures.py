@@ -36,6 +36,7 @@ with empty ones.
 """  # noqa: E501
 
 from collections.abc import Callable
+from typing import Any
 
 from keras_attention.export.signatures import (
     Comparison,
@@ -51,7 +52,10 @@ from keras_attention.types import Batch
 
 def list_signatures(task: Task, format: str, **options: bool) -> list[Signature]:
     """Returns the signatures of an export; see `Task.signatures`."""
-    builders = {"saved_model": saved_model_signatures, "tflite": tflite_signatures}
+    builders: dict[str, Callable[..., list[Signature]]] = {
+        "saved_model": saved_model_signatures,
+        "tflite": tflite_signatures,
+    }
     if format not in builders:
         raise ValueError(f"`format` must be one of {sorted(builders)}. Received: format={format!r}")
     return builders[format](task, **options)
@@ -92,7 +96,7 @@ def tflite_signatures(
             )
     signatures = builder.of_ids("serving_default", "details", "with_options" if options else None)
     if steps:
-        model, strategy = task.model, task.runner.strategy
+        model, strategy = task.model, builder.strategy
         signatures += step_signatures(model, strategy, task.preprocessor.model_input_spec)
     if text:
         signatures.append(builder.of_normalized_text())
@@ -110,7 +114,7 @@ class _SignatureBuilder:
         self.task = task
         self.preprocessor, self.postprocessor = task.preprocessor, task.postprocessor
         runner = task.model_runner("signatures")
-        self.strategy = runner.strategy
+        self.strategy: Any = runner.strategy
         self.generates = self.strategy is not None
         self.comparison = comparison_for(task.postprocessor)
         self.source_spec = {"source": task.preprocessor.model_input_spec}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +12,7 @@ from keras_attention.ops.ids import PAD, START
 from keras_attention.text.files import Pair
 from keras_attention.text.tokenizer import Tokenizer
 
-Dataset = tf.data.Dataset
+Dataset: TypeAlias = tf.data.Dataset
 
 
 def bucketed_batches(

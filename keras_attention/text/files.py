@@ -78,12 +78,12 @@ def lines_of(source: PathLike | Iterable[str | os.PathLike]) -> Iterator[str]:
     if isinstance(source, str | os.PathLike):
         source = [Path(source)]
     if not isinstance(source, list | tuple):
-        yield from source
+        yield from source  # type: ignore[misc]  # lines
     elif any(isinstance(item, os.PathLike) for item in source) or _is_file_list(source):
         for path in source:
             yield from read_lines(path)
     else:
-        yield from source
+        yield from source  # type: ignore[misc]  # lines
 
 
 def _is_file_list(names: list[str] | tuple[str, ...]) -> bool:

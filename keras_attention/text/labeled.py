@@ -47,11 +47,11 @@ def labeled_batches(
             f"Received: {len(texts)} texts, {len(labels)} labels"
         )
     _check_classes(labels)
-    labels = np.asarray(labels, "int32")
+    class_ids = np.asarray(labels, "int32")
     ids = tokenizer.encode_ragged(texts, max_length)
 
     def pad(indices, length):
-        return tf.gather(ids, indices).to_tensor(PAD, shape=[None, length]), labels[indices]
+        return tf.gather(ids, indices).to_tensor(PAD, shape=[None, length]), class_ids[indices]
 
     lengths = ids.row_lengths().numpy()
     return bucket_by_length(lengths, pad, batch_size, max_length, shuffle, seed, batch_tokens)

@@ -134,7 +134,8 @@ class CaptionPostprocessor(TextPostprocessor):
 
     def __init__(self, tokenizer: Tokenizer, grid_shape: Sequence[int]):
         super().__init__(tokenizer)
-        self.grid_shape = tuple(grid_shape)
+        rows, columns = grid_shape
+        self.grid_shape = (rows, columns)
 
     def details(self, outputs: dict[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
         details = super().details(outputs, batch)
@@ -207,7 +208,10 @@ class TagPostprocessor(LabelPostprocessor):
 
     runs_in_tflite = False
 
-    def __call__(self, outputs: dict[str, np.ndarray], batch: Batch) -> list[list[Tag]]:
+    # Results are tags in place of labels.
+    def __call__(  # type: ignore[override]
+        self, outputs: dict[str, np.ndarray], batch: Batch
+    ) -> list[list[Tag]]:
         """Converts `probabilities` `(batch, length, tags)` to the tagged words of each input."""
         rows = zip(outputs["probabilities"], batch.words, batch.word_starts, strict=True)
         return [self._tags(*map(np.asarray, row)) for row in rows]
@@ -221,7 +225,7 @@ class TagPostprocessor(LabelPostprocessor):
             for word, tag, position in words_tags
         ]
 
-    def summarize(self, result: list[Tag]) -> list[Tag]:
+    def summarize(self, result: list[Tag]) -> list[Tag]:  # type: ignore[override]
         """Returns all tagged words."""
         return result
 

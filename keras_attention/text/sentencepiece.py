@@ -4,11 +4,12 @@ import io
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_text as tf_text
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
 from keras_attention.text.files import PathLike
@@ -127,7 +128,7 @@ class CharacterTokenizer(SentencePieceTokenizer):
     """
 
     @classmethod
-    def train(
+    def train(  # type: ignore[override]  # it has one model type
         cls,
         source: PathLike | Iterable[str],
         vocabulary_size: int | None = None,
@@ -165,7 +166,7 @@ class CharacterTokenizer(SentencePieceTokenizer):
 def _learn(lines: list[str], model_type: str, vocabulary_size: int, **options) -> bytes:
     """Trains a SentencePiece model and returns it serialized."""
     ids = {"pad": PAD, "bos": START, "eos": END, "unk": UNKNOWN}
-    specials = {f"{name}_id": id for name, id in ids.items()}
+    specials: dict[str, Any] = {f"{name}_id": id for name, id in ids.items()}
     specials |= {f"{name}_piece": SPECIALS[id] for name, id in ids.items()}
     model = io.BytesIO()
     # The text is already normalized. The single rule (tab to space) avoids the line that the

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -87,9 +88,9 @@ class Tokenizer(tf.Module):
         Raises:
             ValueError: If an id is not in the vocabulary.
         """
-        ids = _as_array(ids).reshape(-1)
-        self._check_range(ids)
-        return [self._vocabulary[id] for id in ids]
+        flat_ids = _as_array(ids).reshape(-1)
+        self._check_range(flat_ids)
+        return [self._vocabulary[id] for id in flat_ids]
 
     def tokenize(self, strings: Sequence[str] | tf.Tensor) -> tf.RaggedTensor:
         """Converts text to ids, without special tokens.
@@ -177,21 +178,22 @@ class Tokenizer(tf.Module):
             ValueError: If `ids` is not of rank 2 or contains an id that is not in the vocabulary
                 (in a graph such an id is treated as `[UNK]`).
         """
+        dense: Any = ids
         if isinstance(ids, tf.RaggedTensor):
-            ids = ids.to_tensor(PAD)
-        if not tf.is_tensor(ids):
-            ids = _as_array(ids)
-        if len(ids.shape) != 2:
+            dense = ids.to_tensor(PAD)
+        elif not tf.is_tensor(ids):
+            dense = _as_array(ids)
+        if len(dense.shape) != 2:
             raise ValueError(
-                f"`ids` must have shape (batch, time). Received: ids.shape={ids.shape}"
+                f"`ids` must have shape (batch, time). Received: ids.shape={dense.shape}"
             )
         if tf.executing_eagerly():
-            self._check_range(np.asarray(ids))
-        known = (ids >= 0) & (ids < self.vocabulary_size)
-        ids = tf.where(known, tf.cast(ids, "int32"), UNKNOWN)
-        ended = tf.cumsum(tf.cast(ids == END, "int32"), axis=1)  # (B, T)
-        is_text = (ended == 0) & (ids >= UNKNOWN)
-        return self._join(tf.ragged.boolean_mask(ids, is_text))
+            self._check_range(np.asarray(dense))
+        known = (dense >= 0) & (dense < self.vocabulary_size)
+        dense = tf.where(known, tf.cast(dense, "int32"), UNKNOWN)
+        ended = tf.cumsum(tf.cast(dense == END, "int32"), axis=1)  # (B, T)
+        is_text = (ended == 0) & (dense >= UNKNOWN)
+        return self._join(tf.ragged.boolean_mask(dense, is_text))
 
     def get_config(self) -> dict:
         """Returns the options that `save` writes in addition to the vocabulary."""

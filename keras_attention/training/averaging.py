@@ -29,12 +29,12 @@ def average_weights(paths: Iterable[str | Path]) -> list[np.ndarray]:
     paths = list(paths)
     if not paths:
         raise ValueError(f"paths: expected at least one file of weights. Received: paths={paths}")
-    totals = None
+    totals: list[np.ndarray] = []
     for path in paths:
         with np.load(path) as file:
             weights = [file[f"arr_{place}"] for place in range(len(file.files))]
         shapes = [weight.shape for weight in weights]
-        if totals is None:
+        if not totals:
             totals = [np.zeros(shape, "float64") for shape in shapes]
         if shapes != [total.shape for total in totals]:
             raise ValueError(

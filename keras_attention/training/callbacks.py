@@ -56,7 +56,7 @@ class GenerationScore(keras.callbacks.Callback):
         generate: Callable[[list], list[str]],
         sources: Sequence,
         references: Sequence,
-        metric: Callable[[list[str], Sequence], float],
+        metric: Callable[[list[str], list], float],
         every: int = 1,
         batch_size: int = 32,
         name: str = "val_bleu",

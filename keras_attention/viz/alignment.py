@@ -68,7 +68,10 @@ def plot_alignment(
     width = cell * len(source) + _text_width(target, size) + 0.9
     height = cell * len(target) + _text_width(source, size) + 0.6
     figure = Figure(figsize=(width, height), layout="compressed")
-    font = {"family": font_families([*source, *target, title or ""]), "parse_math": False}
+    font: dict[str, Any] = {
+        "family": font_families([*source, *target, title or ""]),
+        "parse_math": False,
+    }
 
     axes = figure.subplots()
     image = axes.imshow(weights, cmap="gray", vmin=0, vmax=1, interpolation="nearest")

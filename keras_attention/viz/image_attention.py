@@ -60,7 +60,7 @@ def plot_image_attention(image: Any, words: Sequence[str], weights: Any) -> Figu
     figure = Figure(
         figsize=(columns * (PANEL_WIDTH + 0.1), rows * (height + 0.5)), layout="compressed"
     )
-    font = {"family": font_families(words), "parse_math": False}
+    font: dict[str, Any] = {"family": font_families(words), "parse_math": False}
     for i in range(len(words) + 1):
         axes = figure.add_subplot(rows, columns, i + 1)
         _show_image(axes, _blend(image, grids[i - 1]) if i else image)
@@ -101,11 +101,11 @@ def animate_image_attention(
     top = 0.22 * lines + 0.1  # inches; room for the whole caption, so that the image does not move
     figure = Figure(figsize=(3, height + top))
     axes = figure.add_axes((0, 0, 1, height / (height + top)))
-    font = {"family": font_families(words), "parse_math": False}
+    font: dict[str, Any] = {"family": font_families(words), "parse_math": False}
     text = figure.text(0.02, 1 - 0.06 / (height + top), "", va="top", fontsize=10, **font)
     frame = _show_image(axes, image)
     with atomic_figure_file(path, ["gif"]) as file:
-        writer = PillowWriter(fps=1 / seconds)
+        writer = PillowWriter(fps=1 / seconds)  # type: ignore[arg-type]  # floats work
         with writer.saving(figure, file, dpi=100):
             writer.grab_frame()
             for i, grid in enumerate(grids, start=1):

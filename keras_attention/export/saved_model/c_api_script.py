@@ -30,7 +30,7 @@ def main(version: str, calls: str, results: str, *options: str) -> None:
         options: `--no-libraries` does not load tensorflow-text's operations.
     """
     for name in BLOCKED_MODULES:
-        sys.modules[name] = None  # makes an import fail
+        sys.modules[name] = None  # type: ignore[assignment]  # makes an import fail
     sys.path.insert(0, str(Path(__file__).parent))
     from c_api import Session
 

@@ -79,8 +79,10 @@ def verify_saved_model(
     expected, model_time = predictions_of_model(exportable, compared[-1], encoded)
     agreement = {}
     for signature in reversed(compared):  # ids first: their errors are easier to understand
+        to_predictions = signature.comparison.predictions
+        assert to_predictions is not None  # by the choice of `compared`
         received = [
-            signature.comparison.predictions(each[signature.name], batch)
+            to_predictions(each[signature.name], batch)
             for each, batch in zip(outputs, encoded, strict=True)
         ]
         agreement[signature.name] = compare(expected, received, batches)
@@ -105,7 +107,14 @@ def run_calls(version: Path, calls: Sequence[dict], text_operations: bool) -> di
     with tempfile.TemporaryDirectory() as scratch:
         calls_file, results_file = Path(scratch, "calls.json"), Path(scratch, "results.json")
         calls_file.write_text(json.dumps(calls, default=to_json), encoding="utf-8")
-        command = [sys.executable, "-P", c_api_script.__file__, version, calls_file, results_file]
+        command: list[Any] = [
+            sys.executable,
+            "-P",
+            c_api_script.__file__,
+            version,
+            calls_file,
+            results_file,
+        ]
         command += [] if text_operations else ["--no-libraries"]
         ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
         if ran.returncode:

@@ -15,7 +15,7 @@ from keras_attention.export.verification.compare import ExportError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_PREFIX = ".writing-"  # not a number, so TF Serving ignores the folder
 DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

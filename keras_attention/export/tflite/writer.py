@@ -104,8 +104,10 @@ def export_tflite(
         if precision.rounded:
             results = compare_quality(exportable, runner, references, allow_loss)
         else:
+            to_predictions = compared.comparison.predictions
+            assert to_predictions is not None  # by the choice of `compared`
             received = [
-                compared.comparison.predictions(each[compared.name], batch)
+                to_predictions(each[compared.name], batch)
                 for each, batch in zip(outputs, encoded, strict=True)
             ]
             results = {"agreement": compare(expected, received, timed)}

@@ -37,10 +37,10 @@ def predictions_of_model(
     Returns:
         The predictions of each batch, and the median milliseconds for a single sample.
     """
+    to_predictions = signature.comparison.predictions
+    assert to_predictions is not None
     predictions = [
-        signature.comparison.predictions(
-            exportable.predict(batch.model_inputs, details=True), batch
-        )
+        to_predictions(exportable.predict(batch.model_inputs, details=True), batch)
         for batch in batches
     ]
     return predictions, median_latency(exportable.predict, batches)

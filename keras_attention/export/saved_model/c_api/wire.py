@@ -22,6 +22,7 @@ def field_values(message: memoryview, number: int) -> list:
 def _parse_fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yields the number and value of each field in a message."""
     offset = 0
+    value: int | memoryview
     while offset < len(message):
         tag, offset = _read_varint(message, offset)
         wire_type = tag & 7
