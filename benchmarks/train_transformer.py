@@ -19,6 +19,7 @@ from keras_attention.layers import (
     TextEncoder,
     TokenEmbedding,
     TransformerEncoder,
+    make_blocks,
 )
 from keras_attention.models import EncoderDecoder
 from keras_attention.training import MaskedCrossEntropy
@@ -37,10 +38,12 @@ def ours(options):
         )
 
     block = {"num_heads": options.heads, "intermediate_dim": options.ff, "dropout": 0.1}
-    encoder = TransformerEncoder(EncoderBlock(**block), options.layers)
+    encoder = TransformerEncoder(make_blocks(EncoderBlock, options.layers, **block))
     return EncoderDecoder(
         TextEncoder(embedding(), encoder),
-        TransformerDecoder(embedding("separate"), DecoderBlock(**block), options.layers),
+        TransformerDecoder(
+            embedding("separate"), make_blocks(DecoderBlock, options.layers, **block)
+        ),
     )
 
 

@@ -1,36 +1,53 @@
-"""The decoder contract, kept by a stack of blocks that go on from a prompt."""
+"""Decoder of a causal language model, which continues a prompt."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_attention.decoders.transformer import TransformerDecoder
 from keras_attention.layers.blocks import DecoderBlock
-from keras_attention.layers.embedding import TokenEmbedding
+from keras_attention.layers.build import build_if_needed
+from keras_attention.layers.embedding import TokenEmbedding, check_output
+from keras_attention.layers.positions import PositionEncoding
+from keras_attention.layers.transformer import (
+    DecoderStack,
+    deserialize_stack_config,
+    get_stack_config,
+)
 from keras_attention.ops import masks
-from keras_attention.ops.attention import Memory
+from keras_attention.ops.heads import KVCache
 from keras_attention.ops.ids import START
+from keras_attention.types import Mask, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class CausalLMDecoder(TransformerDecoder):
-    """Embedding -> causal blocks -> logits: a language model (Radford et al. 2018).
+class CausalLMDecoder(keras.layers.Layer):
+    """Decoder-only Transformer: token embedding, causal blocks, output projection.
 
-    A row of ids may hold several texts one after the other, each from its START on: they do not see
-    each other, and their positions count from 0, as if each had a row of its own.
+    A row of ids may hold several packed texts, each of which begins with START. They do not attend
+    to each other, and the positions of each count from 0, as if it had a row of its own.
 
-    The prompt is read in one pass; steps go on from what was kept of it.
+    Generation processes the prompt in one pass, which fills the key/value cache of the steps.
 
     Args:
-        embedding: a `TokenEmbedding` with an output.
-        block: a `DecoderBlock` with `cross_attention=False`.
-        num_layers: how many.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        embedding: A `TokenEmbedding` with an output projection.
+        blocks: List of `DecoderBlock`s with `cross_attention=False`; `layers.make_blocks` builds
+            equal ones.
+        position_bias: A `PositionEncoding` whose bias all blocks share, such as
+            `RelativePositionBias`, or `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
+
+    Call arguments:
+        ids: Int `(B, T)`, each text preceded by START, padded with 0.
+        training: Whether to apply dropout.
+
+    Returns:
+        Logits of the next token at every position, `(B, T, vocabulary_size)`.
 
     Raises:
-        ValueError: if the embedding has no output, the block looks at a memory, or `num_layers` is
-            below 1.
+        ValueError: If the embedding has no output projection, there is no block, a block has
+            cross-attention, or blocks share weights.
 
     References:
         Radford et al. 2018, [Improving Language Understanding by Generative
@@ -39,141 +56,183 @@ class CausalLMDecoder(TransformerDecoder):
     Example:
 
     >>> import numpy as np
-    >>> from keras_attention.layers import DecoderBlock, TokenEmbedding
-    >>> block = DecoderBlock(num_heads=2, intermediate_dim=16, cross_attention=False)
-    >>> decoder = CausalLMDecoder(TokenEmbedding(12, 8, output="tied"), block, num_layers=2)
+    >>> from keras_attention.layers import DecoderBlock, TokenEmbedding, make_blocks
+    >>> options = {"num_heads": 2, "intermediate_dim": 16, "cross_attention": False}
+    >>> blocks = make_blocks(DecoderBlock, num_layers=2, **options)
+    >>> decoder = CausalLMDecoder(TokenEmbedding(12, 8, output="tied"), blocks)
     >>> tuple(decoder(np.array([[1, 5, 6], [1, 7, 0]])).shape)
     (2, 3, 12)
     """
 
     def __init__(
-        self, embedding: TokenEmbedding, block: DecoderBlock, num_layers: int, **kwargs: Any
+        self,
+        embedding: TokenEmbedding,
+        blocks: Sequence[DecoderBlock],
+        position_bias: PositionEncoding | None = None,
+        **kwargs: Any,
     ):
-        super().__init__(embedding, block, num_layers, **kwargs)
-        if block.options["cross_attention"]:
+        super().__init__(**kwargs)
+        check_output(embedding)
+        self.embedding = embedding
+        self.stack = DecoderStack(blocks, position_bias, name="stack", dtype=self.dtype_policy)
+        if any(block.has_cross_attention for block in blocks):
             raise ValueError(
-                "block: expected a DecoderBlock with cross_attention=False: there is no encoder to "
-                "look at. Received: cross_attention=True"
+                "`blocks` must have cross_attention=False, since the model has no encoder. "
+                "Received: a block with cross_attention=True"
             )
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of ids."""
+        return self.embedding.vocabulary_size
+
+    @property
+    def blocks(self) -> list[DecoderBlock]:
+        """Decoder blocks."""
+        return self.stack.blocks
+
     def build(self, ids_shape):
-        super().build(ids_shape)
+        build_if_needed(self.embedding, ids_shape)
+        build_if_needed(self.stack, (*ids_shape, self.embedding.embedding_dim))
+        self.built = True
 
     def compute_output_shape(self, ids_shape):
-        return super().compute_output_shape(ids_shape)
+        return (*ids_shape, self.vocabulary_size)
 
-    def call(self, ids, training=None):
-        """Logits `(batch, time, vocabulary)` of the next token at every place."""
-        x, _ = self._read(ids, bool(training))
-        return self._logits(x)
+    def call(self, ids: Tensor, training: bool | None = None) -> Tensor:
+        x, _ = self._forward(ids, bool(training))
+        return self.embedding.logits(x)  # (B, T, V)
 
     def start(
-        self, prompt: Any, prompt_mask: Any = None, num_beams: int = 1, max_length: int = 64
-    ) -> tuple[dict, dict]:
-        """Reads the prompt in one pass.
+        self,
+        prompt: Tensor,
+        prompt_mask: Mask = None,
+        num_beams: int = 1,
+        max_length: int = 64,
+    ) -> tuple[dict, list[KVCache]]:
+        """Prepares generation: fills the caches with the prompt in one pass.
 
         Args:
-            prompt: ids `(batch, prompt)`, without START; padding may stand on either side.
-            prompt_mask: not read: padding is 0.
-            num_beams: hypotheses per prompt.
-            max_length: maximum number of steps.
+            prompt: Ids of the prompt without START, int `(B, P - 1)`; padding may be on either
+                side.
+            prompt_mask: Not used; padding is id 0.
+            num_beams: Number of hypotheses per prompt, K.
+            max_length: Maximum number of steps, L.
 
         Returns:
-            `(constants, state)`; every leaf of `state` is `(batch, beams, ...)`.
+            `(constants, state)`: the masks of the prompt, and a `KVCache` for each block, with
+            leaves `(B, K, G, P + L, D)`.
 
         Raises:
-            ValueError: if prompt and steps need more positions than the embedding has.
+            ValueError: If prompt and steps exceed the learned positions.
         """
         if prompt.shape[1] is not None:
-            self.check_room(prompt.shape[1], max_length)
+            self.check_prompt_length(prompt.shape[1], max_length)
         start = ops.full_like(prompt[:, :1], START)
         ids = ops.concatenate([start, prompt], axis=1)  # (B, P)
-        _, memories = self._read(ids, False)
-        kept = masks.padding_mask(ids)
-        # The first step asks for what follows the last token, so it takes that token anew.
-        last = masks.last_mask(kept)  # (B, P)
+        _, caches = self._forward(ids, False)
+        mask = masks.padding_mask(ids)  # (B, P)
+        # The first step predicts the token after the last one of the prompt, so it processes that
+        # token again, in the first slot after the prompt; its slot in the prompt is masked.
+        is_last = masks.last_mask(mask)  # (B, P)
         constants = {
-            "prompt": masks.combine_masks(kept, ops.logical_not(last)),
-            "last": last,
-            "first_ids": ops.sum(ops.where(last, ids, 0), axis=1, keepdims=True),  # (B, 1)
-            "steps": ops.arange(max_length, dtype="int32"),
+            "first_ids": ops.sum(ops.where(is_last, ids, 0), axis=1, keepdims=True),  # (B, 1)
+            "is_last": is_last,
+            "prompt_mask": masks.combine_masks(mask, ops.logical_not(is_last)),  # (B, P)
+            "steps": ops.arange(max_length, dtype="int32"),  # (L,)
         }
-        caches = [
-            {
-                "values": _with_room(memory.values, max_length, num_beams),
-                "keys": _with_room(memory.keys, max_length, num_beams),
-            }
-            for memory in memories
+        state = [
+            KVCache(*(_enlarge(array, max_length, num_beams) for array in cache))
+            for cache in caches
         ]
-        return constants, {"caches": caches}
+        return constants, state
 
     def step(
-        self, ids, position, state: dict, constants: dict, return_weights: bool = False
-    ) -> tuple:
-        """One step of every beam.
+        self,
+        ids: Tensor,
+        position: Tensor,
+        state: list[KVCache],
+        constants: dict,
+        return_weights: bool = False,
+    ) -> tuple[Tensor, list[KVCache], Tensor | None]:
+        """Computes one step of every beam.
 
         Args:
-            ids: `(batch, beams)` int, the last token of each; not read at position 0, where the
-                prompt's last token counts.
-            position: scalar int, how many tokens came before it, the prompt not counted.
-            state: from `start` or the step before.
-            constants: from `start`.
-            return_weights: whether to return attention weights.
+            ids: Last token of each beam, int `(B, K)`; ignored at position 0, which continues the
+                prompt.
+            position: Int scalar, the number of generated tokens before it.
+            state: From `start` or the previous step.
+            constants: From `start`.
+            return_weights: Whether to return the attention weights.
 
         Returns:
-            `(logits, state, weights)`: `(batch, beams, vocabulary)`, the next state, and the last
-            block's attention weights of the prompt, averaged over its heads, `(batch, beams,
-            prompt)`, or None unless requested; the rest of each row is on START and on the
-            generated tokens.
+            `(logits, state, weights)`: logits `(B, K, vocabulary_size)`, the next state, and the
+            attention weights of the last block on the prompt, averaged over its heads,
+            `(B, K, P - 1)`, or `None` unless requested. The rest of each row is attention to START
+            and to generated tokens.
         """
         batch, beams = ops.shape(ids)
-        prompt, steps = constants["prompt"], constants["steps"]
+        prompt_mask, steps = constants["prompt_mask"], constants["steps"]
         ids = ops.where(ops.equal(position, 0), ops.cast(constants["first_ids"], ids.dtype), ids)
-        written = ops.broadcast_to(steps <= position, (batch, steps.shape[0]))
-        kept = ops.concatenate([prompt, written], axis=1)  # (B, P + L)
-        kept = ops.repeat(kept, beams, axis=0)  # (B * K, P + L)
-        place = ops.sum(ops.cast(kept, "int32"), axis=1, keepdims=True) - 1  # (B * K, 1)
-        x = self.embedding(ids, positions=ops.reshape(place, (batch, beams)))  # (B, K, D)
-        length = ops.shape(prompt)[1]  # P
-        memories = [None] * len(self.blocks)
-        x, state, scores = self._step(x, place, length + position, kept, state, memories)
-        if not return_weights:
-            return self._logits(x), state, None
-        scores = ops.mean(scores, axis=1)  # (B * K, 1, P + L)
-        scores = ops.reshape(scores, (batch, beams, ops.shape(kept)[1]))
-        again = scores[:, :, length : length + 1]  # the last token's, where the first step put it
-        scores = ops.where(ops.expand_dims(constants["last"], 1), again, scores[:, :, :length])
-        return self._logits(x), state, scores[:, :, 1:]
-
-    def check_room(self, prompt: int, length: int) -> None:
-        """Raises a `ValueError` if a prompt and so many tokens more pass the learned table.
-
-        START takes a place; the last token is written and not read.
-        """
-        what = f"a prompt of {prompt} tokens, padding counted, and {length} more"
-        self.embedding.check_length(prompt + length, what)
-
-    def _read(self, ids, training) -> tuple[Any, list[Memory]]:
-        """Through all blocks, all places at once: x (B, T, D), and what each block kept."""
-        kept = masks.padding_mask(ids)
-        texts = ops.cumsum(ops.cast(ops.equal(ids, START), "int32"), axis=1)  # (B, T)
-        length = ops.shape(ids)[1]
-        mask = masks.combine_masks(
-            masks.expand_key_mask(kept),
-            masks.causal_mask(length, length),
-            masks.segment_mask(texts, texts),
+        generated = ops.broadcast_to(steps <= position, (batch, steps.shape[0]))
+        mask = ops.concatenate([prompt_mask, generated], axis=1)  # (B, P + L)
+        mask = ops.repeat(mask, beams, axis=0)  # (B * K, P + L)
+        positions = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - 1  # (B * K, 1)
+        x = self.embedding(ids, positions=ops.reshape(positions, (batch, beams)))  # (B, K, D)
+        length = ops.shape(prompt_mask)[1]  # P
+        x, weights, state = self.stack.step(
+            x,
+            None,
+            state,
+            length + position,
+            mask=masks.expand_key_mask(mask),
+            positions=positions,
+            key_positions=masks.positions_from_mask(mask),
+            return_weights=return_weights,
         )
-        place = masks.segment_positions(texts, kept)
-        x = self.embedding(ids, positions=place, training=training)
-        memories = []
-        for block in self.blocks:
-            x, memory, _ = block.read(x, None, mask, place, training)
-            memories.append(memory)
-        return x, memories
+        if return_weights:
+            # The first step attends to the last token of the prompt in the slot after the prompt.
+            last_weights = weights[:, :, length : length + 1]  # (B, K, 1)
+            is_last = ops.expand_dims(constants["is_last"], 1)  # (B, 1, P)
+            weights = ops.where(is_last, last_weights, weights[:, :, :length])[:, :, 1:]
+        return self.embedding.logits(x), state, weights
+
+    def check_prompt_length(self, prompt_length: int, max_length: int) -> None:
+        """Raises a `ValueError` if prompt and generated tokens exceed the learned positions.
+
+        START takes one position; the last generated token needs none, as it is not processed.
+        """
+        prompt = f"a prompt of {prompt_length} tokens, including padding,"
+        self.embedding.check_length(prompt_length + max_length, f"{prompt} and {max_length} more")
+
+    def _forward(self, ids, training):
+        """Returns the outputs (B, T, D) of all positions, and the keys and values of each block."""
+        mask = masks.padding_mask(ids)  # (B, T)
+        segments = ops.cumsum(ops.cast(ops.equal(ids, START), "int32"), axis=1)  # (B, T)
+        length = ops.shape(ids)[1]
+        attention_mask = masks.combine_masks(
+            masks.expand_key_mask(mask),
+            masks.causal_mask(length, length),
+            masks.segment_mask(segments, segments),
+        )  # (B, T, T)
+        positions = masks.segment_positions(segments, mask)  # (B, T)
+        x = self.embedding(ids, positions=positions, training=training)  # (B, T, D)
+        return self.stack.forward(x, mask=attention_mask, positions=positions, training=training)
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "embedding": keras.saving.serialize_keras_object(self.embedding),
+            **get_stack_config(self.stack),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**deserialize_stack_config(config, "embedding"))
 
 
-def _with_room(x, length, beams):
-    """(B, G, P, D) with room for `length` more, for each beam: (B, K, G, P + L, D)."""
-    batch, groups, _, width = ops.shape(x)
-    x = ops.concatenate([x, ops.zeros((batch, groups, length, width), x.dtype)], axis=2)
+def _enlarge(x, length, beams):
+    """(B, G, P, D) with zeros for `length` more positions, for each beam: (B, K, G, P + L, D)."""
+    batch, heads, _, width = ops.shape(x)
+    x = ops.concatenate([x, ops.zeros((batch, heads, length, width), x.dtype)], axis=2)
     return ops.repeat(ops.expand_dims(x, 1), beams, axis=1)

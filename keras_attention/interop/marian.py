@@ -21,6 +21,7 @@ from keras_attention.layers import (
     TextEncoder,
     TokenEmbedding,
     TransformerEncoder,
+    make_blocks,
 )
 from keras_attention.models import EncoderDecoder
 from keras_attention.ops.ids import SPECIALS, START, UNKNOWN
@@ -113,8 +114,10 @@ def build(config: dict, source_size: int, target_size: int) -> EncoderDecoder:
             f"Received: activation_function={activation!r}"
         )
 
-    def block(kind, side):
-        return kind(
+    def blocks(block_class, side):
+        return make_blocks(
+            block_class,
+            _of(config, f"{side}_layers"),
             num_heads=_of(config, f"{side}_attention_heads"),
             intermediate_dim=_of(config, f"{side}_ffn_dim"),
             dropout=config.get("dropout", 0.0),
@@ -136,15 +139,10 @@ def build(config: dict, source_size: int, target_size: int) -> EncoderDecoder:
     # One vocabulary has two tables where nothing is tied.
     shared = tied and config.get("share_encoder_decoder_embeddings", True)
     source_embedding = target_embedding if shared else TokenEmbedding(source_size, **embedded)
-    body = TransformerEncoder(block(EncoderBlock, "encoder"), _of(config, "encoder_layers"))
+    body = TransformerEncoder(blocks(EncoderBlock, "encoder"))
     return EncoderDecoder(
         TextEncoder(source_embedding, body, name="encoder"),
-        TransformerDecoder(
-            target_embedding,
-            block(DecoderBlock, "decoder"),
-            _of(config, "decoder_layers"),
-            name="decoder",
-        ),
+        TransformerDecoder(target_embedding, blocks(DecoderBlock, "decoder"), name="decoder"),
         name="marian",
     )
 

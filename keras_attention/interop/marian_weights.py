@@ -127,14 +127,19 @@ def load_table(
 def load_block(block: Any, weights: Weights, name: str, width: int) -> None:
     """Gives an encoder's or a decoder's block its weights."""
     load_parts(block.self_attention, weights.attention(f"{name}.self_attn", width))
-    block.own.norm_layer.set_weights(weights.norm(f"{name}.self_attn_layer_norm", width))
+    block.self_attention_residual.norm_layer.set_weights(
+        weights.norm(f"{name}.self_attn_layer_norm", width)
+    )
     if isinstance(block, DecoderBlock):
         load_parts(block.cross_attention, weights.attention(f"{name}.encoder_attn", width))
-        block.cross.norm_layer.set_weights(weights.norm(f"{name}.encoder_attn_layer_norm", width))
+        norm = weights.norm(f"{name}.encoder_attn_layer_norm", width)
+        block.cross_attention_residual.norm_layer.set_weights(norm)
     hidden = block.feed_forward.intermediate_dim
     block.feed_forward.inner.set_weights(weights.linear(f"{name}.fc1", width, hidden))
     block.feed_forward.outer.set_weights(weights.linear(f"{name}.fc2", hidden, width))
-    block.feed.norm_layer.set_weights(weights.norm(f"{name}.final_layer_norm", width))
+    block.feed_forward_residual.norm_layer.set_weights(
+        weights.norm(f"{name}.final_layer_norm", width)
+    )
 
 
 def lower_bias(model: EncoderDecoder, ids: Sequence[int]) -> None:

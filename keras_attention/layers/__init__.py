@@ -4,7 +4,7 @@ from keras_attention.layers.backbones import KerasApplicationBackbone, ResidualC
 from keras_attention.layers.bahdanau import BahdanauAttention
 from keras_attention.layers.bahdanau_decoder_cell import BahdanauDecoderCell
 from keras_attention.layers.base_attention import BaseAttention, ScoredAttention
-from keras_attention.layers.blocks import DecoderBlock, EncoderBlock
+from keras_attention.layers.blocks import DecoderBlock, EncoderBlock, make_blocks
 from keras_attention.layers.dot import ContentAttention, DotAttention
 from keras_attention.layers.embedding import TokenEmbedding
 from keras_attention.layers.feed_forward import FeedForward
@@ -66,4 +66,5 @@ __all__ = [
     "TextEncoder",
     "TokenEmbedding",
     "TransformerEncoder",
+    "make_blocks",
 ]

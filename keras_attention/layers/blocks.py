@@ -1,40 +1,42 @@
-"""The blocks of the Transformer: each sub-layer is one line, as in the paper's figure 1."""
+"""Transformer blocks of encoder and decoder, as in figure 1 of Vaswani et al. 2017."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
-from keras import ops
 
 from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.feed_forward import FeedForward
 from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import Residual
-from keras_attention.layers.self_attention import MultiHeadSelfAttention, mask_of_self
-from keras_attention.layers.validation import check_divides
+from keras_attention.layers.self_attention import MultiHeadSelfAttention, self_attention_mask
+from keras_attention.layers.validation import check_divides, check_positive
 from keras_attention.ops.attention import Memory
+from keras_attention.ops.heads import KVCache
+from keras_attention.types import Mask, Tensor
 
 
-class Block(keras.layers.Layer):
-    """What both blocks have: self-attention and feed-forward, and their options.
+class TransformerBlock(keras.layers.Layer):
+    """Base class of the Transformer blocks: self-attention, feed-forward network, options.
 
     Args:
-        num_heads: heads of the attention; must divide the width of the input.
-        intermediate_dim: hidden width of the feed-forward layer.
-        dropout: rate on what every sub-layer gives.
-        attention_dropout: rate on the attention weights.
-        intermediate_dropout: rate inside the feed-forward layer.
-        norm: `"pre"`, `"post"` or `"sandwich"`: see `Residual`.
+        num_heads: Number of attention heads; must divide the size of the input.
+        intermediate_dim: Size of the hidden layer of the feed-forward network.
+        dropout: Dropout rate applied to each sub-layer's output.
+        attention_dropout: Dropout rate applied to the attention weights.
+        intermediate_dropout: Dropout rate applied to the hidden layer of the feed-forward network.
+        norm: Placement of the normalization, `"pre"`, `"post"` or `"sandwich"`; see `Residual`.
         norm_kind: `"layer"` or `"rms"`.
-        activation: of the feed-forward layer: see `FeedForward`.
-        num_key_value_heads: see `MultiHeadAttention`; so too the next five.
-        use_bias: whether the linear layers have a bias.
-        qk_norm: whether queries and keys are normalized.
-        soft_cap: bound of the energies, or `None`.
-        window: how far self-attention sees, or `None`.
-        positions: a scheme of positions for self-attention, or `None`.
-        stochastic_depth: rate of leaving a sub-layer out in training (Huang et al. 2016).
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        activation: Activation of the feed-forward network; see `FeedForward`.
+        num_key_value_heads: Number of heads of key and value; see `MultiHeadAttention`, as for the
+            following options.
+        use_bias: Whether the linear layers have a bias.
+        qk_norm: Whether to normalize the heads of query and key.
+        soft_cap: Bound of the attention scores, or `None`.
+        window: Size of the window of self-attention, or `None`.
+        positions: A `PositionEncoding` for self-attention, or `None`.
+        stochastic_depth: Probability of skipping a sub-layer during training (Huang et al. 2016).
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
     """
 
     def __init__(
@@ -57,79 +59,92 @@ class Block(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.options: dict[str, Any] = {
-            "num_heads": num_heads,
-            "intermediate_dim": intermediate_dim,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "intermediate_dropout": intermediate_dropout,
-            "norm": norm,
-            "norm_kind": norm_kind,
-            "activation": activation,
-            "num_key_value_heads": num_key_value_heads,
-            "use_bias": use_bias,
-            "qk_norm": qk_norm,
-            "soft_cap": soft_cap,
-            "window": window,
-            "stochastic_depth": stochastic_depth,
-        }
+        self.num_heads = num_heads
+        self.intermediate_dim = intermediate_dim
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.intermediate_dropout = intermediate_dropout
+        self.norm = norm
+        self.norm_kind = norm_kind
+        self.activation = activation
+        self.num_key_value_heads = num_key_value_heads
+        self.use_bias = use_bias
+        self.qk_norm = qk_norm
+        self.soft_cap = soft_cap
+        self.window = window
         self.positions = positions
-        self.same = {"dtype": self.dtype_policy}
+        self.stochastic_depth = stochastic_depth
         self.feed_forward = FeedForward(
             intermediate_dim,
             activation,
             intermediate_dropout,
             use_bias,
             name="feed_forward",
-            **self.same,
+            dtype=self.dtype_policy,
         )
-        self.own = self.residual("own")
-        self.feed = self.residual("feed")
+        self.self_attention_residual = self._make_residual("self_attention_residual")
+        self.feed_forward_residual = self._make_residual("feed_forward_residual")
         self.supports_masking = True
 
-    def residual(self, name):
-        names = "norm", "norm_kind", "dropout", "stochastic_depth"
-        return Residual(**{n: self.options[n] for n in names}, name=name, **self.same)
+    def _make_residual(self, name):
+        return Residual(
+            self.norm,
+            self.norm_kind,
+            self.dropout,
+            self.stochastic_depth,
+            name=name,
+            dtype=self.dtype_policy,
+        )
 
-    def attention_options(self, width):
-        """What both kinds of attention take."""
-        check_divides(self.options["num_heads"], width)
-        shared = "num_heads", "num_key_value_heads", "use_bias", "qk_norm", "soft_cap"
+    def _attention_options(self, width):
+        """Returns the options shared by self-attention and cross-attention."""
+        check_divides(self.num_heads, width)
         return {
-            **{name: self.options[name] for name in shared},
-            "key_dim": width // self.options["num_heads"],
-            "dropout": self.options["attention_dropout"],
-            **self.same,
+            "num_heads": self.num_heads,
+            "key_dim": width // self.num_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "dropout": self.attention_dropout,
+            "use_bias": self.use_bias,
+            "qk_norm": self.qk_norm,
+            "soft_cap": self.soft_cap,
+            "dtype": self.dtype_policy,
         }
 
     def build(self, x_shape):
         self.self_attention = MultiHeadSelfAttention(
-            **self.attention_options(x_shape[-1]),
-            window=self.options["window"],
+            **self._attention_options(x_shape[-1]),
+            window=self.window,
             positions=self.positions,
             name="self_attention",
         )
-        for layer in (self.self_attention, self.feed_forward, self.own, self.feed):
+        for layer in (
+            self.self_attention,
+            self.feed_forward,
+            self.self_attention_residual,
+            self.feed_forward_residual,
+        ):
             build_if_needed(layer, x_shape)
         self.built = True
 
-    def _attend_to_self(self, mask, position=None, training=False):
-        """The sub-layer; its memory and its scores stand aside."""
-
-        def sublayer(x):
-            output, memory, scores = self.self_attention.attend_to_self(
-                x, mask, position, training=training
-            )
-            return output, (memory, scores)
-
-        return sublayer
-
-    def _feed_forward(self, training):
-        return lambda x: (self.feed_forward(x, training=training), None)
-
     def get_config(self) -> dict:
-        positions = keras.saving.serialize_keras_object(self.positions)
-        return {**super().get_config(), **self.options, "positions": positions}
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "intermediate_dim": self.intermediate_dim,
+            "dropout": self.dropout,
+            "attention_dropout": self.attention_dropout,
+            "intermediate_dropout": self.intermediate_dropout,
+            "norm": self.norm,
+            "norm_kind": self.norm_kind,
+            "activation": self.activation,
+            "num_key_value_heads": self.num_key_value_heads,
+            "use_bias": self.use_bias,
+            "qk_norm": self.qk_norm,
+            "soft_cap": self.soft_cap,
+            "window": self.window,
+            "positions": keras.saving.serialize_keras_object(self.positions),
+            "stochastic_depth": self.stochastic_depth,
+        }
 
     @classmethod
     def from_config(cls, config):
@@ -137,24 +152,28 @@ class Block(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class EncoderBlock(Block):
-    """Self-attention, then feed-forward (Vaswani et al. 2017, figure 1, left).
+class EncoderBlock(TransformerBlock):
+    """Encoder block of the Transformer: self-attention, then a feed-forward network.
+
+    Vaswani et al. 2017, figure 1, left.
 
     Args:
-        num_heads, intermediate_dim, ...: as `Block` has them.
+        num_heads, intermediate_dim, ...: See `TransformerBlock`.
 
     Call arguments:
-        x: (B, T, D).
-        mask: Bool (B, T), what is looked at; the Keras mask of `x` where it is `None`.
-        attention_mask: Bool (B, T, T), or of a shape that broadcasts to it.
-        return_attention_scores: Return the pair `(x, scores)`.
-        training: Whether there is dropout.
+        x: Sequence, `(B, T, D)`.
+        mask: Bool `(B, T)`, True means attend; the Keras mask of `x` by default.
+        attention_mask: Bool `(B, T, T)`, or of a shape that broadcasts to it.
+        position_bias: `PositionEncoding` shared by all blocks of a stack, such as
+            `RelativePositionBias`, or `None`.
+        return_attention_scores: Whether to return the pair `(x, weights)`.
+        training: Whether to apply dropout.
 
     Returns:
-        (B, T, D), or the pair of it and the scores (B, H, T, T).
+        The output `(B, T, D)`, or the pair of it and the attention weights `(B, H, T, T)`.
 
     Raises:
-        ValueError: if `num_heads` does not divide the width, or an option is unknown.
+        ValueError: If `num_heads` does not divide the size of the input, or an option is unknown.
 
     References:
         Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762).
@@ -167,40 +186,60 @@ class EncoderBlock(Block):
     (2, 3, 16)
     """
 
-    def call(self, x, mask=None, attention_mask=None, return_attention_scores=False, training=None):
-        mask = mask_of_self(x, mask, attention_mask, causal=False)
+    def call(
+        self,
+        x: Tensor,
+        mask: Mask = None,
+        attention_mask: Mask = None,
+        position_bias: PositionEncoding | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        mask = self_attention_mask(x, mask, attention_mask)
         training = bool(training)
-        x, (_, scores) = self.own.around(x, self._attend_to_self(mask, training=training), training)
-        x, _ = self.feed.around(x, self._feed_forward(training), training)
-        return (x, scores) if return_attention_scores else x
+
+        y, weights, _ = self.self_attention.attend_to_self(
+            self.self_attention_residual.before(x),
+            mask=mask,
+            position_bias=position_bias,
+            return_weights=return_attention_scores,
+            training=training,
+        )
+        x = self.self_attention_residual.after(x, y, training)
+        y = self.feed_forward(self.feed_forward_residual.before(x), training=training)
+        x = self.feed_forward_residual.after(x, y, training)
+        return (x, weights) if return_attention_scores else x
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class DecoderBlock(Block):
-    """Causal self-attention, attention to a memory, feed-forward (Vaswani et al. 2017, fig. 1).
+class DecoderBlock(TransformerBlock):
+    """Decoder block of the Transformer: causal self-attention, cross-attention, feed-forward.
 
-    Without `cross_attention` it is the block of a language model.
+    Vaswani et al. 2017, figure 1, right. Without cross-attention it is the block of a decoder-only
+    model (Radford et al. 2018).
 
     Args:
-        num_heads, intermediate_dim, ...: as `Block` has them.
-        cross_attention: whether there is a memory to look at.
+        num_heads, intermediate_dim, ...: See `TransformerBlock`.
+        cross_attention: Whether the block attends to the outputs of an encoder.
 
     Call arguments:
-        x: (B, T, D).
-        encoded: (B, S, E), what cross-attention looks at.
-        mask: Bool (B, T), what self-attention looks at.
-        encoded_mask: Bool (B, S).
-        attention_mask: Bool (B, T, T), joined with the causal mask.
-        return_attention_scores: Return the pair `(x, scores)`: the scores of cross-attention
-            (B, H, T, S), or without it of self-attention (B, H, T, T).
-        training: Whether there is dropout.
+        x: Sequence, `(B, T, D)`.
+        encoded: Outputs of the encoder, `(B, S, E)`; required with cross-attention.
+        mask: Bool `(B, T)`, mask of `x`, True means attend.
+        encoded_mask: Bool `(B, S)`, mask of `encoded`.
+        attention_mask: Bool `(B, T, T)`, combined with the causal mask.
+        position_bias: `PositionEncoding` shared by all blocks of a stack, such as
+            `RelativePositionBias`, or `None`.
+        return_attention_scores: Whether to return the pair `(x, weights)`.
+        training: Whether to apply dropout.
 
     Returns:
-        (B, T, D), or the pair of it and the scores.
+        The output `(B, T, D)`, or the pair of it and the attention weights: of cross-attention,
+        `(B, H, T, S)`, and without it of self-attention, `(B, H, T, T)`.
 
     Raises:
-        ValueError: if `num_heads` does not divide the width, an option is unknown, or there is
-            cross-attention and nothing that it could look at.
+        ValueError: If `num_heads` does not divide the size of the input, an option is unknown, or
+            there is cross-attention and no `encoded`.
 
     Example:
 
@@ -212,133 +251,217 @@ class DecoderBlock(Block):
     """
 
     def __init__(
-        self, num_heads: int, intermediate_dim: int, *args, cross_attention: bool = True, **kwargs
+        self,
+        num_heads: int,
+        intermediate_dim: int,
+        *args: Any,
+        cross_attention: bool = True,
+        **kwargs: Any,
     ):
         super().__init__(num_heads, intermediate_dim, *args, **kwargs)
-        self.options["cross_attention"] = cross_attention
+        self.has_cross_attention = cross_attention
         if cross_attention:
-            self.cross = self.residual("cross")
+            self.cross_attention_residual = self._make_residual("cross_attention_residual")
 
     def build(self, x_shape, encoded_shape=None):
-        if self.options["cross_attention"]:
+        if self.has_cross_attention:
             check_encoded(encoded_shape)
             self.cross_attention = MultiHeadAttention(
-                **self.attention_options(x_shape[-1]), name="cross_attention"
+                **self._attention_options(x_shape[-1]), name="cross_attention"
             )
             self.cross_attention.build(x_shape, encoded_shape)
-            build_if_needed(self.cross, x_shape)
+            build_if_needed(self.cross_attention_residual, x_shape)
         super().build(x_shape)
 
     def call(
         self,
-        x,
-        encoded=None,
-        mask=None,
-        encoded_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
-    ):
-        mask = mask_of_self(x, mask, attention_mask, causal=True)
-        memory = self.memory(encoded, encoded_mask)
-        x, _, scores = self.read(x, memory, mask, training=bool(training))
-        return (x, scores) if return_attention_scores else x
+        x: Tensor,
+        encoded: Tensor | None = None,
+        mask: Mask = None,
+        encoded_mask: Mask = None,
+        attention_mask: Mask = None,
+        position_bias: PositionEncoding | None = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        x, weights, _ = self.forward(
+            x,
+            self.memory(encoded, encoded_mask),
+            mask=self_attention_mask(x, mask, attention_mask, use_causal_mask=True),
+            position_bias=position_bias,
+            return_weights=return_attention_scores,
+            training=bool(training),
+        )
+        return (x, weights) if return_attention_scores else x
 
-    def memory(self, encoded: Any, mask: Any = None) -> Memory | None:
-        """What cross-attention looks at, projected once for a sequence: (B, S, E)."""
-        if not self.options["cross_attention"]:
+    def memory(self, encoded: Tensor | None, mask: Mask = None) -> Memory | None:
+        """Projects the outputs of the encoder for cross-attention; call it once per sequence.
+
+        Args:
+            encoded: `(B, S, E)`.
+            mask: Bool `(B, S)`, True means attend.
+
+        Returns:
+            A `Memory`, or `None` without cross-attention.
+        """
+        if not self.has_cross_attention:
             return None
         check_encoded(encoded)
         return self.cross_attention.memory(encoded, mask=mask)
 
-    def read(
+    def forward(
         self,
-        x: Any,
+        x: Tensor,
         memory: Memory | None,
-        mask: Any,
-        position: Any = None,
+        *,
+        mask: Mask,
+        positions: Tensor | None = None,
+        position_bias: PositionEncoding | None = None,
+        return_weights: bool = False,
         training: bool = False,
-    ) -> tuple[Any, Memory, Any]:
-        """All positions at once.
+    ) -> tuple[Tensor, Tensor | None, KVCache]:
+        """Processes all positions of a sequence at once.
 
         Args:
-            x: (B, T, D).
-            memory: from `memory`.
-            mask: Bool (B, T, T), the causal mask in it.
-            position: see `MultiHeadAttention.attend`.
-            training: whether there is dropout.
+            x: `(B, T, D)`.
+            memory: From `memory`.
+            mask: Mask of self-attention including the causal mask, bool `(B, T, T)`.
+            positions: Positions of `x`, int `(T,)` or `(B, T)`; 0, 1, 2, ... by default.
+            position_bias: See the call arguments.
+            return_weights: Whether to return the attention weights.
+            training: Whether to apply dropout.
 
         Returns:
-            `x` (B, T, D), the self-attention's memory, from which steps go on, and the scores as
-            `call` has them.
+            `(x, weights, cache)`: the output `(B, T, D)`, the attention weights of the call or
+            `None` unless requested, and the keys and values of self-attention `(B, G, T, D)`.
         """
-        attend_to_self = self._attend_to_self(mask, position, training)
-        return self._through(x, attend_to_self, memory, training)
+        y, weights, cache = self.self_attention.attend_to_self(
+            self.self_attention_residual.before(x),
+            mask=mask,
+            positions=positions,
+            position_bias=position_bias,
+            return_weights=return_weights,
+            training=training,
+        )
+        x = self.self_attention_residual.after(x, y, training)
+        if memory is not None:
+            y, weights, _ = self.cross_attention.attend(
+                self.cross_attention_residual.before(x),
+                memory,
+                return_weights=return_weights,
+                training=training,
+            )
+            x = self.cross_attention_residual.after(x, y, training)
+        y = self.feed_forward(self.feed_forward_residual.before(x), training=training)
+        x = self.feed_forward_residual.after(x, y, training)
+        return x, weights, cache
 
     def step(
-        self, x: Any, memory: Memory | None, cache: Memory, mask: Any, position: Any, slot: Any
-    ) -> tuple[Any, Memory, Any]:
-        """One position more, for each of K beams.
+        self,
+        x: Tensor,
+        memory: Memory | None,
+        cache: KVCache,
+        slot: Tensor,
+        *,
+        mask: Mask,
+        positions: Tensor,
+        key_positions: Tensor,
+        position_bias: PositionEncoding | None = None,
+        return_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None, KVCache]:
+        """Processes one new position of each beam.
 
         Args:
-            x: (B, K, D).
-            memory: from `memory`; all beams share it.
-            cache: keys and values (B, K, G, L, D) of earlier positions, in L slots; positions
-                (B * K, L) or (1, L).
-            mask: Bool (B * K, 1, L) or (1, 1, L), the slots in use, this one among them.
-            position: where it stands, int (B * K, 1) or (1, 1).
-            slot: int scalar, the one it takes.
+            x: `(B, K, D)`.
+            memory: From `memory`, shared by all beams.
+            cache: Keys and values of earlier positions, `(B, K, G, L, D)`.
+            slot: Int scalar, the slot of the cache to which the new position is written.
+            mask: Bool `(B * K, 1, L)` or `(1, 1, L)`, True for the slots in use, the new one
+                included.
+            positions: Positions of `x`, int `(B * K, 1)` or `(1, 1)`.
+            key_positions: Positions in the cache, int `(B * K, L)` or `(1, L)`.
+            position_bias: See the call arguments.
+            return_weights: Whether to return the attention weights.
 
         Returns:
-            `x` (B, K, D), the cache, and the scores: of cross-attention (B, H, K, S), else of
-            self-attention (B * K, H, 1, L).
+            `(x, weights, cache)`: the output `(B, K, D)`, the attention weights of cross-attention
+            `(B, H, K, S)` or without it of self-attention `(B, H, K, L)`, `None` unless requested,
+            and the updated cache.
         """
-
-        def attend_to_self(x):
-            # Each beam has a past of its own, so here it is a row of the batch.
-            output, own, scores = self.self_attention.attend_to_self(
-                _rows(x, (1, x.shape[-1])), mask, position, _rows_of(cache), slot
-            )
-            after = cache._replace(
-                values=ops.reshape(own.values, ops.shape(cache.values)),
-                keys=ops.reshape(own.keys, ops.shape(cache.keys)),
-            )
-            return ops.reshape(output, ops.shape(x)), (after, scores)
-
-        return self._through(x, attend_to_self, memory, False)
-
-    def _through(self, x, attend_to_self, memory, training):
-        x, (own, scores) = self.own.around(x, attend_to_self, training)
+        y, weights, cache = self.self_attention.attend_to_cache(
+            self.self_attention_residual.before(x),
+            cache,
+            slot,
+            mask=mask,
+            positions=positions,
+            key_positions=key_positions,
+            position_bias=position_bias,
+            return_weights=return_weights,
+        )
+        x = self.self_attention_residual.after(x, y)
         if memory is not None:
-            x, scores = self.cross.around(x, self._attend_to(memory, training), training)
-        x, _ = self.feed.around(x, self._feed_forward(training), training)
-        return x, own, scores
-
-    def _attend_to(self, memory, training):
-        def sublayer(x):
-            output, weights, _ = self.cross_attention.attend(
-                x, memory, return_weights=True, training=training
+            y, weights, _ = self.cross_attention.attend(
+                self.cross_attention_residual.before(x), memory, return_weights=return_weights
             )
-            return output, weights
+            x = self.cross_attention_residual.after(x, y)
+        y = self.feed_forward(self.feed_forward_residual.before(x))
+        x = self.feed_forward_residual.after(x, y)
+        return x, weights, cache
 
-        return sublayer
+    def get_config(self) -> dict:
+        return {**super().get_config(), "cross_attention": self.has_cross_attention}
+
+
+BlockT = TypeVar("BlockT", bound=TransformerBlock)
+
+
+def make_blocks(
+    block_class: type[BlockT],
+    num_layers: int,
+    *,
+    stochastic_depth: float = 0.0,
+    **options: Any,
+) -> list[BlockT]:
+    """Builds the blocks of a stack, all with the same options.
+
+    The rate of stochastic depth increases linearly from 0 in the first block (Huang et al. 2016,
+    section 3).
+
+    Args:
+        block_class: `EncoderBlock` or `DecoderBlock`.
+        num_layers: Number of blocks.
+        stochastic_depth: Rate of stochastic depth in the last block.
+        **options: Other arguments of the block.
+
+    Returns:
+        List of blocks, for `TransformerEncoder`, `TransformerDecoder` or `CausalLMDecoder`.
+
+    Raises:
+        ValueError: If `num_layers` is not positive, or an option is invalid.
+
+    Example:
+
+    >>> blocks = make_blocks(
+    ...     EncoderBlock, num_layers=3, num_heads=2, intermediate_dim=32, stochastic_depth=0.2
+    ... )
+    >>> [block.stochastic_depth for block in blocks]
+    [0.0, 0.1, 0.2]
+    """
+    check_positive("num_layers", num_layers)
+    return [
+        block_class(
+            stochastic_depth=stochastic_depth * depth / max(num_layers - 1, 1),
+            name=f"block_{depth}",
+            **options,
+        )
+        for depth in range(num_layers)
+    ]
 
 
 def check_encoded(encoded: Any) -> None:
-    """Cross-attention has to have something to look at."""
+    """Raises a `ValueError` if cross-attention has nothing to attend to."""
     if encoded is None:
         raise ValueError(
-            "encoded: expected what cross-attention looks at, (B, S, E); without it the block is "
-            "made with cross_attention=False. Received: encoded=None"
+            "`encoded` is required by a block with cross-attention; a block without it has "
+            "cross_attention=False. Received: encoded=None"
         )
-
-
-def _rows_of(cache):
-    shape = ops.shape(cache.keys)[2:], ops.shape(cache.values)[2:]
-    return cache._replace(keys=_rows(cache.keys, shape[0]), values=_rows(cache.values, shape[1]))
-
-
-def _rows(x, shape):
-    """(B, K, ...) as (B * K, ...)."""
-    batch, beams = ops.shape(x)[:2]
-    return ops.reshape(x, (batch * beams, *shape))

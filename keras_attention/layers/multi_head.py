@@ -18,55 +18,66 @@ from keras_attention.layers.validation import (
     check_values,
     check_window,
 )
-from keras_attention.ops import heads, masks, scores
+from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
+from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class MultiHeadAttention(BaseAttention):
-    """Attention in several heads, each with its own projections (Vaswani et al. 2017, 3.2.2).
+    """Multi-head attention with grouped queries, windows and relative positions.
 
         MultiHead(Q, K, V) = Concat(head_1, ..., head_h) W^O
         head_i = softmax(Q W_i^Q (K W_i^K)^T / sqrt(key_dim)) V W_i^V
 
-    It is called as `keras.layers.MultiHeadAttention` is; the scores are `(batch, heads, queries,
-    keys)`. There is one path: asking for the scores, a mask or dropout does not change what is
-    computed. The scores are the weights before dropout.
+    Vaswani et al. 2017, section 3.2.2. The call has the arguments of
+    `keras.layers.MultiHeadAttention`. The returned weights, `(B, H, T, S)`, are those before
+    dropout. Requesting them, a mask, or dropout does not change the computation.
 
     Args:
-        num_heads: heads of the query.
-        key_dim: width of a head's query and keys.
-        value_dim: width of a head's values; `None` is `key_dim`.
-        num_key_value_heads: heads of keys and values, a divisor of `num_heads`: fewer are grouped
-            queries (Ainslie et al. 2023), 1 is multi-query (Shazeer 2019). `None` is `num_heads`.
-        dropout: rate on the weights.
-        output_dropout: rate on the output.
-        use_bias: whether the four projections have a bias.
-        output_dim: width of the output; `None` is the query's.
-        qk_norm: RMS-normalize each head's query and keys (Dehghani et al. 2023, with LayerNorm).
-        soft_cap: keeps the energies within this bound, `cap * tanh(e / cap)` (Gemma 2, 2024).
-        window: a query sees keys less than this far from it, for queries and keys of one sequence;
-            with a causal mask itself and the `window - 1` before it (Beltagy et al. 2020).
-        positions: a scheme of `keras_attention.layers`: `RotaryEmbedding`, `RelativePositionBias`,
-            `AlibiBias`, or `None`.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        num_heads: Number of query heads H.
+        key_dim: Size of each head for query and key.
+        value_dim: Size of each head for value; `key_dim` by default.
+        num_key_value_heads: Number of heads of key and value, a divisor of `num_heads`. Fewer than
+            `num_heads` is grouped-query attention (Ainslie et al. 2023), 1 is multi-query
+            attention (Shazeer 2019). `num_heads` by default.
+        dropout: Dropout rate applied to the attention weights.
+        output_dropout: Dropout rate applied to the output.
+        use_bias: Whether the projections have a bias.
+        output_dim: Size of the output; that of the query by default.
+        qk_norm: Whether to apply RMS normalization to the heads of query and key (Dehghani et al.
+            2023, there with layer normalization).
+        soft_cap: Bound of the scores, `cap * tanh(score / cap)` (Gemma 2, 2024), or `None`.
+        window: Size of the attention window: a query attends to keys at a distance below `window`,
+            which with a causal mask are itself and the `window - 1` positions before it (Beltagy
+            et al. 2020). Query and key must be the same sequence. `None` is no window.
+        positions: A `PositionEncoding`: `RotaryEmbedding`, `RelativePositionBias`, `AlibiBias`, or
+            `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
+
+    Call arguments:
+        query, value, ...: See `BaseAttention`.
+
+    Returns:
+        The output `(B, T, output_dim)`, or the pair of it and the weights `(B, H, T, S)`.
 
     Raises:
-        ValueError: If a size is not positive, the heads do not divide, or the positions are for
-            another number of them; when called, if the shapes do not fit, a mask is not (batch,
-            queries, keys), or there is a window and the lengths of queries and keys differ.
+        ValueError: If a size is not positive, the numbers of heads do not divide, or the position
+            encoding has another number of heads; in the call, if shapes do not match, or there is a
+            window and the lengths of query and key differ.
 
     References:
-        Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762).
+        Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762). Ainslie
+        et al. 2023, [GQA](https://arxiv.org/abs/2305.13245).
 
     Example:
 
     >>> import numpy as np
     >>> layer = MultiHeadAttention(num_heads=4, key_dim=8, num_key_value_heads=2)
     >>> query, value = np.ones((2, 3, 16), "float32"), np.ones((2, 7, 6), "float32")
-    >>> output, scores = layer(query, value, return_attention_scores=True)
-    >>> tuple(output.shape), tuple(scores.shape)
+    >>> output, weights = layer(query, value, return_attention_scores=True)
+    >>> tuple(output.shape), tuple(weights.shape)
     ((2, 3, 16), (2, 4, 3, 7))
     """
 
@@ -108,24 +119,26 @@ class MultiHeadAttention(BaseAttention):
         self.output_dropout = keras.layers.Dropout(output_dropout, dtype=self.dtype_policy)
 
     def build(self, query_shape, value_shape, key_shape=None):
-        expand_key_mask = self.num_key_value_heads * self.key_dim
-        of_values = self.num_key_value_heads * self.value_dim
-        bias = self.use_bias
+        key_shape = key_shape or value_shape
+        key_units = self.num_key_value_heads * self.key_dim
+        value_units = self.num_key_value_heads * self.value_dim
+        use_bias = self.use_bias
         self.query_dense = self.projection(
-            "query", self.num_heads * self.key_dim, query_shape, bias
+            "query", self.num_heads * self.key_dim, query_shape, use_bias
         )
-        self.key_dense = self.projection("key", expand_key_mask, key_shape or value_shape, bias)
-        self.value_dense = self.projection("value", of_values, value_shape, bias)
-        self.build_rest(query_shape)
+        self.key_dense = self.projection("key", key_units, key_shape, use_bias)
+        self.value_dense = self.projection("value", value_units, value_shape, use_bias)
+        self._build_norms_and_output(query_shape)
 
-    def build_rest(self, query_shape):
-        """What stands behind the projections of query, keys and values."""
+    def _build_norms_and_output(self, query_shape):
+        """Builds everything except the projections of query, key and value."""
         if self.qk_norm:
-            same = {"dtype": self.dtype_policy}
-            self.query_norm = keras.layers.RMSNormalization(name="query_norm", **same)
-            self.key_norm = keras.layers.RMSNormalization(name="key_norm", **same)
-            self.query_norm.build((None, None, None, self.key_dim))
-            self.key_norm.build((None, None, None, self.key_dim))
+            head_shape = (None, None, None, self.key_dim)
+            dtype = self.dtype_policy
+            self.query_norm = keras.layers.RMSNormalization(name="query_norm", dtype=dtype)
+            self.key_norm = keras.layers.RMSNormalization(name="key_norm", dtype=dtype)
+            self.query_norm.build(head_shape)
+            self.key_norm.build(head_shape)
         if self.positions is not None:
             build_if_needed(self.positions, ())
         self.output_dense = self.projection(
@@ -146,13 +159,13 @@ class MultiHeadAttention(BaseAttention):
         """Projects keys and values; call it once, before any loop over queries.
 
         Args:
-            values: (B, S, D).
-            keys: (B, S, K); `None` takes `values`.
-            mask: bool (B, S), True means attend.
-            positions: positions of the keys, int (S,) or (B, S); `None` is 0, 1, 2, ...
+            values: `(B, S, D)`.
+            keys: `(B, S, K)`; `values` by default.
+            mask: Bool `(B, S)`, True means attend.
+            positions: Positions of the keys, int `(S,)` or `(B, S)`; 0, 1, 2, ... by default.
 
         Returns:
-            A `Memory` whose keys and values are (B, heads, S, head width).
+            A `Memory` with keys and values in heads, `(B, G, S, head size)`.
 
         Raises:
             ValueError: If keys or mask do not have the batch size and length of `values`, or the
@@ -162,7 +175,9 @@ class MultiHeadAttention(BaseAttention):
         check_built(self)
         values = ops.cast(values, self.compute_dtype)
         keys = values if keys is None else ops.cast(keys, self.compute_dtype)
-        return self._remember(self.project_keys(keys), self.project_values(values), mask, positions)
+        positions = as_positions(positions, ops.shape(values)[1])
+        keys, values = self._project_key_value(keys, values, positions)
+        return Memory(values, keys, None if mask is None else ops.cast(mask, "bool"), positions)
 
     def attend(
         self,
@@ -178,26 +193,28 @@ class MultiHeadAttention(BaseAttention):
         """Attends with any number of queries.
 
         Args:
-            query: (B, T, Q).
-            memory: from `memory`.
-            mask: bool (B, T, S) or (B, 1, S), combined with the memory's mask.
-            state: unused; multi-head attention has no state.
-            positions: positions of the queries, an int scalar, (T,) or (B, T); `None` is 0, 1, 2,
-                ...
-            return_weights: whether to return the weights.
-            training: whether dropout is applied.
+            query: `(B, T, Q)`.
+            memory: From `memory`.
+            mask: Bool `(B, T, S)` or `(B, 1, S)`, combined with the memory's mask.
+            state: Not used; multi-head attention has no state.
+            positions: Positions of the queries, an int scalar, `(T,)` or `(B, T)`; 0, 1, 2, ... by
+                default.
+            return_weights: Whether to return the attention weights.
+            training: Whether to apply dropout.
 
         Returns:
-            An `AttentionOutput`: the output projection (B, T, output_dim), the weights
-            (B, H, T, S) or `None` unless requested, and no state.
+            An `AttentionOutput`: the context after the output projection, `(B, T, output_dim)`, the
+            weights `(B, H, T, S)` or `None` unless requested, and no state.
 
         Raises:
             ValueError: If the query or the mask does not match the memory.
         """
         check_query(query, memory.values, None)
-        query = self.project_query(ops.cast(query, self.compute_dtype))
-        output, weights = self.look(query, memory, mask, positions, training)
-        return AttentionOutput(output, weights if return_weights else None, None)
+        positions = as_positions(positions, ops.shape(query)[1])
+        query = self._prepare_query(ops.cast(query, self.compute_dtype), positions)
+        return self._attend(
+            query, memory, positions, mask=mask, return_weights=return_weights, training=training
+        )
 
     def attend_sequence(
         self,
@@ -213,88 +230,61 @@ class MultiHeadAttention(BaseAttention):
             queries, memory, mask=mask, return_weights=return_weights, training=training
         )
 
-    def attend_to_self(
+    def _prepare_query(self, query, positions):
+        """Projects the query into heads and encodes its positions, (B, T, Q) -> (B, H, T, D)."""
+        query = heads.split_heads(self.query_dense(query), self.num_heads)
+        return self._encode_query(query, positions)
+
+    def _project_key_value(self, keys, values, positions):
+        """Projects keys and values into heads and encodes positions in the keys, (B, G, S, D)."""
+        keys = heads.split_heads(self.key_dense(keys), self.num_key_value_heads)
+        values = heads.split_heads(self.value_dense(values), self.num_key_value_heads)
+        return self._encode_keys(keys, positions), values
+
+    def _encode_query(self, query, positions):
+        if self.qk_norm:
+            query = self.query_norm(query)
+        return query if self.positions is None else self.positions.rotate(query, positions)
+
+    def _encode_keys(self, keys, positions):
+        if self.qk_norm:
+            keys = self.key_norm(keys)
+        return keys if self.positions is None else self.positions.rotate(keys, positions)
+
+    def _attend(
         self,
-        x: Any,
-        mask: Any = None,
-        position: Any = None,
-        cache: Memory | None = None,
-        slot: Any = None,
-        training: bool = False,
-    ) -> tuple[Any, Memory, Any]:
-        """Self-attention that returns its memory, and can go on from an earlier one.
-
-        Args:
-            x: (B, T, Q).
-            mask: Bool (B, T, S) or (B, 1, S).
-            position: where `x` stands, as in `attend`.
-            cache: a memory of S slots, filled so far by earlier calls; `None` looks at `x` alone.
-            slot: int scalar, the slot that x, then T = 1 long, takes in the cache.
-            training: whether there is dropout.
-
-        Returns:
-            The output (B, T, output_dim), the memory, the scores (B, H, T, S).
-        """
-        query, keys, values = self.project(ops.cast(x, self.compute_dtype))
-        memory = self._remember(keys, values, None, position)
-        if cache is not None:
-            memory = heads.extend(cache, memory, slot)
-        output, scores = self.look(query, memory, mask, position, training)
-        return output, memory, scores
-
-    def look(self, query, memory, mask, position, training):
-        """`attend` with a projected query, (B, H, T, D)."""
+        query,
+        memory,
+        positions,
+        *,
+        mask=None,
+        position_bias=None,
+        return_weights=False,
+        training=False,
+    ):
+        """Attends with a query from `_prepare_query`, (B, H, T, D), at positions (B or 1, T)."""
         check_mask(mask, (query.shape[0], query.shape[2], memory.values.shape[2]))
-        places = as_positions(position, ops.shape(query)[2])
-        if self.positions is not None:
-            query = self.positions.rotate(query, places)
-        attention_scores = self._cap(scores.scaled_dot(query, memory.keys))  # (B, H, T, S)
-        if self.positions is not None:
-            bias = self.positions.bias(places, memory.positions)
-            if bias is not None:  # float32, or far distances are rounded to one another
-                attention_scores = ops.cast(attention_scores, "float32") + bias
+        scores = scaled_dot(query, memory.keys)  # (B, H, T, S)
+        if self.soft_cap is not None:
+            scores = ops.tanh(scores / self.soft_cap) * self.soft_cap
+        for encoding in (self.positions, position_bias):
+            bias = None if encoding is None else encoding.bias(positions, memory.positions)
+            if bias is not None:  # in float32, where biases of large distances stay distinct
+                scores = ops.cast(scores, "float32") + bias
         mask = masks.combine_masks(
             masks.expand_key_mask(memory.mask),
             mask,
-            None
-            if self.window is None
-            else masks.sliding_window_mask(places, memory.positions, self.window),
+            None if self.window is None else self._window_mask(positions, memory.positions),
         )
         mask = None if mask is None else ops.expand_dims(mask, 1)  # (B, 1, 1 or T, S)
-        weights = ops.cast(masked_softmax(attention_scores, mask), self.compute_dtype)
-        dropped = self.dropout(weights, training=training)
-        output = heads.merge_heads(context(dropped, memory.values))  # (B, T, H * V)
-        return self.output_dropout(self.output_dense(output), training=training), weights
+        weights = ops.cast(masked_softmax(scores, mask), self.compute_dtype)
+        output = context(self.dropout(weights, training=training), memory.values)  # (B, H, T, D)
+        output = self.output_dense(heads.merge_heads(output))  # (B, T, output_dim)
+        output = self.output_dropout(output, training=training)
+        return AttentionOutput(output, weights if return_weights else None, None)
 
-    def project(self, x):
-        """Query, keys and values of one sequence, (B, heads, T, width of a head) each."""
-        return self.project_query(x), self.project_keys(x), self.project_values(x)
-
-    def project_query(self, query):
-        return self._normed(
-            "query_norm", heads.split_heads(self.query_dense(query), self.num_heads)
-        )
-
-    def project_keys(self, keys):
-        keys = heads.split_heads(self.key_dense(keys), self.num_key_value_heads)
-        return self._normed("key_norm", keys)
-
-    def project_values(self, values):
-        return heads.split_heads(self.value_dense(values), self.num_key_value_heads)
-
-    def _normed(self, name, x):
-        return getattr(self, name)(x) if self.qk_norm else x
-
-    def _cap(self, attention_scores):
-        if self.soft_cap is None:
-            return attention_scores
-        return ops.tanh(attention_scores / self.soft_cap) * self.soft_cap
-
-    def _remember(self, keys, values, mask, position):
-        places = as_positions(position, ops.shape(keys)[2])
-        if self.positions is not None:
-            keys = self.positions.rotate(keys, places)
-        return Memory(values, keys, None if mask is None else ops.cast(mask, "bool"), places)
+    def _window_mask(self, query_positions, key_positions):
+        return masks.sliding_window_mask(query_positions, key_positions, self.window)
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):
         check_window(self.window, query_shape[1], value_shape[1])
@@ -325,9 +315,14 @@ class MultiHeadAttention(BaseAttention):
         return cls(**deserialize_config(config, "positions"))
 
 
-def as_positions(position: Any, length: Any):
-    """Positions as (1, T) or (B, T): counted from 0 where there are none, a scalar for all."""
-    if position is None:
-        position = ops.arange(length, dtype="int32")
-    position = ops.cast(position, "int32")
-    return position if len(position.shape) == 2 else ops.reshape(position, (1, -1))
+def as_positions(positions: Tensor | None, length: Tensor) -> Tensor:
+    """Returns positions of shape `(1, T)` or `(B, T)`.
+
+    Args:
+        positions: Int `(B, T)` or `(T,)`, a scalar for all, or `None` for 0, 1, 2, ...
+        length: T.
+    """
+    if positions is None:
+        positions = ops.arange(length, dtype="int32")
+    positions = ops.cast(positions, "int32")
+    return positions if len(positions.shape) == 2 else ops.reshape(positions, (1, -1))

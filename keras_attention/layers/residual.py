@@ -1,45 +1,54 @@
-"""What goes around every sub-layer of a Transformer: the sum, the norm, and dropout."""
+"""Residual connection of a Transformer sub-layer, with normalization and dropout."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 NORMS = ("pre", "post", "sandwich")
-KINDS = ("layer", "rms")
+NORM_KINDS = ("layer", "rms")
 
 
 class Residual(keras.layers.Layer):
-    """Adds a sub-layer to what goes past it.
+    """Residual connection with normalization and dropout around a sub-layer.
 
-    | `norm` | output | from |
+    | `norm` | output | reference |
     | --- | --- | --- |
     | `"post"` | `norm(x + f(x))` | Vaswani et al. 2017, section 3.1 |
     | `"pre"` | `x + f(norm(x))` | Xiong et al. 2020 |
     | `"sandwich"` | `x + norm'(f(norm(x)))` | Ding et al. 2021, section 3.2 |
 
-    Dropout and stochastic depth act on what the sub-layer gives. Stochastic depth (Huang et al.
-    2016) leaves it out for a row with probability `stochastic_depth`, and divides it by the
-    probability of staying, so that nothing changes when the model is used.
+    The layer is not called. Apply `before` to the input of the sub-layer `f`, and `after` to its
+    output, so that the sub-layer itself stays visible in the code of the block.
 
     Args:
-        norm: see the table.
-        norm_kind: `"layer"` (Ba et al. 2016) or `"rms"` (Zhang and Sennrich 2019).
-        dropout: rate on what the sub-layer gives.
-        stochastic_depth: rate of leaving the sub-layer out.
+        norm: placement of the normalization, see the table.
+        norm_kind: `"layer"` for layer normalization (Ba et al. 2016), `"rms"` for RMSNorm (Zhang
+            and Sennrich 2019).
+        dropout: dropout rate applied to the sub-layer's output.
+        stochastic_depth: probability of skipping the sub-layer for a sample during training (Huang
+            et al. 2016). The output of a sub-layer that is not skipped is divided by
+            `1 - stochastic_depth`, so that nothing changes at inference.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Raises:
-        ValueError: if `norm` or `norm_kind` is unknown.
+        ValueError: If `norm` or `norm_kind` is unknown.
+
+    References:
+        Xiong et al. 2020, [On Layer Normalization in the Transformer
+        Architecture](https://arxiv.org/abs/2002.04745). Ding et al. 2021,
+        [CogView](https://arxiv.org/abs/2105.13290). Huang et al. 2016, [Deep Networks with
+        Stochastic Depth](https://arxiv.org/abs/1603.09382).
 
     Example:
 
     >>> import numpy as np
     >>> residual = Residual(norm="pre")
     >>> residual.build((None, None, 4))
-    >>> x, aside = residual.around(np.ones((2, 3, 4), "float32"), lambda x: (x + 1, "kept"))
-    >>> float(x[0, 0, 0]), aside
-    (2.0, 'kept')
+    >>> x = np.ones((2, 3, 4), "float32")
+    >>> y = 2 * residual.before(x) + 1
+    >>> float(residual.after(x, y)[0, 0, 0])
+    2.0
     """
 
     def __init__(
@@ -52,15 +61,17 @@ class Residual(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if norm not in NORMS:
-            raise ValueError(f"norm: expected one of {NORMS}. Received: norm={norm!r}")
-        same = {"dtype": self.dtype_policy}
+            raise ValueError(f"`norm` must be one of {NORMS}. Received: norm={norm!r}")
+        dtype = self.dtype_policy
         self.norm = norm
-        self.norm_layer = make_norm(norm_kind, name="norm", **same)
+        self.norm_layer = make_norm(norm_kind, name="norm", dtype=dtype)
         if norm == "sandwich":
-            self.second_norm = make_norm(norm_kind, name="second_norm", **same)
-        self.dropout = keras.layers.Dropout(dropout, **same)
-        # one draw for a row, whatever its length
-        self.depth = keras.layers.Dropout(stochastic_depth, noise_shape=(None, 1, 1), **same)
+            self.second_norm = make_norm(norm_kind, name="second_norm", dtype=dtype)
+        self.dropout = keras.layers.Dropout(dropout, dtype=dtype)
+        # One draw per sample, for all positions and features.
+        self.stochastic_depth = keras.layers.Dropout(
+            stochastic_depth, noise_shape=(None, 1, 1), dtype=dtype
+        )
 
     def build(self, x_shape):
         self.norm_layer.build(x_shape)
@@ -68,35 +79,53 @@ class Residual(keras.layers.Layer):
             self.second_norm.build(x_shape)
         self.built = True
 
-    def around(self, x: Any, sublayer: Callable, training: bool = False) -> tuple[Any, Any]:
-        """Runs a sub-layer inside.
+    def before(self, x: Any):
+        """Returns the input of the sub-layer.
 
         Args:
-            x: (B, T, D).
-            sublayer: takes (B, T, D), returns the pair of (B, T, D) and something of its own.
-            training: whether there is dropout.
+            x: Input of the residual connection, `(B, T, D)`.
 
         Returns:
-            (B, T, D), and that something.
+            `x` for post-LN, the normalized `x` otherwise, `(B, T, D)`.
         """
-        y, aside = sublayer(x if self.norm == "post" else self.norm_layer(x))
+        return x if self.norm == "post" else self.norm_layer(x)
+
+    def after(self, x: Any, y: Any, training: bool = False):
+        """Adds the output of the sub-layer to its input.
+
+        Args:
+            x: Input of the residual connection, `(B, T, D)`.
+            y: Output of the sub-layer, `(B, T, D)`.
+            training: Whether to apply dropout and stochastic depth.
+
+        Returns:
+            Sum of both, normalized for post-LN, `(B, T, D)`.
+        """
         if self.norm == "sandwich":
             y = self.second_norm(y)
-        y = ops.add(x, self.depth(self.dropout(y, training=training), training=training))
-        return self.norm_layer(y) if self.norm == "post" else y, aside
+        y = self.stochastic_depth(self.dropout(y, training=training), training=training)
+        y = ops.add(x, y)
+        return self.norm_layer(y) if self.norm == "post" else y
 
 
 def make_norm(kind: str, **kwargs: Any) -> keras.layers.Layer:
-    """A norm over the features.
+    """Builds a normalization layer over the features.
+
+    Args:
+        kind: `"layer"` or `"rms"`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
+
+    Returns:
+        A `keras.layers.LayerNormalization` or `keras.layers.RMSNormalization`.
 
     Raises:
-        ValueError: if the kind is unknown.
+        ValueError: If `kind` is unknown.
     """
-    if kind not in KINDS:
-        raise ValueError(f"norm_kind: expected one of {KINDS}. Received: norm_kind={kind!r}")
+    if kind not in NORM_KINDS:
+        raise ValueError(f"`norm_kind` must be one of {NORM_KINDS}. Received: norm_kind={kind!r}")
     if kind == "rms":
         norm = keras.layers.RMSNormalization(epsilon=1e-6, **kwargs)
     else:
         norm = keras.layers.LayerNormalization(epsilon=1e-5, **kwargs)
-    norm.supports_masking = True  # or it warns of every masked input
+    norm.supports_masking = True  # avoids Keras's warning about masked inputs
     return norm

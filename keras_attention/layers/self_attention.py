@@ -1,33 +1,36 @@
-"""Multi-head attention of a sequence over itself."""
+"""Multi-head self-attention with one fused projection and a key/value cache."""
 
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_attention.layers.multi_head import MultiHeadAttention
+from keras_attention.layers.multi_head import MultiHeadAttention, as_positions
+from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.validation import check_query, check_values
 from keras_attention.ops import heads, masks
+from keras_attention.ops.attention import AttentionOutput, Memory
+from keras_attention.ops.heads import KVCache
+from keras_attention.types import Mask, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class MultiHeadSelfAttention(MultiHeadAttention):
-    """Multi-head attention of a sequence over itself: one fused projection makes all three.
+    """Multi-head self-attention, with a single matrix for query, key and value projections.
 
     Args:
-        num_heads, key_dim, ...: as `MultiHeadAttention` has them.
+        num_heads, key_dim, ...: See `MultiHeadAttention`.
 
     Call arguments:
-        x: (B, T, Q).
-        mask: Bool (B, T), True is kept; the Keras mask of `x` where it is `None`. What is not kept
-            is not looked at.
-        attention_mask: Bool (B, T, T), or of a shape that broadcasts to it.
-        return_attention_scores: Return the pair `(output, scores)`.
-        training: Whether there is dropout.
-        use_causal_mask: Each position sees itself and what stands before it.
+        x: Sequence, `(B, T, Q)`.
+        mask: Bool `(B, T)`, True means attend; the Keras mask of `x` by default.
+        attention_mask: Bool `(B, T, T)`, or of a shape that broadcasts to it.
+        return_attention_scores: Whether to return the pair `(output, weights)`.
+        training: Whether to apply dropout.
+        use_causal_mask: Whether each position attends only to itself and earlier positions.
 
     Returns:
-        The output (B, T, output_dim), or the pair of it and the scores (B, H, T, T).
+        The output `(B, T, output_dim)`, or the pair of it and the weights `(B, H, T, T)`.
 
     Example:
 
@@ -38,62 +41,201 @@ class MultiHeadSelfAttention(MultiHeadAttention):
     """
 
     def build(self, x_shape):
-        expand_key_mask = self.num_key_value_heads * self.key_dim
-        of_values = self.num_key_value_heads * self.value_dim
-        # where the query's features end, and the keys'
-        self.ends = self.num_heads * self.key_dim, self.num_heads * self.key_dim + expand_key_mask
-        units = self.ends[1] + of_values
+        query_units = self.num_heads * self.key_dim
+        key_units = self.num_key_value_heads * self.key_dim
+        value_units = self.num_key_value_heads * self.value_dim
+        self.split_indices = query_units, query_units + key_units
+        units = query_units + key_units + value_units
         self.fused_dense = self.projection("query_key_value", units, x_shape, self.use_bias)
-        self.build_rest(x_shape)
-
-    def project(self, x):
-        query, keys, values = ops.split(self.fused_dense(x), self.ends, axis=-1)
-        return (
-            self._normed("query_norm", heads.split_heads(query, self.num_heads)),
-            self._normed("key_norm", heads.split_heads(keys, self.num_key_value_heads)),
-            heads.split_heads(values, self.num_key_value_heads),
-        )
-
-    def project_query(self, query):
-        return self.project(query)[0]
-
-    def project_keys(self, keys):
-        return self.project(keys)[1]
-
-    def project_values(self, values):
-        return self.project(values)[2]
+        self._build_norms_and_output(x_shape)
 
     def call(  # type: ignore[override]  # one sequence in place of query and value
         self,
-        x: Any,
-        mask: Any = None,
-        attention_mask: Any = None,
+        x: Tensor,
+        mask: Mask = None,
+        attention_mask: Mask = None,
         return_attention_scores: bool = False,
         training: bool | None = None,
         use_causal_mask: bool = False,
-    ):
-        mask = mask_of_self(x, mask, attention_mask, use_causal_mask)
-        output, _, scores = self.attend_to_self(x, mask, training=bool(training))
-        return (output, scores) if return_attention_scores else output
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        output, weights, _ = self.attend_to_self(
+            x,
+            mask=self_attention_mask(x, mask, attention_mask, use_causal_mask),
+            return_weights=return_attention_scores,
+            training=bool(training),
+        )
+        return (output, weights) if return_attention_scores else output
+
+    def attend_to_self(
+        self,
+        x: Tensor,
+        *,
+        mask: Mask = None,
+        positions: Tensor | None = None,
+        position_bias: PositionEncoding | None = None,
+        return_weights: bool = False,
+        training: bool = False,
+    ) -> AttentionOutput:
+        """Attends from every position of a sequence to all others.
+
+        Args:
+            x: Sequence, `(B, T, Q)`.
+            mask: Bool `(B, T, T)` or `(B, 1, T)`.
+            positions: Positions of `x`, int `(T,)` or `(B, T)`; 0, 1, 2, ... by default.
+            position_bias: Position encoding shared by several layers, whose bias is added to that
+                of the layer's own.
+            return_weights: Whether to return the attention weights.
+            training: Whether to apply dropout.
+
+        Returns:
+            An `AttentionOutput`: the output `(B, T, output_dim)`, the weights `(B, H, T, T)` or
+            `None` unless requested, and as its state the `KVCache` of the sequence, keys and values
+            `(B, G, T, D)`.
+        """
+        positions = as_positions(positions, ops.shape(x)[1])
+        query, keys, values = self._project(ops.cast(x, self.compute_dtype), positions)
+        output = self._attend(
+            query,
+            Memory(values, keys, None, positions),
+            positions,
+            mask=mask,
+            position_bias=position_bias,
+            return_weights=return_weights,
+            training=training,
+        )
+        return output._replace(state=KVCache(keys, values))
+
+    def init_cache(self, batch: Tensor, beams: int, length: int) -> KVCache:
+        """Returns an empty key/value cache.
+
+        Args:
+            batch: Batch size.
+            beams: Number of beams.
+            length: Maximum number of positions L.
+
+        Returns:
+            A `KVCache` of zeros, keys and values `(B, K, G, L, D)`.
+        """
+        shape = (batch, beams, self.num_key_value_heads, length)
+        return KVCache(
+            keys=ops.zeros((*shape, self.key_dim), self.compute_dtype),
+            values=ops.zeros((*shape, self.value_dim), self.compute_dtype),
+        )
+
+    def attend_to_cache(
+        self,
+        x: Tensor,
+        cache: KVCache,
+        slot: Tensor,
+        *,
+        mask: Mask = None,
+        positions: Tensor,
+        key_positions: Tensor,
+        position_bias: PositionEncoding | None = None,
+        return_weights: bool = False,
+    ) -> AttentionOutput:
+        """Attends from one new position of each beam to the earlier ones in the cache.
+
+        Args:
+            x: New position of each beam, `(B, K, Q)`.
+            cache: From `init_cache` or the previous step, keys and values `(B, K, G, L, D)`.
+            slot: Int scalar, the slot of the cache to which the new position is written.
+            mask: Bool `(B * K, 1, L)` or `(1, 1, L)`, True for the slots in use, the new one
+                included.
+            positions: Positions of `x`, int `(B * K, 1)` or `(1, 1)`.
+            key_positions: Positions in the cache, int `(B * K, L)` or `(1, L)`.
+            position_bias: See `attend_to_self`.
+            return_weights: Whether to return the attention weights.
+
+        Returns:
+            An `AttentionOutput`: the output `(B, K, output_dim)`, the weights `(B, H, K, L)` or
+            `None` unless requested, and as its state the updated cache.
+        """
+        positions = as_positions(positions, 1)
+        key_positions = as_positions(key_positions, ops.shape(cache.keys)[3])
+        batch, beams = ops.shape(x)[:2]
+        x = ops.reshape(x, (batch * beams, 1, x.shape[-1]))  # each beam is a row of the batch
+        query, keys, values = self._project(ops.cast(x, self.compute_dtype), positions)
+        row_cache = KVCache(*(_merge_beams(array) for array in cache))  # (B * K, G, L, D)
+        row_cache = heads.update_cache(row_cache, KVCache(keys, values), slot)
+        output, weights, _ = self._attend(
+            query,
+            Memory(row_cache.values, row_cache.keys, None, key_positions),
+            positions,
+            mask=mask,
+            position_bias=position_bias,
+            return_weights=return_weights,
+        )
+        if return_weights:
+            weights = ops.reshape(weights, (batch, beams, self.num_heads, ops.shape(weights)[-1]))
+            weights = ops.transpose(weights, (0, 2, 1, 3))  # (B, H, K, L)
+        cache = KVCache(
+            *(
+                ops.reshape(rows, ops.shape(array))
+                for rows, array in zip(row_cache, cache, strict=True)
+            )
+        )  # (B, K, G, L, D)
+        return AttentionOutput(
+            ops.reshape(output, (batch, beams, output.shape[-1])), weights, cache
+        )
+
+    def _project(self, x, positions):
+        """Projects a sequence once: query (B, H, T, D), keys and values (B, G, T, D)."""
+        query, keys, values = ops.split(self.fused_dense(x), self.split_indices, axis=-1)
+        return (
+            self._encode_query(heads.split_heads(query, self.num_heads), positions),
+            self._encode_keys(heads.split_heads(keys, self.num_key_value_heads), positions),
+            heads.split_heads(values, self.num_key_value_heads),
+        )
+
+    def _prepare_query(self, query, positions):
+        return self._project(query, positions)[0]
+
+    def _project_key_value(self, keys, values, positions):
+        _, projected_keys, projected_values = self._project(keys, positions)
+        if values is not keys:
+            projected_values = self._project(values, positions)[2]
+        return projected_keys, projected_values
 
     def compute_output_shape(self, x_shape, value_shape=None, key_shape=None):
         return super().compute_output_shape(x_shape, x_shape)
 
-    def compute_output_spec(self, x, mask=None, attention_mask=None, **options):
+    def compute_output_spec(self, x, mask=None, attention_mask=None, **options: Any):
         return super().compute_output_spec(
             x, x, value_mask=mask, attention_mask=attention_mask, **options
         )
 
 
-def mask_of_self(x: Any, mask: Any, attention_mask: Any, causal: bool):
-    """What each position of a sequence sees of it, bool (B or 1, T or 1, T), or `None`."""
+def self_attention_mask(
+    x: Tensor, mask: Mask, attention_mask: Mask, use_causal_mask: bool = False
+) -> Mask:
+    """Combines the masks of self-attention.
+
+    Args:
+        x: Sequence, `(B, T, Q)`.
+        mask: Bool `(B, T)`; the Keras mask of `x` by default.
+        attention_mask: Bool `(B, T, T)`, or of a shape that broadcasts to it.
+        use_causal_mask: Whether to mask later positions.
+
+    Returns:
+        Bool `(B or 1, T or 1, T)`, or `None` without any mask.
+
+    Raises:
+        ValueError: If the shapes do not match.
+    """
     check_values(x, None, mask)
     check_query(x, x, attention_mask, "attention_mask")
-    if mask is None:  # Keras fills it in only where `x` is the one tensor of a call
+    if mask is None:  # Keras passes the mask only if `x` is the single tensor of the call
         mask = getattr(x, "_keras_mask", None)
     length = ops.shape(x)[1]
     return masks.combine_masks(
         masks.expand_key_mask(mask),
         masks.expand_to_3d(attention_mask),
-        masks.causal_mask(length, length) if causal else None,
+        masks.causal_mask(length, length) if use_causal_mask else None,
     )
+
+
+def _merge_beams(x):
+    """(B, K, G, L, D) -> (B * K, G, L, D)."""
+    batch, beams, *sizes = ops.shape(x)
+    return ops.reshape(x, (batch * beams, *sizes))

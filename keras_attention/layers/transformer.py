@@ -1,100 +1,258 @@
-"""A stack of encoder blocks as the body of a `TextEncoder`."""
+"""Stacks of Transformer blocks: the encoder, and the core of the decoders."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_attention.layers.blocks import Block, EncoderBlock
+from keras_attention.layers.blocks import DecoderBlock, EncoderBlock, TransformerBlock
 from keras_attention.layers.build import build_if_needed, deserialize_config
+from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import make_norm
-from keras_attention.layers.validation import check_positive
+from keras_attention.ops.attention import Memory
+from keras_attention.ops.heads import KVCache
+from keras_attention.types import Mask, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TransformerEncoder(keras.layers.Layer):
-    """Blocks one above the other, each with weights of its own.
+    """Stack of encoder blocks, with a final normalization unless the blocks are post-LN.
 
     Args:
-        block: an `EncoderBlock`; the stack is made of blocks like it. Its stochastic depth is the
-            last block's rate: it grows linearly from 0 (Huang et al. 2016, section 3).
-        num_layers: how many.
-        **kwargs: `name`, `dtype` and so on, as every Keras layer has them.
+        blocks: List of `EncoderBlock`s; `make_blocks` builds equal ones.
+        position_bias: A `PositionEncoding` whose bias all blocks share, such as
+            `RelativePositionBias` (Raffel et al. 2020, section 2.1), or `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        x: (B, S, D).
-        mask: Bool (B, S), what is looked at.
-        attention_mask: Bool (B, S, S), or of a shape that broadcasts to it.
-        training: whether there is dropout.
+        x: Sequence, `(B, S, D)`.
+        mask: Bool `(B, S)`, True means attend.
+        attention_mask: Bool `(B, S, S)`, or of a shape that broadcasts to it.
+        training: Whether to apply dropout.
 
     Returns:
-        `{"sequence": (B, S, D)}`.
+        Dictionary of `"sequence"`, the output of the stack, `(B, S, D)`.
 
     Raises:
-        ValueError: if `num_layers` is below 1.
+        ValueError: If there is no block, or blocks share weights.
 
     Example:
 
     >>> import numpy as np
-    >>> encoder = TransformerEncoder(EncoderBlock(num_heads=2, intermediate_dim=32), num_layers=3)
+    >>> blocks = [EncoderBlock(num_heads=2, intermediate_dim=32) for _ in range(3)]
+    >>> encoder = TransformerEncoder(blocks)
     >>> tuple(encoder(np.ones((2, 5, 16), "float32"))["sequence"].shape)
     (2, 5, 16)
     """
 
-    def __init__(self, block: EncoderBlock, num_layers: int, **kwargs: Any):
+    def __init__(
+        self,
+        blocks: Sequence[EncoderBlock],
+        position_bias: PositionEncoding | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
-        self.block = block.get_config()
-        self.blocks = stack(block, num_layers, self.dtype_policy)
-        self.norm = final_norm(block, self.dtype_policy)
+        check_blocks(blocks)
+        self.position_bias = position_bias
+        self.blocks = list(blocks)
+        self.final_norm = make_final_norm(blocks, self.dtype_policy)
         self.supports_masking = True
 
     def build(self, x_shape):
-        for layer in [*self.blocks, *self.norm]:
-            build_if_needed(layer, x_shape)
+        build_stack(self, x_shape)
         self.built = True
 
-    def call(self, x, mask=None, attention_mask=None, training=None):
+    def call(
+        self,
+        x: Tensor,
+        mask: Mask = None,
+        attention_mask: Mask = None,
+        training: bool | None = None,
+    ) -> dict[str, Tensor]:
         for block in self.blocks:
-            x = block(x, mask=mask, attention_mask=attention_mask, training=training)
-        for norm in self.norm:
-            x = norm(x)
+            x = block(
+                x,
+                mask=mask,
+                attention_mask=attention_mask,
+                position_bias=self.position_bias,
+                training=training,
+            )
+        if self.final_norm is not None:
+            x = self.final_norm(x)
         return {"sequence": x}
 
     def compute_mask(self, x, mask=None):
-        return None  # callers pass it on: Keras would hang it on the dictionary
+        return None  # Keras would attach the mask to the dictionary; callers pass it explicitly
 
     def get_config(self) -> dict:
-        block = EncoderBlock.from_config(self.block)
-        return {
-            **super().get_config(),
-            "block": keras.saving.serialize_keras_object(block),
-            "num_layers": len(self.blocks),
-        }
+        return {**super().get_config(), **get_stack_config(self)}
 
     @classmethod
     def from_config(cls, config):
-        return cls(**deserialize_config(config, "block"))
+        return cls(**deserialize_stack_config(config))
 
 
-def stack(block: Block, num_layers: int, dtype: Any) -> list[Block]:
-    """Blocks like the given one, with weights of their own."""
-    check_positive("num_layers", num_layers)
-    # One scheme of positions for all, as T5 has it (Raffel et al. 2020, section 2.1).
-    config = {**block.get_config(), "positions": block.positions, "dtype": dtype}
-    deepest = config["stochastic_depth"]
-    return [
-        type(block).from_config(
-            {
-                **config,
-                "name": f"block_{depth}",
-                "stochastic_depth": deepest * depth / max(num_layers - 1, 1),
-            }
+class DecoderStack(keras.layers.Layer):
+    """Stack of decoder blocks, the part that all Transformer decoders have in common.
+
+    The layer is not called: a decoder uses `forward` for a whole sequence, and `init_cache` and
+    `step` for one position after the other.
+
+    Args:
+        blocks: List of `DecoderBlock`s.
+        position_bias: A `PositionEncoding` whose bias all blocks share, or `None`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
+
+    Raises:
+        ValueError: If there is no block, or blocks share weights.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[DecoderBlock],
+        position_bias: PositionEncoding | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        check_blocks(blocks)
+        self.position_bias = position_bias
+        self.blocks = list(blocks)
+        self.final_norm = make_final_norm(blocks, self.dtype_policy)
+
+    def build(self, x_shape, encoded_shape=None):
+        build_stack(self, x_shape, *(() if encoded_shape is None else (encoded_shape,)))
+        self.built = True
+
+    def memories(self, encoded: Tensor, mask: Mask = None) -> list[Memory | None]:
+        """Projects the outputs of an encoder, `(B, S, E)`, once for each block."""
+        return [block.memory(encoded, mask) for block in self.blocks]
+
+    def forward(
+        self,
+        x: Tensor,
+        memories: Sequence[Memory | None] | None = None,
+        *,
+        mask: Mask,
+        positions: Tensor,
+        training: bool = False,
+    ) -> tuple[Tensor, list[KVCache]]:
+        """Processes all positions of a sequence at once.
+
+        Args:
+            x: `(B, T, D)`.
+            memories: From `memories`; `None` without cross-attention.
+            mask: Mask of self-attention including the causal mask, bool `(B, T, T)`.
+            positions: Int `(B, T)` or `(1, T)`.
+            training: Whether to apply dropout.
+
+        Returns:
+            The output `(B, T, D)`, and the keys and values of each block, `(B, G, T, D)`.
+        """
+        caches = []
+        for block, memory in zip(self.blocks, memories or self._no_memories(), strict=True):
+            x, _, cache = block.forward(
+                x,
+                memory,
+                mask=mask,
+                positions=positions,
+                position_bias=self.position_bias,
+                training=training,
+            )
+            caches.append(cache)
+        return self._normalize(x), caches
+
+    def init_cache(self, batch: Tensor, beams: int, length: int) -> list[KVCache]:
+        """Returns an empty key/value cache for each block, of `length` positions."""
+        return [block.self_attention.init_cache(batch, beams, length) for block in self.blocks]
+
+    def step(
+        self,
+        x: Tensor,
+        memories: Sequence[Memory | None] | None,
+        caches: Sequence[KVCache],
+        slot: Tensor,
+        *,
+        mask: Mask,
+        positions: Tensor,
+        key_positions: Tensor,
+        return_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None, list[KVCache]]:
+        """Processes one new position of each beam; see `DecoderBlock.step`.
+
+        Returns:
+            `(x, weights, caches)`: the output `(B, K, D)`, the attention weights of the last block,
+            averaged over its heads, `(B, K, S or L)`, or `None` unless requested, and the updated
+            caches.
+        """
+        weights, updated = None, []
+        for block, memory, cache in zip(
+            self.blocks, memories or self._no_memories(), caches, strict=True
+        ):
+            x, weights, cache = block.step(
+                x,
+                memory,
+                cache,
+                slot,
+                mask=mask,
+                positions=positions,
+                key_positions=key_positions,
+                position_bias=self.position_bias,
+                return_weights=return_weights and block is self.blocks[-1],
+            )
+            updated.append(cache)
+        if return_weights:
+            weights = ops.mean(weights, axis=1)  # (B, K, S or L)
+        return self._normalize(x), weights, updated
+
+    def _normalize(self, x):
+        return x if self.final_norm is None else self.final_norm(x)
+
+    def _no_memories(self):
+        return [None] * len(self.blocks)
+
+
+def check_blocks(blocks: Sequence[TransformerBlock]) -> None:
+    """Raises a `ValueError` if a stack has no blocks."""
+    if not isinstance(blocks, (list, tuple)) or not blocks:
+        raise ValueError(f"`blocks` must be a list of at least one block. Received: {blocks!r}")
+
+
+def make_final_norm(blocks: Sequence[TransformerBlock], dtype: Any) -> keras.layers.Layer | None:
+    """Builds the normalization after a stack, or returns `None` if its blocks are post-LN."""
+    last = blocks[-1]
+    return None if last.norm == "post" else make_norm(last.norm_kind, name="norm", dtype=dtype)
+
+
+def build_stack(stack: Any, x_shape: tuple, *encoded_shape: tuple) -> None:
+    """Builds position bias, blocks and final normalization of a stack.
+
+    Raises:
+        ValueError: If blocks share weights, which would be separate after saving and loading.
+    """
+    if stack.position_bias is not None:
+        build_if_needed(stack.position_bias, ())
+    for block in stack.blocks:
+        build_if_needed(block, x_shape, *encoded_shape)
+    weights = [weight for block in stack.blocks for weight in block.weights]
+    if len({id(weight) for weight in weights}) < len(weights):
+        raise ValueError(
+            "`blocks` must not share weights; a position bias that they share is the "
+            f"`position_bias` of the stack. Received: blocks={stack.blocks}"
         )
-        for depth in range(num_layers)
-    ]
+    if stack.final_norm is not None:
+        build_if_needed(stack.final_norm, x_shape)
 
 
-def final_norm(block: Block, dtype: Any) -> list[keras.layers.Layer]:
-    """The norm above a stack: blocks that end in one need none."""
-    if block.options["norm"] == "post":
-        return []
-    return [make_norm(block.options["norm_kind"], name="norm", dtype=dtype)]
+def get_stack_config(stack: Any) -> dict:
+    """Returns the entries of a stack in a config."""
+    return {
+        "blocks": [keras.saving.serialize_keras_object(block) for block in stack.blocks],
+        "position_bias": keras.saving.serialize_keras_object(stack.position_bias),
+    }
+
+
+def deserialize_stack_config(config: dict, *names: str) -> dict:
+    """Returns a config with blocks, position bias and the entries of these names as objects."""
+    blocks = [keras.saving.deserialize_keras_object(block) for block in config["blocks"]]
+    return {**deserialize_config(config, "position_bias", *names), "blocks": blocks}

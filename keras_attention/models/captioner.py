@@ -16,6 +16,7 @@ from keras_attention.layers import (
     RecurrentDecoderCell,
     ResidualCNN,
     TokenEmbedding,
+    make_blocks,
 )
 from keras_attention.models.encoder_decoder import EncoderDecoder
 from keras_attention.models.seq2seq import stacked_cells
@@ -114,8 +115,14 @@ def captioner(
             positions="sinusoidal",
             dropout=dropout,
         )
-        block = DecoderBlock(num_heads, 4 * hidden_dim, dropout=dropout)
-        text_decoder = TransformerDecoder(embedding, block, num_layers, name="decoder")
+        blocks = make_blocks(
+            DecoderBlock,
+            num_layers,
+            num_heads=num_heads,
+            intermediate_dim=4 * hidden_dim,
+            dropout=dropout,
+        )
+        text_decoder = TransformerDecoder(embedding, blocks, name="decoder")
         return EncoderDecoder(encoder, text_decoder, name=name)
 
     embedding = TokenEmbedding(vocabulary_size, hidden_dim, output="separate", dropout=dropout)

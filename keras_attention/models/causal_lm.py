@@ -8,10 +8,15 @@ import numpy as np
 
 from keras_attention.decoders import CausalLMDecoder
 from keras_attention.generation import GreedySearch, Strategy, Streamer
-from keras_attention.layers import DecoderBlock, PromptEncoder, TokenEmbedding
+from keras_attention.layers import DecoderBlock, PromptEncoder, TokenEmbedding, make_blocks
 from keras_attention.layers.validation import check_positive
 from keras_attention.models.generative_model import GenerativeModel
-from keras_attention.models.sizes import block_options, embedding_options, size_of
+from keras_attention.models.sizes import (
+    block_options,
+    embedding_options,
+    shared_position_bias,
+    size_of,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -66,7 +71,7 @@ class CausalLM(GenerativeModel):
     def check(self, source: np.ndarray, strategy: Strategy) -> None:
         """Raises a `ValueError` unless the model can read this prompt and go on from it."""
         super().check(source, strategy)
-        self.decoder.check_room(source.shape[1], strategy.max_new_tokens)
+        self.decoder.check_prompt_length(source.shape[1], strategy.max_new_tokens)
 
     def get_config(self):
         return {"name": self.name, "decoder": keras.saving.serialize_keras_object(self.decoder)}
@@ -130,8 +135,11 @@ def causal_lm(
     embedding = TokenEmbedding(
         vocabulary_size, output="tied", **embedding_options(sizes, positions, max_length)
     )
-    options = block_options(sizes, positions, causal=True, norm=norm, **block)
+    options = block_options(sizes, positions, norm=norm, **block)
     decoder = CausalLMDecoder(
-        embedding, DecoderBlock(**options, cross_attention=False), sizes.num_layers, name="decoder"
+        embedding,
+        make_blocks(DecoderBlock, **options, cross_attention=False),
+        shared_position_bias(sizes, positions, causal=True),
+        name="decoder",
     )
     return CausalLM(decoder, name=name)

@@ -4,8 +4,19 @@ from typing import Any
 
 import keras
 
-from keras_attention.layers import EncoderBlock, TextEncoder, TokenEmbedding, TransformerEncoder
-from keras_attention.models.sizes import Size, block_options, embedding_options
+from keras_attention.layers import (
+    EncoderBlock,
+    TextEncoder,
+    TokenEmbedding,
+    TransformerEncoder,
+    make_blocks,
+)
+from keras_attention.models.sizes import (
+    Size,
+    block_options,
+    embedding_options,
+    shared_position_bias,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -72,7 +83,6 @@ def text_encoder(
     embedding = TokenEmbedding(
         vocabulary_size, output=output, **embedding_options(size, positions, max_length)
     )
-    body = TransformerEncoder(
-        EncoderBlock(**block_options(size, positions, **block)), size.num_layers
-    )
+    blocks = make_blocks(EncoderBlock, **block_options(size, positions, **block))
+    body = TransformerEncoder(blocks, shared_position_bias(size, positions))
     return TextEncoder(embedding, body, name="encoder")

@@ -59,22 +59,30 @@ def embedding_options(size: Size, positions: str | None, max_length: int) -> dic
     }
 
 
-def block_options(size: Size, positions: str | None, causal: bool = False, **block: Any) -> dict:
-    """What a block of this size takes."""
+def block_options(size: Size, positions: str | None, **block: Any) -> dict:
+    """Returns the arguments of `layers.make_blocks` for this size."""
     return {
+        "num_layers": size.num_layers,
         "num_heads": size.num_heads,
         "intermediate_dim": size.intermediate_dim,
         "dropout": size.dropout,
-        "positions": _scheme(positions, size.num_heads, causal),
+        "positions": _block_positions(positions, size.num_heads),
         **block,
     }
 
 
-def _scheme(positions: str | None, num_heads: int, causal: bool) -> PositionEncoding | None:
+def shared_position_bias(
+    size: Size, positions: str | None, causal: bool = False
+) -> RelativePositionBias | None:
+    """Returns the position bias that all blocks of a stack share, or `None`."""
+    if positions != "relative":
+        return None
+    return RelativePositionBias(size.num_heads, bidirectional=not causal)
+
+
+def _block_positions(positions: str | None, num_heads: int) -> PositionEncoding | None:
     if positions == "rotary":
         return RotaryEmbedding()
-    if positions == "relative":
-        return RelativePositionBias(num_heads, bidirectional=not causal)
     if positions == "alibi":
         return AlibiBias(num_heads)
     return None

@@ -7,9 +7,15 @@ from keras_attention.layers import (
     TextEncoder,
     TokenEmbedding,
     TransformerEncoder,
+    make_blocks,
 )
 from keras_attention.models.encoder_decoder import EncoderDecoder
-from keras_attention.models.sizes import block_options, embedding_options, size_of
+from keras_attention.models.sizes import (
+    block_options,
+    embedding_options,
+    shared_position_bias,
+    size_of,
+)
 
 
 def transformer(
@@ -103,10 +109,14 @@ def transformer(
     source_embedding = (
         target_embedding if share_embeddings else TokenEmbedding(source_vocabulary_size, **embedded)
     )
-    encoder_block = EncoderBlock(**block_options(sizes, positions, norm=norm, **block))
-    decoder_block = DecoderBlock(**block_options(sizes, positions, causal=True, norm=norm, **block))
-    encoder = TextEncoder(
-        source_embedding, TransformerEncoder(encoder_block, sizes.num_layers), name="encoder"
+    options = block_options(sizes, positions, norm=norm, **block)
+    body = TransformerEncoder(
+        make_blocks(EncoderBlock, **options), shared_position_bias(sizes, positions)
     )
-    decoder = TransformerDecoder(target_embedding, decoder_block, sizes.num_layers, name="decoder")
-    return EncoderDecoder(encoder, decoder, name=name)
+    decoder = TransformerDecoder(
+        target_embedding,
+        make_blocks(DecoderBlock, **options),
+        shared_position_bias(sizes, positions, causal=True),
+        name="decoder",
+    )
+    return EncoderDecoder(TextEncoder(source_embedding, body, name="encoder"), decoder, name=name)

@@ -1,13 +1,14 @@
-"""Attention heads: splitting and merging them, and writing to a cache of keys and values.
+"""Attention heads: splitting and merging them, and the key/value cache of self-attention.
 
 The head axis precedes time, (B, H, T, D), so that a cache of keys is read without a transpose.
 Their scores and contexts are `scores.scaled_dot` and `attention.context`, which also serve fewer
 heads of keys and values than of queries.
 """
 
+from typing import NamedTuple
+
 from keras import ops
 
-from keras_attention.ops.attention import Memory
 from keras_attention.types import Tensor
 
 
@@ -45,28 +46,41 @@ def merge_heads(x: Tensor) -> Tensor:
     return ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (batch, length, heads * width))
 
 
-def extend(memory: Memory, new: Memory, slot: Tensor) -> Memory:
-    """Returns a cache of keys and values with one more position written.
+class KVCache(NamedTuple):
+    """Key/value cache of self-attention: keys and values of earlier positions.
+
+    `MultiHeadSelfAttention.init_cache` creates one with slots for L positions, for K beams.
+
+    Attributes:
+        keys: (B, K, G, L, D).
+        values: (B, K, G, L, D).
+    """
+
+    keys: Tensor
+    values: Tensor
+
+
+def update_cache(cache: KVCache, new: KVCache, slot: Tensor) -> KVCache:
+    """Writes the keys and values of one position to a cache.
 
     Args:
-        memory: keys and values (B, G, S, D), with a slot for each position that may be added; its
-            mask and positions are those after the step.
-        new: keys and values (B, G, 1, D) of the added position.
-        slot: int scalar, the index to write to.
+        cache: keys and values (B, G, L, D).
+        new: keys and values of the position, (B, G, 1, D).
+        slot: int scalar, the index between 0 and L - 1 to write to.
 
     Returns:
-        The memory with keys and values at `slot` replaced.
+        The updated cache, in the dtype of `cache`.
 
     Example:
 
     >>> from keras import ops
     >>> empty, one = ops.zeros((1, 1, 3, 1)), ops.ones((1, 1, 1, 1))
-    >>> memory = extend(Memory(empty, empty), Memory(one, one), slot=1)
-    >>> ops.convert_to_numpy(memory.keys).ravel().tolist()
+    >>> cache = update_cache(KVCache(empty, empty), KVCache(one, one), slot=1)
+    >>> ops.convert_to_numpy(cache.keys).ravel().tolist()
     [0.0, 1.0, 0.0]
     """
     start = (0, 0, slot, 0)
-    return memory._replace(
-        values=ops.slice_update(memory.values, start, ops.cast(new.values, memory.values.dtype)),
-        keys=ops.slice_update(memory.keys, start, ops.cast(new.keys, memory.keys.dtype)),
+    return KVCache(
+        keys=ops.slice_update(cache.keys, start, ops.cast(new.keys, cache.keys.dtype)),
+        values=ops.slice_update(cache.values, start, ops.cast(new.values, cache.values.dtype)),
     )

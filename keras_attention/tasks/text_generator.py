@@ -109,7 +109,7 @@ class TextGenerator(GenerationTask):
 
     def check_model(self, model: CausalLM) -> None:
         check_vocabulary_size("tokenizer", self.tokenizer, model.decoder.vocabulary_size)
-        model.decoder.check_room(self.max_prompt_length, self.strategy.max_new_tokens)
+        model.decoder.check_prompt_length(self.max_prompt_length, self.strategy.max_new_tokens)
 
     def save_parts(self, folder: Path) -> dict[str, Any]:
         self.tokenizer.save(folder / "source")

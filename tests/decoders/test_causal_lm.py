@@ -1,8 +1,8 @@
-"""A language model's decoder: packed texts, prompts, and steps that give the logits of `call`."""
+"""Decoder of a causal language model: packed texts, prompts, and steps against `call`."""
 
 import numpy as np
 import pytest
-from keras import ops
+from keras import ops, tree
 
 from keras_attention.decoders import CausalLMDecoder
 from keras_attention.layers import (
@@ -11,6 +11,7 @@ from keras_attention.layers import (
     RelativePositionBias,
     RotaryEmbedding,
     TokenEmbedding,
+    make_blocks,
 )
 
 V, HEADS = 11, 4
@@ -22,10 +23,10 @@ POSITIONS = {
     "learned": ("learned", None),
     "rotary": (None, lambda: RotaryEmbedding()),
     "rotary-ntk": (None, lambda: RotaryEmbedding(scaling="ntk", factor=2.0)),
-    "relative": (None, lambda: RelativePositionBias(HEADS, 4, 8, bidirectional=False)),
+    "relative": (None, lambda: None),  # shared by the blocks, see `make`
     "alibi": (None, lambda: AlibiBias(HEADS)),
 }
-KINDS = {
+CONFIGURATIONS = {
     **{name: (name, {}) for name in POSITIONS},
     "window": ("rotary", {"window": 2}),
     "window-alibi": ("alibi", {"window": 3}),
@@ -36,19 +37,23 @@ KINDS = {
     "qk-norm-capped": ("rotary", {"qk_norm": True, "soft_cap": 3.0, "use_bias": False}),
     "swiglu": ("learned", {"activation": "swiglu"}),
 }
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_configuration = pytest.mark.parametrize("configuration", CONFIGURATIONS)
 
 
-def make(kind, max_length=24):
-    positions, options = KINDS[kind]
-    added, scheme = POSITIONS[positions]
+def make(configuration, max_length=24):
+    positions, options = CONFIGURATIONS[configuration]
+    added, make_encoding = POSITIONS[positions]
     embedding = TokenEmbedding(
         V, 16, output="tied", scale=True, positions=added, max_length=max_length
     )
-    block = DecoderBlock(HEADS, 12, cross_attention=False, positions=scheme and scheme(), **options)
-    decoder = CausalLMDecoder(embedding, block, num_layers=2)
+    blocks = make_blocks(
+        DecoderBlock, 2, num_heads=HEADS, intermediate_dim=12, cross_attention=False,
+        positions=make_encoding and make_encoding(), **options,
+    )  # fmt: skip
+    bias = RelativePositionBias(HEADS, 4, 8, bidirectional=False)
+    decoder = CausalLMDecoder(embedding, blocks, bias if positions == "relative" else None)
     decoder(np.array(TEXTS[:1]))
-    rng = np.random.default_rng(1)  # far from zero, so that every path shows in the logits
+    rng = np.random.default_rng(1)  # large weights, so that all of them affect the logits
     for weight in decoder.weights:
         if "float" in weight.dtype and "norm" not in weight.path:
             weight.assign(rng.normal(size=weight.shape) * 0.6)
@@ -59,37 +64,38 @@ def array(x):
     return ops.convert_to_numpy(ops.cast(x, "float32"))
 
 
-def close(got, expected, **more):
-    np.testing.assert_allclose(array(got), array(expected), rtol=2e-4, atol=2e-4, **more)
+def assert_close(output, expected):
+    np.testing.assert_allclose(array(output), array(expected), rtol=2e-4, atol=2e-4)
 
 
 def steps(decoder, prompt, tokens):
-    """Logits and scores (batch, time, beams, ...) of tokens (batch, time, beams)."""
+    """Returns logits and attention weights (batch, time, beams, ...) of tokens."""
     batch, time, beams = tokens.shape
     constants, state = decoder.start(np.array(prompt), num_beams=beams, max_length=time + 1)
-    logits, scores = [], []
-    # the first ids are not read
+    logits, weights = [], []
+    # the first ids are ignored
     for t, ids in enumerate([np.full((batch, beams), 10), *np.moveaxis(tokens, 1, 0)]):
-        y, state, looked = decoder.step(
+        step_logits, state, step_weights = decoder.step(
             ops.convert_to_tensor(ids), t, state, constants, return_weights=True
         )
-        logits.append(array(y))
-        scores.append(array(looked))
-    return np.stack(logits, 1), np.stack(scores, 1)
+        assert all(x.shape[:2] == (batch, beams) for x in tree.flatten(state))
+        logits.append(array(step_logits))
+        weights.append(array(step_weights))
+    return np.stack(logits, 1), np.stack(weights, 1)
 
 
-@every_kind
-def test_packed_and_padded_texts_are_each_alone(kind):
-    decoder = make(kind)
+@every_configuration
+def test_packed_texts_give_the_logits_of_separate_texts(configuration):
+    decoder = make(configuration)
     row = [0, 0, *TEXTS[0], *TEXTS[1], *TEXTS[2], 0]
-    together = array(decoder(np.array([row])))[0]
+    packed = array(decoder(np.array([row])))[0]
     start = 2
     for text in TEXTS:
-        close(together[start : start + len(text)], decoder(np.array([text]))[0])
+        assert_close(packed[start : start + len(text)], decoder(np.array([text]))[0])
         start += len(text)
 
 
-def test_a_token_sees_what_stands_before_it_alone():
+def test_tokens_attend_only_to_earlier_ones():
     decoder = make("rotary")
     ids = np.array([TEXTS[2]])
     changed = ids.copy()
@@ -99,71 +105,71 @@ def test_a_token_sees_what_stands_before_it_alone():
     assert np.abs(before[:, 4:] - after[:, 4:]).max() > 1e-2
 
 
-@every_kind
-def test_steps_after_a_prompt_give_the_logits_of_call(kind):
-    """Two beams that go on differently, rows padded left, right, and empty."""
-    decoder = make(kind)
+@every_configuration
+def test_steps_after_a_prompt_give_the_logits_of_call(configuration):
+    """Two beams with different tokens; prompts padded on either side, and an empty one."""
+    decoder = make(configuration)
     prompts = [[5, 6, 7, 0], [0, 8, 4, 9], [0, 0, 0, 0]]
     tokens = np.random.default_rng(2).integers(2, V, (3, 4, 2))
     logits, _ = steps(decoder, prompts, tokens)
     for row, prompt in enumerate(prompts):
-        given = [1, *[id for id in prompt if id]]
+        prefix = [1, *[id for id in prompt if id]]
         for beam in range(2):
-            full = decoder(np.array([[*given, *tokens[row, :, beam]]]))
-            close(logits[row, :, beam], full[0, len(given) - 1 :])
+            expected = decoder(np.array([[*prefix, *tokens[row, :, beam]]]))
+            assert_close(logits[row, :, beam], expected[0, len(prefix) - 1 :])
 
 
-@pytest.mark.parametrize("kind", ["rotary", "relative", "learned", "window-alibi"])
-def test_a_prompt_padded_left_is_one_padded_right(kind):
-    decoder = make(kind)
+@pytest.mark.parametrize("configuration", ["rotary", "relative", "learned", "window-alibi"])
+def test_padding_anywhere_in_the_prompt_does_not_change_the_steps(configuration):
+    decoder = make(configuration)
     tokens = np.array([[[7], [9]]] * 3)
-    right, seen_right = steps(decoder, [[5, 6, 4, 0, 0]] * 3, tokens)
-    left, seen_left = steps(decoder, [[0, 0, 5, 6, 4]] * 3, tokens)
-    inside, seen_inside = steps(decoder, [[0, 5, 0, 6, 4]] * 3, tokens)
-    close(left, right)
-    close(inside, right)
-    close(seen_left[..., 2:], seen_right[..., :3])
-    close(seen_inside[..., [1, 3, 4]], seen_right[..., :3])
-    assert not seen_left[..., :2].any() and not seen_right[..., 3:].any()
+    right, right_weights = steps(decoder, [[5, 6, 4, 0, 0]] * 3, tokens)
+    left, left_weights = steps(decoder, [[0, 0, 5, 6, 4]] * 3, tokens)
+    inside, inside_weights = steps(decoder, [[0, 5, 0, 6, 4]] * 3, tokens)
+    assert_close(left, right)
+    assert_close(inside, right)
+    assert_close(left_weights[..., 2:], right_weights[..., :3])
+    assert_close(inside_weights[..., [1, 3, 4]], right_weights[..., :3])
+    assert not left_weights[..., :2].any() and not right_weights[..., 3:].any()
 
 
-@every_kind
-def test_scores_are_the_weights_over_the_prompt(kind):
-    """Those of the last block in a full pass, the mean of its heads."""
-    decoder = make(kind)
+@every_configuration
+def test_steps_return_the_attention_weights_on_the_prompt(configuration):
+    """Those of the last block in a full pass, averaged over its heads."""
+    decoder = make(configuration)
     prompt, tokens = [5, 6, 7], [4, 9]
-    _, seen = steps(decoder, [[0, *prompt]], np.array([[[t] for t in tokens]]))
-    assert seen.shape == (1, 3, 1, 4)
+    _, prompt_weights = steps(decoder, [[0, *prompt]], np.array([[[t] for t in tokens]]))
+    assert prompt_weights.shape == (1, 3, 1, 4)
 
     ids = ops.convert_to_tensor(np.array([[1, *prompt, *tokens]], "int32"))
     length = ids.shape[1]
-    place = np.arange(length)[None]
-    causal = np.tril(np.ones((1, length, length), "bool"))
-    x = decoder.embedding(ids, positions=place)
+    x = decoder.embedding(ids, positions=np.arange(length)[None])
     for block in decoder.blocks:
-        x, _, scores = block.read(x, None, causal, place)
-    weights = array(scores).mean(1)[0]  # (T, T)
-    close(seen[0, :, 0, 1:], weights[3:, 1:4])
-    assert not seen[..., 0].any()
+        x, weights = block(
+            x, position_bias=decoder.stack.position_bias, return_attention_scores=True
+        )
+    weights = array(weights).mean(1)[0]  # (T, T)
+    assert_close(prompt_weights[0, :, 0, 1:], weights[3:, 1:4])
+    assert not prompt_weights[..., 0].any()
 
 
-def test_an_empty_prompt_is_not_looked_at():
-    _, seen = steps(make("rotary"), [[0, 0]], np.array([[[4], [9]]]))
-    assert seen.shape == (1, 3, 1, 2) and not seen.any()
+def test_an_empty_prompt_has_no_attention_weights():
+    _, weights = steps(make("rotary"), [[0, 0]], np.array([[[4], [9]]]))
+    assert weights.shape == (1, 3, 1, 2) and not weights.any()
 
 
-def test_a_past_of_one_beam_is_not_anothers():
+def test_beams_have_separate_caches():
     decoder = make("rotary")
     tokens = np.array([[[4, 4], [9, 9], [7, 5]]])
     logits, _ = steps(decoder, [[5, 6]], tokens)
-    close(logits[0, :3, 0], logits[0, :3, 1])
+    assert_close(logits[0, :3, 0], logits[0, :3, 1])
     assert np.abs(logits[0, 3, 0] - logits[0, 3, 1]).max() > 1e-2
 
 
-def test_prompt_and_steps_may_fill_the_learned_table_but_not_pass_it():
+def test_prompt_and_steps_that_exceed_the_learned_positions_raise():
     decoder = make("learned", max_length=8)
     prompt = np.array([[5, 6, 7]])
-    decoder.start(prompt, max_length=5)  # START, 3 of the prompt, 4 that are read of the 5 written
+    decoder.start(prompt, max_length=5)  # START, 3 of the prompt, 4 of the 5 generated
     with pytest.raises(
         ValueError,
         match="max_length=8 positions.* Received: 9 for a prompt of 3 tokens, .* and 6 more",
@@ -173,8 +179,11 @@ def test_prompt_and_steps_may_fill_the_learned_table_but_not_pass_it():
         decoder(np.ones((1, 9), "int32"))
 
 
-def test_a_block_that_looks_at_a_memory_is_refused():
-    with pytest.raises(ValueError, match="block: .*cross_attention=False.* Received: .*=True"):
-        CausalLMDecoder(TokenEmbedding(V, 16, output="tied"), DecoderBlock(2, 8), 1)
-    with pytest.raises(ValueError, match="embedding: .*'tied' or 'separate'"):
-        CausalLMDecoder(TokenEmbedding(V, 16), DecoderBlock(2, 8, cross_attention=False), 1)
+def test_invalid_arguments_raise():
+    block = DecoderBlock(2, 8, cross_attention=False)
+    with pytest.raises(ValueError, match="`blocks` .*cross_attention=False.* Received: .*=True"):
+        CausalLMDecoder(TokenEmbedding(V, 16, output="tied"), [DecoderBlock(2, 8)])
+    with pytest.raises(ValueError, match="`embedding` .*'tied' or 'separate'"):
+        CausalLMDecoder(TokenEmbedding(V, 16), [block])
+    with pytest.raises(ValueError, match="`blocks` must be a list of at least one block"):
+        CausalLMDecoder(TokenEmbedding(V, 16, output="tied"), [])

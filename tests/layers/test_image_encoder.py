@@ -33,7 +33,7 @@ def make(policy="float32", with_body=False, **options):
     return ImageEncoder(
         Patches(PATCH, DIM, dtype=policy),
         (HEIGHT, WIDTH),
-        body=TransformerEncoder(block, num_layers=1, dtype=policy) if with_body else None,
+        body=TransformerEncoder([block], dtype=policy) if with_body else None,
         dtype=policy,
         **options,
     )
@@ -150,7 +150,7 @@ def test_dropout_is_applied_in_training_only():
 
 
 def test_saved_model_gives_the_same_output(tmp_path):
-    body = TransformerEncoder(EncoderBlock(num_heads=2, intermediate_dim=16), num_layers=1)
+    body = TransformerEncoder([EncoderBlock(num_heads=2, intermediate_dim=16)])
     encoder = ImageEncoder(ResidualCNN((8,)), (HEIGHT, WIDTH), "learned", body, dropout=0.1)
     source = encoder.source_input()
     assert source.shape == (None, HEIGHT, WIDTH, 3)

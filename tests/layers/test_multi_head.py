@@ -283,26 +283,43 @@ def test_call_is_attend_on_the_memory(options):
     [{}, {"num_key_value_heads": 1}, {"window": 2}, {"qk_norm": True, "soft_cap": 1.0}],
     ids=["plain", "multi-query", "window", "norm-and-cap"],
 )
-def test_steps_with_a_cache_are_the_causal_pass(scheme, options):
-    """The first sequence begins with padding, and its positions are counted behind that."""
-    x, kept = data(B, S, D), KEPT[:, ::-1]
-    places = np.array([[0, 0, 0, 1, 2], range(S)], "int32")
+def test_steps_with_a_cache_equal_the_causal_pass(scheme, options):
+    """The first sequence begins with padding, which is not counted in its positions."""
+    x, mask = data(B, S, D), KEPT[:, ::-1]
+    positions = np.array([[0, 0, 0, 1, 2], range(S)], "int32")
     layer = made(MultiHeadSelfAttention, x.shape, positions=SCHEMES[scheme](), **options)
     causal = np.tri(S, S, dtype=bool)[None]
-    output, memory, scores = layer.attend_to_self(x, causal & kept[:, None], position=places)
-    if "window" not in options:  # all schemes see distances alone, from wherever they are counted
-        want = layer(x, mask=kept, use_causal_mask=True, return_attention_scores=True)
-        assert_same((array(output)[kept],), (array(want[0])[kept],))
+    output, weights, full_cache = layer.attend_to_self(
+        x, mask=causal & mask[:, None], positions=positions, return_weights=True
+    )
+    if "window" not in options:  # all encodings depend on the distance only
+        expected = layer(x, mask=mask, use_causal_mask=True)
+        assert_same((array(output)[mask],), (array(expected)[mask],))
 
-    cache = memory._replace(values=ops.zeros_like(memory.values), keys=ops.zeros_like(memory.keys))
+    cache = layer.init_cache(B, 1, S)  # each sequence is the one beam of its row
     for t in range(S):
-        used = (np.arange(S) <= t)[None, None] & kept[:, None]  # (B, 1, S)
-        one, after, one_scores = layer.attend_to_self(
-            x[:, t : t + 1], used, places[:, t : t + 1], cache, slot=t
-        )
-        cache = after._replace(positions=cache.positions)
-        assert_same((one, one_scores), (output[:, t : t + 1], scores[:, :, t : t + 1]))
-    assert_same((cache.keys, cache.values), (memory.keys, memory.values))
+        in_use = (np.arange(S) <= t)[None, None] & mask[:, None]  # (B, 1, S)
+        step_output, step_weights, cache = layer.attend_to_cache(
+            x[:, t : t + 1], cache, t, mask=in_use, positions=positions[:, t : t + 1],
+            key_positions=positions, return_weights=True,
+        )  # fmt: skip
+        expected = output[:, t : t + 1], weights[:, :, t : t + 1]
+        assert_same((step_output, step_weights), expected)
+    assert_same((cache.keys[:, 0], cache.values[:, 0]), full_cache)
+
+
+def test_self_attention_projects_once_per_call(monkeypatch):
+    x = data(B, S, D)
+    layer = made(MultiHeadSelfAttention, x.shape)
+    calls, project = [], layer.fused_dense.call
+    monkeypatch.setattr(layer.fused_dense, "call", lambda *args: calls.append(0) or project(*args))
+    memory = layer.memory(x)
+    layer.attend(x, memory)
+    layer(x)
+    layer.attend_to_cache(
+        x[:, :1], layer.init_cache(B, 1, S), 0, positions=0, key_positions=np.arange(S)
+    )
+    assert len(calls) == 4
 
 
 # What Keras asks of a layer

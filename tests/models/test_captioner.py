@@ -57,7 +57,7 @@ def test_only_a_body_mixes_the_cells():
     source = images(1)
     changed = source.copy()
     changed[:, :8, :8] = 255 - changed[:, :8, :8]  # the first cell
-    for body, others in ((None, False), (TransformerEncoder(EncoderBlock(2, 16), 1), True)):
+    for body, others in ((None, False), (TransformerEncoder([EncoderBlock(2, 16)]), True)):
         encoder = make("soft", body=body).encoder
         difference = array(encoder(source)["sequence"]) - array(encoder(changed)["sequence"])
         difference = np.abs(difference[0]).max(-1)  # (cells,)

@@ -167,9 +167,9 @@ def test_a_stream_stops_when_all_have_ended():
     # every vector points to END
     for weight, value in zip(end.weights, weights, strict=True):
         weight.assign(np.where(np.arange(V)[:, None] == 2, 9.0, value * 0.01))
-    for norm in model.decoder.norm:
-        norm.gamma.assign(np.zeros(16))
-        norm.beta.assign(np.ones(16))
+    norm = model.decoder.stack.final_norm
+    norm.gamma.assign(np.zeros(16))
+    norm.beta.assign(np.ones(16))
     pieces = list(model.stream(PROMPTS, GreedySearch(max_new_tokens=500)))
     assert [piece.tolist() for piece in pieces] == [[[[2]]] * 4]
 
@@ -242,8 +242,8 @@ def test_a_prompt_longer_than_the_learned_table_leaves_room_for():
     for length in (1, 2, 3, 4):
         model.generate(np.full((1, length), 5), GREEDY)
     message = (
-        "at most max_length=10 positions.* Received: 11 for a prompt of 5 tokens, padding counted, "
-        "and 6 more"
+        "at most max_length=10 positions.* Received: 11 for a prompt of 5 tokens, including "
+        "padding, and 6 more"
     )
     for generate in (model.generate, model.stream):
         with pytest.raises(ValueError, match=message):

@@ -148,8 +148,8 @@ def test_options_reach_the_layers():
     )
     (block,) = model.encoder.body.blocks
     assert model.name == "mine" and isinstance(model.encoder.body, TransformerEncoder)
-    assert (block.options["num_heads"], model.encoder.embedding.embedding_dim) == (4, 512)
-    assert block.options["intermediate_dim"] == 24 and block.options["activation"] == "gelu"
+    assert (block.num_heads, model.encoder.embedding.embedding_dim) == (4, 512)
+    assert block.intermediate_dim == 24 and block.activation == "gelu"
     assert model.head.dropout.rate == 0.3 and model.head.pooling.kind == "mean"
     assert tagger(11, 3, num_layers=1, dropout=0.1).head.dropout.rate == 0.1
 

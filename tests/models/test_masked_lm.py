@@ -73,7 +73,7 @@ def test_what_comes_after_starts_from_the_same_encoder():
     pretrained = filled(masked_lm(11, **SMALL))
     before = array(pretrained.encoder(IDS)["sequence"])
     decoder = TransformerDecoder(
-        pretrained.encoder.embedding, DecoderBlock(num_heads=2, intermediate_dim=16), num_layers=1
+        pretrained.encoder.embedding, [DecoderBlock(num_heads=2, intermediate_dim=16)]
     )
     models = {
         "classifier": classifier(11, 3, encoder=pretrained.encoder),
@@ -96,7 +96,7 @@ def test_a_translator_from_it_is_saved_whole(tmp_path):
     pretrained = filled(masked_lm(11, **SMALL))
     block = DecoderBlock(num_heads=2, intermediate_dim=16)
     model = EncoderDecoder(
-        pretrained.encoder, TransformerDecoder(pretrained.encoder.embedding, block, num_layers=1)
+        pretrained.encoder, TransformerDecoder(pretrained.encoder.embedding, [block])
     )
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -106,7 +106,7 @@ def test_a_translator_from_it_is_saved_whole(tmp_path):
 
 
 def test_an_embedding_without_output_does_not_go():
-    body = TransformerEncoder(EncoderBlock(num_heads=2, intermediate_dim=16), num_layers=1)
+    body = TransformerEncoder([EncoderBlock(num_heads=2, intermediate_dim=16)])
     with pytest.raises(ValueError, match="Received: output=None"):
         MaskedLM(TextEncoder(TokenEmbedding(11, 8), body))
 

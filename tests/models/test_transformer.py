@@ -79,7 +79,13 @@ def test_heads_and_dropout_of_the_table(size, heads, dropout):
     encoder, decoder = model.encoder, model.decoder
     blocks = encoder.body.blocks[0], decoder.blocks[0]
     assert [b.self_attention.num_heads for b in blocks] == [heads] * 2
-    layers = encoder.embedding, decoder.embedding, blocks[0].own, blocks[1].cross, blocks[1].feed
+    layers = (
+        encoder.embedding,
+        decoder.embedding,
+        blocks[0].self_attention_residual,
+        blocks[1].cross_attention_residual,
+        blocks[1].feed_forward_residual,
+    )
     assert [layer.dropout.rate for layer in layers] == [dropout] * 5
 
 
@@ -91,8 +97,9 @@ def test_options_reach_the_layers():
         attention = block.self_attention
         assert (attention.num_key_value_heads, attention.window) == (2, 3)
         assert attention.dropout.rate == 0.2 and not attention.use_bias
-        assert block.own.norm == "sandwich" and block.feed_forward.activation == "geglu"
-        assert isinstance(block.own.second_norm, keras.layers.RMSNormalization)
+        residual = block.self_attention_residual
+        assert residual.norm == "sandwich" and block.feed_forward.activation == "geglu"
+        assert isinstance(residual.second_norm, keras.layers.RMSNormalization)
     cross = model.decoder.blocks[0].cross_attention
     assert (cross.num_key_value_heads, cross.window) == (2, None)
 
@@ -198,7 +205,7 @@ def test_it_learns_to_copy_and_generates_what_it_learned(strategy, options):
         12, 12, **{**SMALL, "num_layers": 1, "hidden_dim": 32, "intermediate_dim": 32, **options}
     )
     model.compile(keras.optimizers.Adam(0.01), MaskedCrossEntropy())
-    losses = model.fit(inputs, labels, epochs=60, verbose=0).history["loss"]
+    losses = model.fit(inputs, labels, epochs=80, verbose=0).history["loss"]
     assert losses[0] > 2 and losses[-1] < 0.1
     found = model.generate(inputs["source"], strategy)
     np.testing.assert_array_equal(found.ids[:, 0, :5], labels)
@@ -237,11 +244,11 @@ def test_compiled_training_is_training(positions):
         ({"intermediate_dim": 0}, "Received: intermediate_dim=0"),
         (
             {"hidden_dim": 15, "num_heads": 3},
-            "embedding_dim: expected an even .* Received: embedding_dim=15",
+            "`embedding_dim` must be even .* Received: embedding_dim=15",
         ),
         ({"hidden_dim": 12, "positions": "rotary"}, "width of `x` must be even"),
-        ({"norm": "none"}, "norm: expected .* Received: norm='none'"),
-        ({"norm_kind": "batch"}, "norm_kind: expected .* Received: norm_kind='batch'"),
+        ({"norm": "none"}, "`norm` must be .* Received: norm='none'"),
+        ({"norm_kind": "batch"}, "`norm_kind` must be .* Received: norm_kind='batch'"),
         ({"window": 0}, "Received: window=0"),
         ({"max_length": 0, "positions": "learned"}, "Received: max_length=0"),
         ({"source": 4}, "Received: vocabulary_size=4"),

@@ -1,12 +1,11 @@
-"""Splitting and merging of heads, and the cache of keys and values."""
+"""Splitting and merging of heads, and the key/value cache."""
 
 import numpy as np
 import pytest
 from keras import ops
 
 from helpers import array, normal
-from keras_attention.ops.attention import Memory
-from keras_attention.ops.heads import extend, merge_heads, split_heads
+from keras_attention.ops.heads import KVCache, merge_heads, split_heads, update_cache
 
 B, H, T, S, D = 2, 4, 3, 5, 6
 
@@ -20,23 +19,18 @@ def test_heads_are_slices_of_the_width():
 
 
 @pytest.mark.parametrize("slot", [0, 4])
-def test_extend_writes_one_slot(slot):
-    values, keys = normal(B, 2, S, 3), normal(B, 2, S, D, seed=1)
-    new = Memory(normal(B, 2, 1, 3, seed=2), normal(B, 2, 1, D, seed=3))
-    mask, positions = np.ones((B, S), bool), np.arange(S)[None]
-    memory = Memory(*map(ops.convert_to_tensor, (values, keys, mask, positions)))
-    extended = extend(memory, new, ops.convert_to_tensor(slot, "int32"))
-    for result, before, added in (
-        (extended.values, values, new.values),
-        (extended.keys, keys, new.keys),
-    ):
+def test_update_cache_writes_one_slot(slot):
+    old = KVCache(normal(B, 2, S, D), normal(B, 2, S, 3, seed=1))
+    new = KVCache(normal(B, 2, 1, D, seed=2), normal(B, 2, 1, 3, seed=3))
+    cache = KVCache(*map(ops.convert_to_tensor, old))
+    updated = update_cache(cache, new, ops.convert_to_tensor(slot, "int32"))
+    for output, before, written in zip(updated, old, new, strict=True):
         expected = before.copy()
-        expected[:, :, slot] = added[:, :, 0]
-        np.testing.assert_array_equal(array(result), expected)
-    assert extended.mask is memory.mask and extended.positions is memory.positions
+        expected[:, :, slot] = written[:, :, 0]
+        np.testing.assert_array_equal(array(output), expected)
 
 
-def test_extend_casts_to_the_dtype_of_the_cache():
-    cache = Memory(*[ops.zeros((1, 1, 2, 1), "bfloat16")] * 2)
-    extended = extend(cache, Memory(*[ops.ones((1, 1, 1, 1), "float32")] * 2), 0)
-    assert "bfloat16" in str(extended.values.dtype) and "bfloat16" in str(extended.keys.dtype)
+def test_update_cache_casts_to_the_dtype_of_the_cache():
+    cache = KVCache(*[ops.zeros((1, 1, 2, 1), "bfloat16")] * 2)
+    updated = update_cache(cache, KVCache(*[ops.ones((1, 1, 1, 1), "float32")] * 2), 0)
+    assert "bfloat16" in str(updated.values.dtype) and "bfloat16" in str(updated.keys.dtype)
