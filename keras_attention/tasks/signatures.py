@@ -114,17 +114,18 @@ class _SignatureBuilder:
         self.task = task
         self.preprocessor, self.postprocessor = task.preprocessor, task.postprocessor
         runner = task.model_runner("signatures")
-        self.strategy: Any = runner.strategy
-        self.generates = self.strategy is not None
+        strategy = runner.strategy
+        self.strategy: Any = strategy
+        self.generates = strategy is not None
         self.comparison = comparison_for(task.postprocessor)
         self.source_spec = {"source": task.preprocessor.model_input_spec}
         self.graph = trace_once(_on_source(runner.graph()), self.source_spec)
         self.details_graph = self.graph
-        if self.generates:
+        if strategy is not None:
             details = _on_source(runner.graph(details=True))
             self.details_graph = trace_once(details, self.source_spec)
             self.options_spec = with_defaults(
-                task.preprocessor.model_input_spec, self.strategy.options()
+                task.preprocessor.model_input_spec, strategy.options()
             )
             self.options_graph = trace_once(_with_options(runner.graph()), self.options_spec)
 
