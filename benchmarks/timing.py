@@ -1,4 +1,4 @@
-"""What the benchmarks share: sizes as options, random data, and medians taken in turn."""
+"""Shared code of the benchmarks: size options, random data, and median times."""
 
 import argparse
 import statistics
@@ -7,8 +7,8 @@ import time
 import numpy as np
 
 
-def sizes(doc, **defaults):
-    """Reads whole numbers from the command line, and prints them."""
+def parse_sizes(doc, **defaults):
+    """Parses sizes from the command line and prints them."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     for name, size in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=size, help=f"[{size}]")
@@ -17,8 +17,8 @@ def sizes(doc, **defaults):
     return options
 
 
-def data(batch, length, vocabulary):
-    """Random ids; each source has between half and all of the length."""
+def random_batch(batch, length, vocabulary):
+    """Returns random ids; the source lengths are between `length / 2` and `length`."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(length // 2, length + 1, (batch, 1))
     source = rng.integers(4, vocabulary, (batch, length), "int32")
@@ -27,13 +27,16 @@ def data(batch, length, vocabulary):
     return {"source": source, "target": target[:, :-1]}, target[:, 1:]
 
 
-def medians(runs, rounds, warm_up=3):
-    """Median milliseconds of each function, taking turns."""
-    spent = {name: [] for name in runs}
+def median_milliseconds(runs, rounds, warm_up=3):
+    """Returns the median milliseconds of each function.
+
+    The functions take turns, so that other load on the machine slows all of them alike.
+    """
+    times = {name: [] for name in runs}
     for turn in range(rounds + warm_up):
         for name, run in runs.items():
             start = time.perf_counter()
             run()
             if turn >= warm_up:
-                spent[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(times) for name, times in spent.items()}
+                times[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in times.items()}

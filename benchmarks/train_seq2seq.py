@@ -1,22 +1,22 @@
-"""Milliseconds of a training step and of greedy decoding, plain and with XLA.
+"""Times a training step and greedy decoding of an RNN, in a plain graph and with XLA.
 
     python benchmarks/train_seq2seq.py
 
-GRU with Bahdanau attention at the sizes of Bahdanau's time. What is compared takes turns in one
-process, so that a busy machine slows all of it alike; the medians are printed.
+The model is a GRU with Bahdanau attention. The variants take turns in one process, so that other
+load on the machine slows all of them alike. Median times are printed.
 """
 
 import keras
-from timing import data, medians, sizes
+from timing import median_milliseconds, parse_sizes, random_batch
 
 from keras_attention.generation import Generator, GreedySearch
 from keras_attention.models import seq2seq
 from keras_attention.training import MaskedCrossEntropy
 
 
-def trainer(options, jit_compile):
-    """A function that runs one step of training."""
-    x, labels = data(options.batch, options.length, options.vocabulary)
+def make_training_step(options, jit_compile):
+    """Returns a function that runs one training step."""
+    x, labels = random_batch(options.batch, options.length, options.vocabulary)
     model = seq2seq(
         options.vocabulary, options.vocabulary, options.embedding, options.units, dropout=0.0
     )
@@ -24,11 +24,14 @@ def trainer(options, jit_compile):
     return lambda: float(model.train_on_batch(x, labels))
 
 
-def writer(options, jit_compile):
-    """A function that writes `length` tokens for each source (END is rare before training)."""
+def make_decoding(options, jit_compile):
+    """Returns a function that generates up to `length` tokens for each source.
+
+    An untrained model rarely generates `[END]`.
+    """
     import tensorflow as tf
 
-    x, _ = data(options.batch, options.length, options.vocabulary)
+    x, _ = random_batch(options.batch, options.length, options.vocabulary)
     model = seq2seq(options.vocabulary, options.vocabulary, options.embedding, options.units)
     generator = Generator(model, GreedySearch(max_new_tokens=options.length))
     compiled = tf.function(generator.__call__, jit_compile=jit_compile)
@@ -37,17 +40,17 @@ def writer(options, jit_compile):
 
 
 def main():
-    options = sizes(
+    options = parse_sizes(
         __doc__, batch=64, length=20, embedding=256, units=512, vocabulary=8000, rounds=10
     )
-    for title, make in (("training step", trainer), ("greedy decoding", writer)):
+    for title, make in (("training step", make_training_step), ("greedy decoding", make_decoding)):
         runs = {"plain": make(options, False), "XLA": make(options, True)}
-        found = medians(runs, options.rounds)
-        ratio = found["plain"] / found["XLA"]
-        tokens = 1000 * options.batch * options.length / found["XLA"]
+        times = median_milliseconds(runs, options.rounds)
+        ratio = times["plain"] / times["XLA"]
+        tokens = 1000 * options.batch * options.length / times["XLA"]
         print(
-            f"{title}: plain {found['plain']:.1f} ms, XLA {found['XLA']:.1f} ms, "
-            f"{ratio:.2f} times as fast, {tokens:,.0f} target tokens a second"
+            f"{title}: plain {times['plain']:.1f} ms, XLA {times['XLA']:.1f} ms, "
+            f"{ratio:.2f} times as fast, {tokens:,.0f} target tokens per second"
         )
 
 

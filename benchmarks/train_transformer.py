@@ -1,16 +1,16 @@
-"""Milliseconds of a training step of a Transformer, ours and KerasHub's.
+"""Times a training step of a Transformer from this library and from KerasHub.
 
     python benchmarks/train_transformer.py
 
-The same architecture from our layers and from those of KerasHub (in the test extra): as a plain
-graph, with XLA, and in bfloat16 as a plain graph. They take turns in one process, so that a busy
-machine slows all alike; the medians are printed. KerasHub's has positions that are learned and
-output weights of its own, so ours is given the same.
+The same architecture is built from the layers of this library and of KerasHub (in the extra
+`test`). It is trained in a plain graph, with XLA, and in bfloat16 in a plain graph. The variants
+take turns in one process, so that other load on the machine slows all of them alike. Median times
+are printed. As in KerasHub, positions are learned and the output weights are not tied.
 """
 
 import keras
 import keras_hub
-from timing import data, medians, sizes
+from timing import median_milliseconds, parse_sizes, random_batch
 
 from keras_attention.decoders import TransformerDecoder
 from keras_attention.layers import (
@@ -25,8 +25,8 @@ from keras_attention.models import EncoderDecoder
 from keras_attention.training import MaskedCrossEntropy
 
 
-def ours(options):
-    """Our encoder-decoder."""
+def build_keras_attention(options):
+    """Builds an encoder-decoder from the layers of this library."""
 
     def embedding(output=None):
         return TokenEmbedding(
@@ -47,8 +47,8 @@ def ours(options):
     )
 
 
-def theirs(options):
-    """KerasHub's."""
+def build_keras_hub(options):
+    """Builds the same model from KerasHub's layers."""
 
     def embedding():
         return keras_hub.layers.TokenAndPositionEmbedding(
@@ -67,18 +67,18 @@ def theirs(options):
     return keras.Model({"source": source, "target": target}, logits)
 
 
-def trainer(build, options, policy="float32", jit_compile=False):
-    """A function that runs one step of training."""
+def make_training_step(build, options, policy="float32", jit_compile=False):
+    """Returns a function that runs one training step."""
     keras.config.set_dtype_policy(policy)
     model = build(options)
     keras.config.set_dtype_policy("float32")
-    x, labels = data(options.batch, options.length, options.vocabulary)
+    x, labels = random_batch(options.batch, options.length, options.vocabulary)
     model.compile(keras.optimizers.Adam(1e-4), MaskedCrossEntropy(), jit_compile=jit_compile)
     return lambda: float(model.train_on_batch(x, labels))
 
 
 def main():
-    options = sizes(
+    options = parse_sizes(
         __doc__,
         batch=64,
         length=20,
@@ -89,20 +89,23 @@ def main():
         vocabulary=8000,
         rounds=10,
     )
-    ways = {"plain": {}, "XLA": {"jit_compile": True}, "bfloat16": {"policy": "mixed_bfloat16"}}
-    found = medians(
+    variants = {"plain": {}, "XLA": {"jit_compile": True}, "bfloat16": {"policy": "mixed_bfloat16"}}
+    times = median_milliseconds(
         {
-            (way, name): trainer(build, options, **how)
-            for way, how in ways.items()
-            for name, build in (("keras_attention", ours), ("KerasHub", theirs))
+            (variant, name): make_training_step(build, options, **arguments)
+            for variant, arguments in variants.items()
+            for name, build in (
+                ("keras_attention", build_keras_attention),
+                ("KerasHub", build_keras_hub),
+            )
         },
         options.rounds,
     )
-    for way in ways:
-        mine, peer = found[way, "keras_attention"], found[way, "KerasHub"]
+    for variant in variants:
+        ours, theirs = times[variant, "keras_attention"], times[variant, "KerasHub"]
         print(
-            f"training step, {way}: keras_attention {mine:.1f} ms, KerasHub {peer:.1f} ms, "
-            f"{peer / mine:.2f} times as fast"
+            f"training step, {variant}: keras_attention {ours:.1f} ms, KerasHub {theirs:.1f} ms, "
+            f"{theirs / ours:.2f} times as fast"
         )
 
 

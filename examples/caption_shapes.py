@@ -1,11 +1,12 @@
-"""Trains a captioner that looks at what it names, and draws where, to copy and change.
+"""Trains a captioner on images of shapes and draws its attention, to copy and change.
 
     python examples/caption_shapes.py
     python examples/caption_shapes.py --decoder lstm --output models/mine
 
-It learns from images of colored shapes, which it makes (docs/captions_data.md): how many, which
-color, which shape, and where one stands of the other. In this Transformer of one layer a word knows
-of the image what its own step looks at; the LSTM of "soft" remembers, and looks ahead of its words.
+The images of colored shapes are generated (docs/captions_data.md). Their captions name the number,
+color and shape of the objects and their relative position. In the one-layer Transformer, a word
+depends only on what its own step attends to in the image. The LSTM decoder has a state and often
+attends to an object some words before it names it.
 """
 
 import argparse
@@ -29,30 +30,31 @@ parser.add_argument("--output", type=Path, default=Path("models/captioner"))
 parser.add_argument("--decoder", default="transformer", help="transformer or lstm")
 parser.add_argument("--attention", default="soft", help="soft, or the LSTM's hard, luong or none")
 parser.add_argument("--scenes", type=int, default=16_000)
+parser.add_argument("--test-scenes", type=int, default=1000)
 parser.add_argument("--epochs", type=int, default=10)
 options = parser.parse_args()
 keras.utils.set_random_seed(0)
-began = time.perf_counter()
+start = time.perf_counter()
 
-# 1. Images and captions. Other seeds make other images.
-train, test = shapes(options.scenes, seed=1), shapes(1000, seed=2)
-tokenizer = WordPieceTokenizer.train([scene.caption for scene in train], 100)  # all words are whole
+# 1. Images and captions.
+train, test = shapes(options.scenes, seed=1), shapes(options.test_scenes, seed=2)
+tokenizer = WordPieceTokenizer.train([scene.caption for scene in train], 100)  # no word is split
 size = train[0].image.shape[:2]
 data = captioned_batches([(scene.image, scene.caption) for scene in train], tokenizer, size, 32)
 
 
-# 2. The model. A cell of the grid sees 20 x 20 pixels, so those beside an object know its shape as
-# well as those on it, and are looked at too. A factor from its own 4 x 4 pixels tells them apart.
+# 2. The model. A cell of the grid covers 20 x 20 pixels, so that cells next to an object know its
+# shape, too, and get attention. A factor from the cell's own 4 x 4 pixels distinguishes them.
 def block(x, filters, kernel, stride=1):
     x = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False)(x)
     return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
 
 
 pixels = keras.Input((*size, 3))
-own = block(pixels, 16, kernel=4, stride=4)  # (B, 16, 16, 16)
-seen = block(pixels, 48, kernel=4, stride=4)
-seen = block(block(seen, 48, kernel=3), 64, kernel=3)  # (B, 16, 16, 64)
-grid = keras.Model(pixels, seen * keras.ops.mean(own, axis=-1, keepdims=True))
+local = block(pixels, 16, kernel=4, stride=4)  # (B, 16, 16, 16)
+features = block(pixels, 48, kernel=4, stride=4)
+features = block(block(features, 48, kernel=3), 64, kernel=3)  # (B, 16, 16, 64)
+grid = keras.Model(pixels, features * keras.ops.mean(local, axis=-1, keepdims=True))
 model = captioner(
     tokenizer.vocabulary_size,
     size,
@@ -60,7 +62,7 @@ model = captioner(
     attention=None if options.attention == "none" else options.attention,
     grid=grid,
     hidden_dim=128,
-    dropout=0.0,  # no image is seen often
+    dropout=0.0,  # each image is used only a few times
     doubly_stochastic=0.0,  # a caption does not name every cell
 )
 steps = options.epochs * len(data)
@@ -70,48 +72,46 @@ rate = keras.optimizers.schedules.CosineDecay(
 model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), MaskedCrossEntropy())
 model.fit(data, epochs=options.epochs, shuffle=False, verbose=2)
 
-# 3. The whole road, image to text.
+# 3. The complete task, image to text.
 task = Captioner(model, tokenizer, GreedySearch(max_new_tokens=12))
 captions = task([scene.image for scene in test])
-right = sum(found == scene.caption for found, scene in zip(captions, test, strict=True))
-print(f"{right} of {len(test)} unseen images have exactly their caption")
+correct = sum(caption == scene.caption for caption, scene in zip(captions, test, strict=True))
+print(f"{correct} of {len(test)} unseen images have exactly the right caption")
 
-# 4. Where it looked, by the rule of the pointing game (Zhang et al. 2016): does the middle of the
-# cell that counted most for a noun lie in the box around something that the noun names?
-found = model.generate(np.stack([scene.image for scene in test]), task.strategy, attention=True)
+# 4. The pointing game (Zhang et al. 2016): for each noun, is the center of the cell with the
+# largest weight in the box of an object that the noun names?
+output = model.generate(np.stack([scene.image for scene in test]), task.strategy, attention=True)
 rows, columns = task.grid_shape
 height, width = size[0] // rows, size[1] // columns  # of a cell, in pixels
 nouns, in_box, on_pixels = 0, 0, 0
-for scene, weights in zip(test, found.attention[:, 0], strict=True):
+for scene, weights in zip(test, output.attention[:, 0], strict=True):
     for index, mask, boxes in scene.words:
         row, column = divmod(int(weights[index].argmax()), columns)
         y, x = (row + 0.5) * height, (column + 0.5) * width
         top, left, bottom, right = boxes.T
         in_box += ((top <= y) & (y <= bottom) & (left <= x) & (x <= right)).any()
         cell = mask[row * height : (row + 1) * height, column * width : (column + 1) * width]
-        on_pixels += cell.any()  # stricter: between the arms of a cross is beside it
+        on_pixels += cell.any()  # stricter: not the gaps between the arms of a cross
         nouns += 1
-print(
-    f"{in_box} of {nouns} nouns looked into the box of what they name, {on_pixels} onto its pixels"
-)
+print(f"{in_box} of {nouns} nouns attend to the box of their object, {on_pixels} to its pixels")
 
 options.output.mkdir(parents=True, exist_ok=True)
-for place, scene in enumerate(test[:3]):
-    looked = task.attention(scene.image)
-    figure = viz.plot_image_attention(looked.image, looked.target, looked.weights)
-    viz.save_figure(figure, options.output / f"looked-{place}.png")
+for index, scene in enumerate(test[:3]):
+    alignment = task.attention(scene.image)
+    figure = viz.plot_image_attention(alignment.image, alignment.target, alignment.weights)
+    viz.save_figure(figure, options.output / f"attention-{index}.png")
 viz.animate_image_attention(
-    looked.image, looked.target, looked.weights, options.output / "looked.gif"
+    alignment.image, alignment.target, alignment.weights, options.output / "attention.gif"
 )
 
-# 5. Out of Python. Each export is run by the runtime that will run it, and says the same.
+# 5. Exports. Each is run in its target runtime and compared with the model.
 task.save(options.output / "task")
 images = [scene.image for scene in test[:20]]
 for name, folder in (("saved_model", "serving"), ("tflite", "phone")):
-    proof = task.export(options.output / folder, name, images)
-    agreement, spent = proof["agreement"], proof["median_milliseconds"]
+    verification = task.export(options.output / folder, name, images)
+    agreement, latency = verification["agreement"], verification["median_milliseconds"]
     print(
-        f"{name}: {agreement['equal']} of {agreement['compared']} answers equal, "
-        f"{sum(proof['bytes'].values()) / 1e6:.2f} MB, {spent['export']:.1f} ms an image"
+        f"{name}: {agreement['equal']} of {agreement['compared']} outputs equal, "
+        f"{sum(verification['bytes'].values()) / 1e6:.2f} MB, {latency['export']:.1f} ms per image"
     )
-print(f"{time.perf_counter() - began:.0f} s in all")
+print(f"{time.perf_counter() - start:.0f} s in total")

@@ -1,10 +1,10 @@
-"""Trains a classifier of texts and writes it for TF Serving and for phones, to copy and change.
+"""Trains a text classifier and exports it to TF Serving and TFLite, to copy and change.
 
     python examples/classify.py
     python examples/classify.py lines.tsv --output models/mine
 
-Each line of the file is a text, a tab and its label. Without a file it learns from dates, as people
-write them in seven languages, which month they are in.
+Each line of the file is a text, a tab and its label. Without a file, the texts are dates in seven
+languages and the labels are their months.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from keras_attention.tasks import TextClassifier
 from keras_attention.text import CharacterTokenizer, labeled_batches, read_parallel
 
 parser = argparse.ArgumentParser()
-parser.add_argument("file", nargs="?", help="text, tab, label on each line (.gz allowed)")
+parser.add_argument("file", nargs="?", help="file with a text, a tab and a label per line (.gz)")
 parser.add_argument("--output", type=Path, default=Path("models/classifier"))
 parser.add_argument("--epochs", type=int, default=10)
-parser.add_argument("--dates", type=int, default=8000, help="how many to make without a file")
+parser.add_argument("--dates", type=int, default=8000, help="number of dates, without a file")
 parser.add_argument("--layers", type=int, default=2)
 parser.add_argument("--hidden-dim", type=int, default=64)
 options = parser.parse_args()
 keras.utils.set_random_seed(0)
 
-# 1. Text. What is held out is not in the training; no date of it is there in another form either.
+# 1. Text. No date of the test set is in the training set, not even in another form.
 if options.file:
     pairs = sorted(set(read_parallel(options.file)))
     random.Random(0).shuffle(pairs)
@@ -51,7 +51,7 @@ def batches(pairs, shuffle):
     )
 
 
-# 2. The model: a Transformer's encoder, the mean over the text, one logit for each label.
+# 2. The model: a Transformer encoder, the mean over the text, and a logit for each label.
 model = classifier(
     tokenizer.vocabulary_size,
     len(labels),
@@ -72,25 +72,25 @@ model.fit(
     data,
     validation_data=batches(test, shuffle=False),
     epochs=options.epochs,
-    shuffle=False,  # the dataset does
+    shuffle=False,  # the dataset is shuffled
     verbose=2,
 )
 
-# 3. The whole road, text to label. What was held out is asked as a user would.
+# 3. The complete task, text to label, on the test set.
 task = TextClassifier(model, tokenizer, labels)
 texts, names = zip(*test, strict=True)
-right = sum(found == name for found, name in zip(task(texts), names, strict=True))
-print(f"{right} of {len(test)} unseen texts have their label")
+correct = sum(label == name for label, name in zip(task(texts), names, strict=True))
+print(f"{correct} of {len(test)} unseen texts are labeled correctly")
 for text, (best, second, *_) in zip(texts[:5], task.classify(texts[:5]), strict=True):
     print(f"{text}: {best.label} {best.probability:.3f}, {second.label} {second.probability:.3f}")
 
-# 4. Out of Python. Each export is run by the runtime that will run it, and says the same.
+# 4. Exports. Each is run in its target runtime and compared with the model.
 task.save(options.output / "task")
 for name, folder in (("saved_model", "serving"), ("tflite", "phone")):
-    proof = task.export(options.output / folder, name, texts[:20])
-    agreement, spent = proof["agreement"], proof["median_milliseconds"]
+    verification = task.export(options.output / folder, name, texts[:20])
+    agreement, latency = verification["agreement"], verification["median_milliseconds"]
     print(
-        f"{name}: {agreement['equal']} of {agreement['compared']} answers equal, "
+        f"{name}: {agreement['equal']} of {agreement['compared']} outputs equal, "
         f"probabilities within {agreement['max_score_difference']:.1g}, "
-        f"{sum(proof['bytes'].values()) / 1e6:.2f} MB, {spent['export']:.1f} ms a text"
+        f"{sum(verification['bytes'].values()) / 1e6:.2f} MB, {latency['export']:.1f} ms per text"
     )

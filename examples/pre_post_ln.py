@@ -1,11 +1,11 @@
-"""Why the Transformer of 2017 needs a warm-up, and the one with its norm inside does not.
+"""Shows why a post-LN Transformer needs learning rate warm-up and a pre-LN Transformer does not.
 
     python examples/pre_post_ln.py --output pre_post_ln.png
 
-A deep, narrow encoder learns to sort: at each place it says which token would stand there. It does
-so with the norm behind the sum ("post", Vaswani et al. 2017) and before the sub-layer ("pre"), at
-once with the full learning rate and with a warm-up: four trainings. And before any training it
-looks at the gradients (Xiong et al. 2020, https://arxiv.org/abs/2002.04745, figures 3 and 4).
+A deep, narrow encoder learns to sort: for each position it predicts the token of the sorted row. It
+is trained with the normalization after the residual sum ("post", Vaswani et al. 2017) and before
+the sub-layer ("pre"), each without and with warm-up. Before training, the gradients of both are
+compared (Xiong et al. 2020, https://arxiv.org/abs/2002.04745, figures 3 and 4).
 """
 
 import argparse
@@ -24,17 +24,17 @@ parser.add_argument("--output", type=Path, default=Path("pre_post_ln.png"))
 parser.add_argument("--layers", type=int, default=12)
 parser.add_argument("--hidden-dim", type=int, default=32)
 parser.add_argument("--steps", type=int, default=300)
-parser.add_argument("--warmup", type=int, default=100, help="steps; the other trainings have none")
-parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
+parser.add_argument("--warmup", type=int, default=100, help="number of warm-up steps")
+parser.add_argument("--rate", type=float, default=3e-3, help="maximum learning rate")
 parser.add_argument("--seed", type=int, default=1)
 options = parser.parse_args()
 
-FIRST, TOKENS, LENGTH, BATCH = 4, 24, 16, 64  # ids below 4 mean padding, start, end, unknown
+FIRST, TOKENS, LENGTH, BATCH = 4, 24, 16, 64  # ids below 4 are [PAD], [START], [END] and [UNK]
 COLORS = {"post": "tab:red", "pre": "tab:blue"}
 
 
 def rows(steps):
-    """Rows of ids, and the same rows sorted: (N, T) each."""
+    """Returns random rows of ids and the same rows sorted, (N, T) each."""
     ids = np.random.default_rng(options.seed).integers(FIRST, TOKENS, (steps * BATCH, LENGTH))
     return ids.astype("int32"), np.sort(ids, axis=1)
 
@@ -50,39 +50,42 @@ def make(norm, layers, seed):
     return tagger(TOKENS, TOKENS, norm=norm, dropout=0.0, **sizes)
 
 
-class Steps(keras.callbacks.Callback):
-    """The loss of every batch; Keras's logs have the mean of an epoch so far."""
+class BatchLosses(keras.callbacks.Callback):
+    """Records the loss of each batch; Keras's logs contain the mean of the epoch so far."""
 
     def on_train_begin(self, logs=None):
-        self.losses, self.total = [], 0.0
+        self.values, self.total = [], 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         total = logs["loss"] * (batch + 1)
-        self.losses.append(total - self.total)
+        self.values.append(total - self.total)
         self.total = total
 
 
 def train(norm, warmup):
-    """The loss of each step."""
-    model, steps = make(norm, options.layers, options.seed), Steps()
+    """Trains a model and returns the loss of each step."""
+    model, losses = make(norm, options.layers, options.seed), BatchLosses()
     model.compile(
         keras.optimizers.Adam(LinearWarmup(options.rate, warmup), beta_2=0.98),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=keras.backend.backend() != "torch",
     )
-    # each row is seen once, so the loss of training is that of new rows
-    model.fit(*rows(options.steps), batch_size=BATCH, shuffle=False, verbose=0, callbacks=[steps])
-    return np.array(steps.losses)
+    # Each row is used once, so the training loss is the loss on new rows.
+    model.fit(*rows(options.steps), batch_size=BATCH, shuffle=False, verbose=0, callbacks=[losses])
+    return np.array(losses.values)
 
 
 def gradient_norms(norm, layers, repeats=4):
-    """Of each layer's W_2 (Vaswani et al. 2017, equation 2) at initialization, the mean of some."""
+    """Returns the mean gradient norm of each layer's W_2 (Vaswani et al. 2017, equation 2).
+
+    The models are untrained, with different seeds.
+    """
     norms = []
     for seed in range(repeats):
         model = make(norm, layers, seed)
         kernels = [block.feed_forward.outer.kernel for block in model.encoder.body.blocks]
         before = [keras.ops.convert_to_numpy(kernel).copy() for kernel in kernels]
-        # A step of plain descent at rate 1 subtracts the gradient: so it is read on every backend.
+        # A step of gradient descent with rate 1 subtracts the gradient, on every backend.
         model.compile(
             keras.optimizers.SGD(1.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -94,18 +97,18 @@ def gradient_norms(norm, layers, repeats=4):
     return np.mean(norms, axis=0)
 
 
-# 1. Gradients before training, by depth; and those of the last layer, in stacks of three depths.
+# 1. Gradients before training: by layer, and of the last layer of models of three depths.
 depths = sorted({max(1, options.layers // 4), max(1, options.layers // 2), options.layers})
-at_start = {norm: [gradient_norms(norm, depth) for depth in depths] for norm in COLORS}
+initial_norms = {norm: [gradient_norms(norm, depth) for depth in depths] for norm in COLORS}
 print("Norm of the gradient of the last layer's W_2, at initialization")
 print("layers  " + "".join(f"{depth:>8}" for depth in depths))
-for norm, stacks in at_start.items():
+for norm, stacks in initial_norms.items():
     print(f"{norm + '-LN':8}" + "".join(f"{norms[-1]:>8.3f}" for norms in stacks))
 
-# 2. Four trainings.
+# 2. Four training runs.
 chance = np.log(TOKENS - FIRST)
 tail = max(1, options.steps // 20)
-print(f"\nLoss, mean of the last {tail} of {options.steps} steps (knowing nothing: {chance:.2f})")
+print(f"\nLoss, mean of the last {tail} of {options.steps} steps (chance: {chance:.2f})")
 print(f"{'':8} {'no warm-up':>11} {'warm-up':>9}")
 curves = {}
 for norm in COLORS:
@@ -114,7 +117,7 @@ for norm in COLORS:
     plain, warmed = (curves[norm, warmup][-tail:].mean() for warmup in (1, options.warmup))
     print(f"{norm + '-LN':8} {plain:>11.3f} {warmed:>9.3f}", flush=True)
 
-# 3. The picture.
+# 3. The figure.
 figure = Figure(figsize=(10, 4), layout="constrained")
 left, right = figure.subplots(1, 2)
 for (norm, warmup), losses in curves.items():
@@ -126,7 +129,7 @@ for (norm, warmup), losses in curves.items():
         linestyle="-" if warmup == 1 else "--",
         label=f"{norm}-LN, {'no' if warmup == 1 else f'{warmup} steps of'} warm-up",
     )
-left.axhline(chance, color="grey", linewidth=0.8, linestyle=":", label="knowing nothing")
+left.axhline(chance, color="grey", linewidth=0.8, linestyle=":", label="chance")
 left.set(
     title=f"{options.layers} layers learn to sort (Adam, rate {options.rate:g})",
     xlabel="step",
@@ -134,7 +137,7 @@ left.set(
     ylim=(0, None),
 )
 left.legend(fontsize="small")
-for norm, (*_, norms) in at_start.items():
+for norm, (*_, norms) in initial_norms.items():
     right.plot(
         np.arange(1, options.layers + 1), norms, "o-", color=COLORS[norm], label=f"{norm}-LN"
     )

@@ -1,12 +1,12 @@
-"""Asks a model on TF Serving, by REST or by gRPC, to copy and change.
+"""A client of TF Serving with REST and gRPC, to copy and change.
 
     python examples/serving_client.py de-en "ein hund läuft ." "zwei männer"
     python examples/serving_client.py photos --images a.jpg b.png --signature details
     python examples/serving_client.py de-en --grpc localhost:8500 "ein hund läuft ."
     python examples/serving_client.py de-en --option num_beams=2 "ein hund"
 
-REST needs nothing but Python; gRPC needs `pip install tensorflow-serving-api`. Each answer is a
-line of JSON.
+REST needs only Python's standard library; gRPC needs `pip install tensorflow-serving-api`. The
+outputs for each input are printed as a line of JSON.
 """
 
 import argparse
@@ -17,24 +17,28 @@ import urllib.request
 from pathlib import Path
 
 
-def ask_rest(server: str, model: str, signature: str, inputs: dict[str, list]) -> dict[str, list]:
-    """Sends inputs by name, in columns; bytes go in base64."""
+def predict_rest(
+    server: str, model: str, signature: str, inputs: dict[str, list]
+) -> dict[str, list]:
+    """Returns the outputs of a signature by name, requested with REST; bytes are sent as base64."""
 
-    def base64_of(data):
+    def encode_bytes(data):
         return {"b64": base64.b64encode(data).decode("ascii")}
 
-    body = json.dumps({"signature_name": signature, "inputs": inputs}, default=base64_of)
+    body = json.dumps({"signature_name": signature, "inputs": inputs}, default=encode_bytes)
     url = f"http://{server}/v1/models/{model}:predict"
     request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["outputs"]
-    except urllib.error.HTTPError as error:  # the server says why in the body
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)["outputs"]
+    except urllib.error.HTTPError as error:  # the body explains the error
         raise SystemExit(f"{url}: {error}: {error.read().decode()}") from None
 
 
-def ask_grpc(server: str, model: str, signature: str, inputs: dict[str, list]) -> dict[str, list]:
-    """The same by gRPC, where bytes go as they are."""
+def predict_grpc(
+    server: str, model: str, signature: str, inputs: dict[str, list]
+) -> dict[str, list]:
+    """Returns the outputs of a signature by name, requested with gRPC."""
     import grpc
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
@@ -48,27 +52,31 @@ def ask_grpc(server: str, model: str, signature: str, inputs: dict[str, list]) -
     with grpc.insecure_channel(server, no_limit) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         try:
-            answer = stub.Predict(request, timeout=60)
+            response = stub.Predict(request, timeout=60)
         except grpc.RpcError as error:
             raise SystemExit(f"{server}: {error.code().name}: {error.details()}") from None
-    return {name: tf.make_ndarray(tensor).tolist() for name, tensor in answer.outputs.items()}
+    return {name: tf.make_ndarray(tensor).tolist() for name, tensor in response.outputs.items()}
 
 
-def text(value):
-    """gRPC gives bytes where JSON has strings."""
+def decode_bytes(value):
+    """Converts the bytes that gRPC returns for strings."""
     return value.decode() if isinstance(value, bytes) else value
 
 
 parser = argparse.ArgumentParser()
-parser.add_argument("model", help="its name on the server")
-parser.add_argument("inputs", nargs="+", help="texts, or with --images files")
+parser.add_argument("model", help="name of the model on the server")
+parser.add_argument("inputs", nargs="+", help="texts, or files with --images")
 parser.add_argument("--images", action="store_true", help="the inputs are JPEG or PNG files")
-parser.add_argument("--signature", help="[serving_default, or with_options]")
+parser.add_argument("--signature", help="[serving_default; with_options if there are options]")
 parser.add_argument(
-    "--option", action="append", default=[], metavar="NAME=NUMBER", help="of the generation"
+    "--option",
+    action="append",
+    default=[],
+    metavar="NAME=NUMBER",
+    help="option of the generation, for all inputs",
 )
 parser.add_argument("--rest", default="localhost:8501", metavar="HOST:PORT")
-parser.add_argument("--grpc", metavar="HOST:PORT", help="ask by gRPC instead")
+parser.add_argument("--grpc", metavar="HOST:PORT", help="use gRPC instead")
 options = parser.parse_args()
 
 if options.images:
@@ -79,8 +87,8 @@ for option in options.option:
     name, _, number = option.partition("=")
     inputs[name] = [json.loads(number)] * len(options.inputs)
 signature = options.signature or ("with_options" if options.option else "serving_default")
-ask, server = (ask_grpc, options.grpc) if options.grpc else (ask_rest, options.rest)
-answers = ask(server, options.model, signature, inputs)
-for row in zip(*answers.values(), strict=True):
-    named = dict(zip(answers, row, strict=True))
-    print(json.dumps(named, ensure_ascii=False, default=text))
+predict, server = (predict_grpc, options.grpc) if options.grpc else (predict_rest, options.rest)
+outputs = predict(server, options.model, signature, inputs)
+for row in zip(*outputs.values(), strict=True):
+    output = dict(zip(outputs, row, strict=True))
+    print(json.dumps(output, ensure_ascii=False, default=decode_bytes))

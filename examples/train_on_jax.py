@@ -4,8 +4,8 @@
     KERAS_BACKEND=jax python examples/train_on_jax.py train packed --epochs 27 --average 10
     keras-attention evaluate packed --source test.en --target test.de --num-beams 5
 
-Text is TensorFlow's, so the first and the last of these want it, and the second does not. It needs
-the folder, `keras_attention` and Keras; called again it goes on from what it left.
+The tokenizers need TensorFlow, so the first and the last command need it. The second does not: it
+needs the folder, `keras_attention` and Keras. Run again, it continues with the trained model.
 """
 
 import argparse
@@ -23,14 +23,14 @@ SIDES = "source", "target", "labels"
 
 
 def pack(options):
-    """Writes an untrained translator, and the pairs as ids, batches of one length by one."""
+    """Writes an untrained translator and the pairs as arrays of ids, grouped by length."""
     from keras_attention.generation import BeamSearch
     from keras_attention.models import transformer
     from keras_attention.tasks import Translator
     from keras_attention.text import SentencePieceTokenizer, bucketed_batches, read_parallel
 
     if options.output.exists():
-        sys.exit(f"--output: expected a folder that is not there. Received: {options.output}")
+        sys.exit(f"`--output` must not exist. Received: --output {options.output}")
     pairs = read_parallel(options.source, options.target)
     lines = [line for side in zip(*pairs, strict=True) for line in side]
     tokenizer = SentencePieceTokenizer.train(
@@ -43,11 +43,11 @@ def pack(options):
     Translator(model, tokenizer, tokenizer, strategy).save(options.output)
 
     limits = {"max_length": options.max_length, "batch_tokens": options.batch_tokens}
-    found = bucketed_batches(
+    batches = bucketed_batches(
         pairs, tokenizer, tokenizer, options.batch_tokens, shuffle=False, **limits
     )
     by_length = defaultdict(list)
-    for inputs, labels in found.as_numpy_iterator():  # (B, L) each
+    for inputs, labels in batches.as_numpy_iterator():  # (B, L) each
         by_length[labels.shape[1]].append((inputs["source"], inputs["target"], labels))
     arrays = {}
     for length, rows in by_length.items():
@@ -57,11 +57,11 @@ def pack(options):
     np.savez_compressed(options.output / "pairs.npz", **arrays)
 
 
-class Packed(keras.utils.PyDataset):
-    """Batches of what `pack` wrote, in a new order in each epoch.
+class PackedPairs(keras.utils.PyDataset):
+    """Batches of the pairs that `pack` wrote, in a new order in each epoch.
 
-    The last batch of a length is filled up with pairs that the epoch has had, so that each length
-    has one shape: XLA compiles a step for each.
+    The last batch of a length is filled with pairs that were already in the epoch. Each length thus
+    has one batch shape, for which XLA compiles one step.
     """
 
     def __init__(self, path, seed):
@@ -70,36 +70,36 @@ class Packed(keras.utils.PyDataset):
             lengths = [name.removeprefix("size_") for name in file if name.startswith("size_")]
             self.rows = [[file[f"{side}_{length}"] for side in SIDES] for length in lengths]
             self.sizes = [int(file[f"size_{length}"]) for length in lengths]
-        self.choose = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         self.on_epoch_end()
 
     def on_epoch_end(self):
-        self.plan = []
-        for place, size in enumerate(self.sizes):
-            order = self.choose.permutation(len(self.rows[place][0]))
+        self.batches = []
+        for index, size in enumerate(self.sizes):
+            order = self.rng.permutation(len(self.rows[index][0]))
             count = -(-len(order) // size)
-            self.plan += [(place, chosen) for chosen in np.resize(order, (count, size))]
-        self.choose.shuffle(self.plan)
+            self.batches += [(index, rows) for rows in np.resize(order, (count, size))]
+        self.rng.shuffle(self.batches)
 
     def __len__(self):
-        return len(self.plan)
+        return len(self.batches)
 
     def __getitem__(self, index):
-        place, chosen = self.plan[index]
-        source, target, labels = (rows[chosen] for rows in self.rows[place])
+        length_index, rows = self.batches[index]
+        source, target, labels = (array[rows] for array in self.rows[length_index])
         return {"source": source, "target": target}, labels
 
 
 def train(options):
-    """Goes on with the translator's model, and leaves the mean of the last epochs' weights."""
+    """Trains the translator's model and replaces it by the mean of the last epochs' weights."""
     keras.utils.set_random_seed(options.seed)
-    place = options.folder / "model.keras"
-    model = keras.saving.load_model(place)
+    path = options.folder / "model.keras"
+    model = keras.saving.load_model(path)
     rate = Noam.with_peak(options.learning_rate, options.warmup)
     adam = keras.optimizers.Adam(rate, beta_2=0.98, epsilon=1e-9, clipnorm=1.0)
     model.compile(adam, MaskedCrossEntropy(label_smoothing=0.1))
     model.fit(
-        Packed(options.folder / "pairs.npz", options.seed),
+        PackedPairs(options.folder / "pairs.npz", options.seed),
         epochs=options.epochs,
         shuffle=False,
         callbacks=[AverageCheckpoints(options.folder / "epochs", options.average)],
@@ -107,14 +107,14 @@ def train(options):
     )
     new = options.folder / "new.keras"
     model.save(new)
-    os.replace(new, place)  # what was there is whole until this is
+    os.replace(new, path)  # atomic
 
 
 parser = argparse.ArgumentParser()
 commands = parser.add_subparsers(required=True)
 packing = commands.add_parser("pack")
-packing.add_argument("source", help="sentences, one a line (.gz allowed)")
-packing.add_argument("target", help="their translations")
+packing.add_argument("source", help="file with one sentence per line (.gz allowed)")
+packing.add_argument("target", help="file with their translations")
 packing.add_argument("--output", type=Path, required=True)
 packing.add_argument("--size", default="tiny")
 packing.add_argument("--vocabulary", type=int, default=10000)

@@ -1,10 +1,10 @@
-"""Trains a language model, has it write, and brings it out of Python, to copy and change.
+"""Trains a causal language model, generates text and exports it, to copy and change.
 
     python examples/write.py
     python examples/write.py lines.txt --prompt "I have" --output models/mine
 
-The file has a text on each line; what comes after a tab is left out. Without a file it learns from
-sentences of a small grammar, in which a verb agrees with a noun that is not beside it.
+The file has a text on each line; text after a tab is ignored. Without a file, the texts are
+sentences of a small grammar in which a verb agrees with a noun several words before it.
 """
 
 import argparse
@@ -22,47 +22,47 @@ from keras_attention.text import SentencePieceTokenizer, packed_batches, read_li
 from keras_attention.training import LinearWarmup, MaskedCrossEntropy, Perplexity
 
 parser = argparse.ArgumentParser()
-parser.add_argument("file", nargs="?", help="a text on each line (.gz allowed)")
-parser.add_argument("--prompt", help="what to go on from; by default how an unseen text begins")
-parser.add_argument("--output", type=Path, default=Path("models/writer"))
+parser.add_argument("file", nargs="?", help="file with a text per line (.gz allowed)")
+parser.add_argument("--prompt", help="prompt; by default the start of unseen texts")
+parser.add_argument("--output", type=Path, default=Path("models/text-generator"))
 parser.add_argument("--epochs", type=int, default=3)
-parser.add_argument("--sentences", type=int, default=12000, help="to make, or to read of the file")
+parser.add_argument("--sentences", type=int, default=12000, help="number of texts")
 parser.add_argument("--vocabulary", type=int, default=2000)
 parser.add_argument("--layers", type=int, default=2)
 parser.add_argument("--hidden-dim", type=int, default=128)
 options = parser.parse_args()
 keras.utils.set_random_seed(0)
-choose = random.Random(0)
+rng = random.Random(0)
 
 
-# 1. Text. What is held out is not in the training.
+# 1. Text. No text of the test set is in the training set.
 def noun_phrase(number, depth=0):
     nouns = ["dog", "cat", "girl", "teacher", "king", "horse", "boy", "bird", "farmer", "queen"]
     adjectives = ["old", "small", "tired", "clever", "hungry", "quiet", "young", "brave"]
-    words = [choose.choice(["the", "this" if number == 0 else "these", "my"])]
-    words += choose.sample(adjectives, choose.choice([0, 0, 1, 2]))
-    words += [choose.choice(nouns) + ("s" if number else "")]
-    if depth < 2 and choose.random() < 0.4:
-        other = choose.randrange(2)
-        verb = choose.choice(["see", "follow", "know", "help"]) + ("" if other else "s")
+    words = [rng.choice(["the", "this" if number == 0 else "these", "my"])]
+    words += rng.sample(adjectives, rng.choice([0, 0, 1, 2]))
+    words += [rng.choice(nouns) + ("s" if number else "")]
+    if depth < 2 and rng.random() < 0.4:
+        other = rng.randrange(2)
+        verb = rng.choice(["see", "follow", "know", "help"]) + ("" if other else "s")
         words += ["that", *noun_phrase(other, depth + 1), verb]
-    elif choose.random() < 0.3:
-        place = choose.choice(["near", "behind", "with"])
-        words += [place, *noun_phrase(choose.randrange(2), depth + 2)]
+    elif rng.random() < 0.3:
+        place = rng.choice(["near", "behind", "with"])
+        words += [place, *noun_phrase(rng.randrange(2), depth + 2)]
     return words
 
 
 def sentence():
-    number = choose.randrange(2)
-    verb = choose.choice([["is", "are"], ["was", "were"], ["has been", "have been"]])[number]
+    number = rng.randrange(2)
+    verb = rng.choice([["is", "are"], ["was", "were"], ["has been", "have been"]])[number]
     ends = ["in the garden", "at the river", "on the hill", "far away", "ready to leave", "at home"]
-    when = choose.choice([["today"], ["again"], ["since noon"], []])
-    return " ".join([*noun_phrase(number), verb, choose.choice(ends), *when, "."])
+    when = rng.choice([["today"], ["again"], ["since noon"], []])
+    return " ".join([*noun_phrase(number), verb, rng.choice(ends), *when, "."])
 
 
 if options.file:
     texts = sorted({line.split("\t")[0] for line in read_lines(options.file)})
-    choose.shuffle(texts)
+    rng.shuffle(texts)
     texts = texts[: options.sentences]
 else:
     texts = list(dict.fromkeys(sentence() for _ in range(options.sentences)))
@@ -70,22 +70,22 @@ held_out = len(texts) // 10
 train, test = texts[held_out:], texts[:held_out]
 tokenizer = SentencePieceTokenizer.train(train, options.vocabulary)
 
-# 2. What counting reaches: the next token by itself, and by the one before it.
+# 2. Baselines: the next token by its frequency (unigram), and given the last token (bigram).
 rows, unseen = (
     [[1, *ids] for ids in tokenizer.encode_ragged(part).to_list()] for part in (train, test)
 )
-ones = collections.Counter(id for ids in rows for id in ids[1:])
-befores = collections.Counter(id for ids in rows for id in ids[:-1])
-twos = collections.Counter(pair for ids in rows for pair in zip(ids, ids[1:], strict=False))
-total, size = sum(ones.values()), tokenizer.vocabulary_size
+unigrams = collections.Counter(id for ids in rows for id in ids[1:])
+contexts = collections.Counter(id for ids in rows for id in ids[:-1])
+bigrams = collections.Counter(pair for ids in rows for pair in zip(ids, ids[1:], strict=False))
+total, size = sum(unigrams.values()), tokenizer.vocabulary_size
 
 
-def unigram(before, id):
-    return (ones[id] + 1) / (total + size)
+def unigram(previous, id):
+    return (unigrams[id] + 1) / (total + size)
 
 
-def bigram(before, id):
-    return (twos[before, id] + 2 * unigram(before, id)) / (befores[before] + 2)
+def bigram(previous, id):
+    return (bigrams[previous, id] + 2 * unigram(previous, id)) / (contexts[previous] + 2)
 
 
 def perplexity(model):
@@ -93,8 +93,8 @@ def perplexity(model):
     return math.exp(-sum(math.log(model(*pair)) for pair in pairs) / len(pairs))
 
 
-# 3. The model: a Transformer's decoder alone. Rows are full of texts, so there is one shape for
-# XLA to compile, and little padding.
+# 3. The model: a decoder-only Transformer. Several texts are packed into each row, so that there is
+# little padding, and one shape for XLA to compile.
 length = max(max(map(len, rows)), 64)
 model = causal_lm(
     size,
@@ -114,29 +114,29 @@ model.compile(
     jit_compile=True,
 )
 model.fit(data, epochs=options.epochs, shuffle=False, verbose=2)
-rest = packed_batches(test, tokenizer, max(length, max(map(len, unseen))), 16, shuffle=False)
-reached = model.evaluate(rest, return_dict=True, verbose=0)["perplexity"]
+test_data = packed_batches(test, tokenizer, max(length, max(map(len, unseen))), 16, shuffle=False)
+model_perplexity = model.evaluate(test_data, return_dict=True, verbose=0)["perplexity"]
 print(
-    f"perplexity of {len(test)} unseen texts: {reached:.2f}; "
-    f"by pairs of tokens {perplexity(bigram):.2f}, by single tokens {perplexity(unigram):.2f}"
+    f"perplexity of {len(test)} unseen texts: {model_perplexity:.2f}; "
+    f"bigrams {perplexity(bigram):.2f}, unigrams {perplexity(unigram):.2f}"
 )
 
-# 4. The whole road, prompt to text, and each piece as soon as it is there.
+# 4. The complete task, prompt to text. `stream` returns each piece as soon as it is generated.
 strategy = Sampling(temperature=0.7, top_p=0.95, seed=1, max_new_tokens=40)
-writer = TextGenerator(model, tokenizer, strategy, max_prompt_length=64)
+generator = TextGenerator(model, tokenizer, strategy, max_prompt_length=64)
 prompts = [" ".join(text.split()[: 2 + i]) for i, text in enumerate(test[:3])]
 for prompt in [options.prompt] if options.prompt is not None else prompts:
     print(f"{prompt} |", end="", flush=True)
-    writer.stream(prompt, lambda piece: print(piece, end="", flush=True))
+    generator.stream(prompt, lambda piece: print(piece, end="", flush=True))
     print()
 
-# 5. Out of Python. Each export is run by the runtime that will run it, and writes the same.
-writer.save(options.output / "task")
+# 5. Exports. Each is run in its target runtime and compared with the model.
+generator.save(options.output / "task")
 for name, folder in (("saved_model", "serving"), ("tflite", "phone")):
-    proof = writer.export(options.output / folder, name, prompts)
-    agreement, spent = proof["agreement"], proof["median_milliseconds"]
+    verification = generator.export(options.output / folder, name, prompts)
+    agreement, latency = verification["agreement"], verification["median_milliseconds"]
     print(
-        f"{proof['path']}: {agreement['equal']} of {agreement['compared']} answers equal, "
+        f"{verification['path']}: {agreement['equal']} of {agreement['compared']} outputs equal, "
         f"scores within {agreement['max_score_difference']:.1g}, "
-        f"{sum(proof['bytes'].values()) / 1e6:.2f} MB, {spent['export']:.1f} ms a text"
+        f"{sum(verification['bytes'].values()) / 1e6:.2f} MB, {latency['export']:.1f} ms per text"
     )

@@ -19,8 +19,8 @@ def test_lines_with_labels_become_a_classifier_and_its_exports(tmp_path):
     command = [sys.executable, str(EXAMPLE), *options.split()]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert not done.returncode, done.stderr
-    assert "of 10 unseen texts have their label" in done.stdout
-    assert done.stdout.count("24 of 24 answers equal") == 2
+    assert "of 10 unseen texts are labeled correctly" in done.stdout
+    assert done.stdout.count("24 of 24 outputs equal") == 2
     task = TextClassifier.load(tmp_path / "model" / "task")
     assert task.labels == ["first", "other"]
     for folder in ("serving", "phone"):

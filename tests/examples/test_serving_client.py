@@ -171,4 +171,4 @@ def test_images_with_details(tasks, server, tmp_path):
 def test_the_servers_words_are_shown(server):
     ran = ask("letters", server, "--signature=nothing", "a")
     assert ran.returncode == 1
-    assert "signature: expected one of" in ran.stderr and "Traceback" not in ran.stderr
+    assert "`signature` must be one of" in ran.stderr and "Traceback" not in ran.stderr

@@ -37,12 +37,12 @@ def run(command, folder, **environment):
 
 @pytest.mark.slow
 @pytest.mark.tensorflow_only
-def test_a_folder_that_is_there_is_left_as_it_is(packed):
+def test_an_existing_folder_is_not_changed(packed):
     before = {path: path.read_bytes() for path in packed.iterdir() if path.is_file()}
     command = [sys.executable, str(EXAMPLE), "pack", "a", "b", "--output", "packed"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=packed.parent)
     assert done.returncode == 1
-    assert "expected a folder that is not there. Received: packed" in done.stderr
+    assert "`--output` must not exist. Received: --output packed" in done.stderr
     assert before == {path: path.read_bytes() for path in packed.iterdir() if path.is_file()}
 
 
@@ -61,22 +61,22 @@ def loss(packed):
 
 @pytest.mark.slow
 @pytest.mark.tensorflow_only
-def test_every_pair_is_packed_once_as_its_tokenizer_reads_it(packed):
+def test_every_pair_is_packed_once(packed):
     tokenizer = Translator.load(packed).source_tokenizer
-    found = []
+    texts = []
     with np.load(packed / "pairs.npz") as file:
         for name in file:
             if name.startswith("size_"):
                 assert file[name] == min(64 // int(name[5:]), len(file[f"source_{name[5:]}"]))
             if name.startswith(("source_", "labels_")):
-                found += [text.decode() for text in tokenizer.detokenize(file[name]).numpy()]
+                texts += [text.decode() for text in tokenizer.detokenize(file[name]).numpy()]
     lines = [(packed.parent / name).read_text().splitlines() for name in "ab"]
-    assert sorted(found) == sorted(lines[0] + lines[1])
+    assert sorted(texts) == sorted(lines[0] + lines[1])
 
 
 @pytest.mark.slow
 @pytest.mark.tensorflow_only
-def test_what_jax_learns_without_tensorflow_is_the_translators(packed):
+def test_training_on_jax_without_tensorflow_updates_the_translator(packed):
     before = loss(packed)
     options = "train packed --epochs 6 --average 2 --learning-rate 0.003 --warmup 4".split()
     command = [sys.executable, "-c", WITHOUT_TENSORFLOW, str(EXAMPLE), *options]
@@ -84,7 +84,7 @@ def test_what_jax_learns_without_tensorflow_is_the_translators(packed):
     with np.load(packed / "pairs.npz") as file:
         lengths = [name.removeprefix("size_") for name in file if name.startswith("size_")]
         steps = sum(-(-len(file[f"source_{n}"]) // int(file[f"size_{n}"])) for n in lengths)
-    assert printed.count(f"{steps}/{steps} -") == 6  # an epoch has every pair
+    assert printed.count(f"{steps}/{steps} -") == 6  # each epoch has all pairs
     files = sorted((packed / "epochs").glob("epoch-*.npz"))
     assert [file.stem for file in files] == ["epoch-00005", "epoch-00006"]
     weights = Translator.load(packed).model.get_weights()

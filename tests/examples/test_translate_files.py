@@ -11,7 +11,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "translate_files.py"
 
 @pytest.mark.slow
 @pytest.mark.tensorflow_only
-def test_two_files_become_a_translator(tmp_path):
+def test_it_trains_and_saves_a_translator(tmp_path):
     numbers = [f"{tens} {ones}" for tens in "ABCDEFGH" for ones in "abcdefgh"]
     (tmp_path / "source").write_text("".join(f"{text} .\n" for text in numbers))
     (tmp_path / "target").write_text("".join(f"{text.swapcase()} .\n" for text in numbers))
@@ -21,6 +21,6 @@ def test_two_files_become_a_translator(tmp_path):
     assert not done.returncode, done.stderr
     assert "val_bleu" in done.stdout
     assert (tmp_path / "model" / "best.weights.h5").is_file()
-    assert not (tmp_path / "model" / "backup").exists()  # the training was finished
-    translate = Translator.load(tmp_path / "model" / "translator")
-    assert done.stdout.splitlines()[-1] == f"H f . -> {translate('H f .')}"
+    assert not (tmp_path / "model" / "backup").exists()  # removed after a completed training
+    translator = Translator.load(tmp_path / "model" / "translator")
+    assert done.stdout.splitlines()[-1] == f"H f . -> {translator('H f .')}"

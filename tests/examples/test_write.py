@@ -22,5 +22,5 @@ def test_it_learns_writes_and_exports(tmp_path):
     written = next(line for line in lines if line.startswith("the king |"))
     prompt = "the king"
     assert written == f"{prompt} |{TextGenerator.load(tmp_path / 'model' / 'task')(prompt)}"
-    assert len([line for line in lines if "answers equal" in line]) == 2
+    assert len([line for line in lines if "outputs equal" in line]) == 2
     assert load_exported(tmp_path / "model" / "phone")(prompt) == written.split("|", 1)[1]
