@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from keras_attention.export.saved_model.verify import Verification
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.verification.samples import to_json
 
-LONGEST = 2000  # characters of a request or response in `serving.md`
-BATCHING = """\
+MAX_EXAMPLE_LENGTH = 2000  # characters of a request or response in `serving.md`
+BATCHING_CONFIG = """\
 # TF Serving's batching parameters, used with --enable_batching: requests that arrive within
 # 2 milliseconds are merged into one batch. You may edit this file; an export does not overwrite it.
 # All parameters: tensorflow_serving/batching/README.md in the repository tensorflow/serving.
@@ -24,7 +24,7 @@ batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 100 }
 num_batch_threads { value: 4 }
 """
-MODELS = """\
+MODEL_CONFIG = """\
 # TF Serving's model configuration, used with --model_config_file: the latest version is served.
 # You may edit this file; an export does not overwrite it.
 model_config_list {{
@@ -64,13 +64,13 @@ docker run --rm -p 8500:8500 -p 8501:8501 -v "$PWD:/models/{name}:ro" tensorflow
 The server answers REST requests on port 8501 and gRPC requests on port 8500:
 
 ```bash
-{curl}
+{command}
 ```
 
 This is the response that was computed when this version was verified:
 
 ```json
-{answer}
+{response}
 ```
 
 ## Signatures
@@ -79,28 +79,28 @@ This is the response that was computed when this version was verified:
 
 To use a signature other than `serving_default`, name it in the request, for example
 `"signature_name": "{other}"`.
-{batching}
+{batching_note}
 ## Operations
 
 {operations}
 
 Use TF Serving {tensorflow} or later; the model was written by TensorFlow {tensorflow}.
 """  # noqa: E501
-OWN = """\
+CORE_OPERATIONS = """\
 The graph contains only TensorFlow's core operations, which every build of TF Serving can run."""
-TEXT = """\
+TEXT_OPERATIONS = """\
 The graph contains these operations of tensorflow-text: {names}.
 
 The official model server links them (`SUPPORTED_TENSORFLOW_OPS` in its `model_servers/BUILD`). For
 a server without them, export again with `tokenizer=False`. Clients then send and receive ids."""
-EQUAL_LENGTHS = """
+BATCHING_NOTE = """
 With batching, the server merges requests only if the shapes of their inputs are equal except for
 the first dimension. Requests with `source` must be padded to one length.
 """
 
 
 def model_name(folder: Path) -> str:
-    """The base path's name, as URLs, shells and configurations take it."""
+    """Returns the name of a base path, with characters that are safe in URLs and shells."""
     return re.sub(r"[^\w.-]", "_", folder.name, flags=re.ASCII)
 
 
@@ -112,88 +112,110 @@ def write_files(
     samples: list,
     verified: Verification,
 ) -> None:
-    """Writes the warm-up requests into a version, and the configurations and `serving.md`.
+    """Writes warm-up requests into a version, and the configurations and `serving.md`.
 
     Args:
-        exportable: what was exported.
+        exportable: the export's signatures and preprocessing.
         version: folder of the version.
         base_files: folder of the files for the base path.
         name: name of the model.
         samples: the first batch of the verification.
-        verified: what the SavedModel returned.
+        verified: outputs and signatures of the SavedModel.
     """
     batch = exportable.encode(samples)
-    calls = {
+    requests = {
         signature.name: exportable.inputs(signature, samples, batch)
         for signature in exportable.signatures
     }
-    extra = version / "assets.extra"
-    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
-        for signature, inputs in calls.items():
+    warmup = version / "assets.extra" / "tf_serving_warmup_requests"
+    with tf.io.TFRecordWriter(str(warmup)) as writer:
+        for signature, inputs in requests.items():
             writer.write(prediction_log(name, signature, inputs))
-    (base_files / "batching.config").write_text(BATCHING, encoding="utf-8")
-    (base_files / "model.config").write_text(MODELS.format(name=name), encoding="utf-8")
-    first, *_ = calls
-    *_, other = calls
-    operations = ", ".join(f"`{operation}`" for operation in verified.operations)
-    outputs = {"outputs": verified.outputs[0][first]}
-    answer = json.dumps(outputs, ensure_ascii=False, default=to_json)
-    free_length = any(
-        None in signature.input_spec["source"].shape[1:]
-        for signature in exportable.signatures
-        if "source" in signature.input_spec
-    )
-    page = PAGE.format(
-        name=name,
-        curl=_curl(name, first, *calls[first].items()),
-        answer=_shortened(answer),
-        signatures=_table(verified.signatures, calls),
-        other=other,
-        batching=EQUAL_LENGTHS if free_length else "",
-        operations=TEXT.format(names=operations) if operations else OWN,
-        tensorflow=tf.__version__,
-    )
+    (base_files / "batching.config").write_text(BATCHING_CONFIG, encoding="utf-8")
+    (base_files / "model.config").write_text(MODEL_CONFIG.format(name=name), encoding="utf-8")
+    page = _page(exportable, name, requests, verified)
     (base_files / "serving.md").write_text(page, encoding="utf-8")
 
 
 def prediction_log(name: str, signature: str, inputs: dict[str, Any]) -> bytes:
-    """A request to predict as TF Serving logs it, and runs it when it loads a version.
+    """Returns a serialized `PredictionLog` with a request, as TF Serving's warm-up file has it.
 
-    It is the message `PredictionLog` of tensorflow-serving-api, which is not needed to write it.
+    The message class is in tensorflow-serving-api, which is not needed here.
+
+    Args:
+        name: name of the model.
+        signature: name of the signature.
+        inputs: inputs of the signature by name.
     """
-    model = encode_field(1, name) + encode_field(3, signature)  # ModelSpec
-    request = encode_field(1, model)  # PredictRequest
-    for each, value in inputs.items():
+    model_spec = encode_field(1, name) + encode_field(3, signature)
+    request = encode_field(1, model_spec)  # PredictRequest
+    for input_name, value in inputs.items():
         tensor = tf.make_tensor_proto(value).SerializeToString()
-        request += encode_field(2, encode_field(1, each) + encode_field(2, tensor))
-    return encode_field(6, encode_field(1, request))  # PredictionLog, PredictLog
+        request += encode_field(2, encode_field(1, input_name) + encode_field(2, tensor))
+    predict_log = encode_field(1, request)
+    return encode_field(6, predict_log)
 
 
-def _curl(name, signature, given):
-    """The command that asks for an answer to a batch."""
+def _page(
+    exportable: Exportable, name: str, requests: dict[str, dict], verified: Verification
+) -> str:
+    """Returns the text of `serving.md`."""
+    first, *_ = requests
+    *_, last = requests
+    (input_name, rows), *_ = requests[first].items()
+    response = {"outputs": verified.outputs[0][first]}
+    has_free_length = any(
+        None in signature.input_spec["source"].shape[1:]
+        for signature in exportable.signatures
+        if "source" in signature.input_spec
+    )
+    operations = CORE_OPERATIONS
+    if verified.operations:
+        names = ", ".join(f"`{operation}`" for operation in verified.operations)
+        operations = TEXT_OPERATIONS.format(names=names)
+    return PAGE.format(
+        name=name,
+        command=curl_command(name, first, input_name, rows),
+        response=_abbreviate(json.dumps(response, ensure_ascii=False, default=to_json)),
+        signatures=_signature_table(verified.signatures, requests),
+        other=last,
+        batching_note=BATCHING_NOTE if has_free_length else "",
+        operations=operations,
+        tensorflow=tf.__version__,
+    )
+
+
+def curl_command(name: str, signature: str, input_name: str, rows: Any) -> str:
+    """Returns a shell command that sends a request to TF Serving's REST API.
+
+    Args:
+        name: name of the model.
+        signature: name of the signature.
+        input_name: name of its input.
+        rows: a batch for this input. The bytes of images are replaced by those of `photo.jpg`.
+    """
     url = f"localhost:8501/v1/models/{name}:predict"
-    each, rows = given
-    if each == "image_bytes":
+    if input_name == "image_bytes":
         start, end = '{"inputs": {"image_bytes": [{"b64": "', '"}]}}'
         return (
             f"(printf '{start}'; base64 < photo.jpg | tr -d '\\n'; printf '{end}') |\n"
             f"    curl -d @- {url}"
         )
-    asked = {"inputs": {each: rows}}
+    request = {"inputs": {input_name: rows}}
     if signature != "serving_default":
-        asked["signature_name"] = signature
-    body = json.dumps(asked, ensure_ascii=False, default=to_json)
-    if len(body) > LONGEST:  # pixels
-        return f"# request.json: {_shortened(body)}\ncurl -d @request.json {url}"
+        request["signature_name"] = signature
+    body = json.dumps(request, ensure_ascii=False, default=to_json)
+    if len(body) > MAX_EXAMPLE_LENGTH:  # pixels
+        return f"# request.json: {_abbreviate(body)}\ncurl -d @request.json {url}"
     return f"curl -d {shlex.quote(body)} {url}"
 
 
-def _shortened(text):
-    return text if len(text) <= LONGEST else f"{text[:80]} ... {text[-20:]}"
+def _abbreviate(text: str) -> str:
+    return text if len(text) <= MAX_EXAMPLE_LENGTH else f"{text[:80]} ... {text[-20:]}"
 
 
-def _table(signatures: dict, names: Iterable[str]) -> str:
-    """Inputs and outputs of the signatures."""
+def _signature_table(signatures: dict, names: Iterable[str]) -> str:
+    """Returns a Markdown table of the inputs and outputs of signatures."""
     rows = ["| signature | inputs | outputs |", "| --- | --- | --- |"]
     for name in names:
         inputs, outputs, defaults = signatures[name]
@@ -201,16 +223,18 @@ def _table(signatures: dict, names: Iterable[str]) -> str:
     return "\n".join(rows)
 
 
-def _tensors(tensors, defaults=()):
+def _tensors(tensors: dict, defaults: dict | None = None) -> str:
+    """Returns names, dtypes, shapes and defaults of tensors, the required ones first."""
+    defaults = defaults or {}
     return ", ".join(
         f"`{name}` {tf.as_dtype(dtype).name} {_shape(shape)}"
         + (f", default {defaults[name][0]:g}" if name in defaults else "")
         for name, (_, dtype, shape) in sorted(
-            tensors.items(), key=lambda x: (x[0] in defaults, x[0])
+            tensors.items(), key=lambda item: (item[0] in defaults, item[0])
         )
     )
 
 
-def _shape(shape):
+def _shape(shape: Sequence) -> str:
     sizes = ["any" if size is None else str(size) for size in shape]
     return f"({', '.join(['batch', *sizes[1:]])})"

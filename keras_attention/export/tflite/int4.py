@@ -17,7 +17,7 @@ from keras_attention.utils.optional_imports import require_extra
 Op = schema.BuiltinOperator
 
 
-def int4(file: bytes) -> bytes:
+def quantize_to_int4(file: bytes) -> bytes:
     """Quantizes the weights of dense layers and embeddings to 4 bits, with a scale for each row.
 
     Args:

@@ -21,7 +21,7 @@ NAME, DESCRIPTION, VERSION = 0, 1, 2
 MIN_PARSER_VERSION = 7
 
 
-def with_metadata(file: bytes, name: str, description: dict[str, Any]) -> bytes:
+def add_metadata(file: bytes, name: str, description: dict[str, Any]) -> bytes:
     """Returns a TFLite file with a name, the library's version and a description.
 
     Args:

@@ -1,14 +1,15 @@
-"""Reduced precision of a TFLite file: float16, int8 and full int8."""
+"""Reduced precision with TensorFlow's converter: float16, int8 and full int8."""
 
 from collections.abc import Sequence
 from itertools import chain
 
+import numpy as np
 import tensorflow as tf
 
 from keras_attention.export.signatures import Signature
 from keras_attention.types import Batch
 
-LOOPS = {"While", "StatelessWhile"}
+LOOP_OPERATIONS = {"While", "StatelessWhile"}
 
 
 def configure_converter(
@@ -21,8 +22,8 @@ def configure_converter(
 
     Args:
         converter: the converter to configure.
-        weights: one of `tolerances.WEIGHTS`.
-        signatures: of the file.
+        weights: one of `tolerances.PRECISIONS`.
+        signatures: signatures of the file.
         batches: model inputs from which `"full_int8"` takes the ranges of activations.
     """
     if weights not in ("float16", "int8", "full_int8"):
@@ -46,18 +47,18 @@ def configure_converter(
         )
 
 
-def _cast(batch, spec):
+def _cast(batch: Batch, spec: tf.TensorSpec) -> np.ndarray:
     return batch.model_inputs.astype(spec.dtype.as_numpy_dtype)
 
 
 def has_loop(signatures: Sequence[Signature]) -> bool:
-    """Returns whether a graph has a loop, as generation and RNNs do."""
+    """Returns True if the graph of a signature has a loop, as generation and RNNs do."""
     return any(map(_has_loop, signatures))
 
 
-def _has_loop(signature):
+def _has_loop(signature: Signature) -> bool:
     spec = [signature.input_spec]
     traced = tf.function(signature.function, input_signature=spec, autograph=False)
     graph = traced.get_concrete_function().graph.as_graph_def()
     nodes = chain(graph.node, *(each.node_def for each in graph.library.function))
-    return any(node.op in LOOPS for node in nodes)
+    return any(node.op in LOOP_OPERATIONS for node in nodes)

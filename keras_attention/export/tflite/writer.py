@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from keras_attention.export.saved_model.writer import EXPORT_FORMAT, check_backend
 from keras_attention.export.signatures import Exportable, Signature
-from keras_attention.export.tflite.int4 import int4
-from keras_attention.export.tflite.metadata import with_metadata
+from keras_attention.export.tflite.int4 import quantize_to_int4
+from keras_attention.export.tflite.metadata import add_metadata
 from keras_attention.export.tflite.quantization import configure_converter, has_loop
 from keras_attention.export.tflite.runner import FILE, TFLiteRunner
 from keras_attention.export.tflite.xnnpack import compute_shapes
@@ -28,7 +28,7 @@ from keras_attention.export.verification.compare import (
 from keras_attention.export.verification.quality import compare_quality
 from keras_attention.export.verification.report import REPORT, report
 from keras_attention.export.verification.samples import write_samples
-from keras_attention.export.verification.tolerances import WEIGHTS
+from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.ops import masks
 from keras_attention.types import Batch
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
@@ -83,7 +83,7 @@ def export_tflite(
     _check(exportable, weights, references)
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
-    precision = WEIGHTS[weights]
+    precision = PRECISIONS[weights]
     samples, signatures = exportable.samples, exportable.signatures
     batches = sample_batches(samples)
     with replace_folder(folder) as new:
@@ -92,16 +92,16 @@ def export_tflite(
         write_json(new / "export.json", about)
         encoded = [exportable.encode(batch) for batch in batches]
         file = convert(signatures, weights, encoded, exportable.resources)
-        (new / FILE).write_bytes(with_metadata(file, exportable.name, about))
+        (new / FILE).write_bytes(add_metadata(file, exportable.name, about))
         runner = TFLiteRunner(new / FILE)
-        timed = sample_batches(samples[:BATCH]) if precision.rounded else batches
+        timed = sample_batches(samples[:BATCH]) if precision.is_reduced else batches
         encoded = [exportable.encode(batch) for batch in timed]
         outputs = run_signatures(exportable, new / FILE, timed, encoded)
         for each, batch in zip(outputs, encoded, strict=True):
-            check_consistent(signatures, each, batch, precision.signatures)
+            check_consistent(signatures, each, batch, precision.signature_tolerance)
         compared = next(each for each in signatures if each.comparison.predictions)
         expected, model_time = predictions_of_model(exportable, compared, encoded)
-        if precision.rounded:
+        if precision.is_reduced:
             results = compare_quality(exportable, runner, references, allow_loss)
         else:
             to_predictions = compared.comparison.predictions
@@ -113,7 +113,7 @@ def export_tflite(
             results = {"agreement": compare(expected, received, timed)}
         for signature in signatures:
             if signature.comparison.run:
-                results |= signature.comparison.run(runner.call, encoded, not precision.rounded)
+                results |= signature.comparison.run(runner.call, encoded, not precision.is_reduced)
         inputs = [exportable.inputs(compared, *batch) for batch in zip(timed, encoded, strict=True)]
         write_samples(new, compared, samples, inputs, [each[compared.name] for each in outputs])
         export_time = median_latency(runner, encoded)
@@ -166,7 +166,7 @@ def convert(
 
     Args:
         signatures: functions of the file.
-        weights: one of `tolerances.WEIGHTS`.
+        weights: one of `tolerances.PRECISIONS`.
         batches: model inputs from which `"full_int8"` takes the ranges of activations.
         resources: objects whose resources the graphs use.
 
@@ -177,7 +177,7 @@ def convert(
     for resource in resources:
         archive.track(resource)
     with tempfile.TemporaryDirectory() as scratch:
-        with masks.mask_value_scope(WEIGHTS[weights].mask_value):  # traced here
+        with masks.mask_value_scope(PRECISIONS[weights].mask_value):  # traced here
             for signature in signatures:
                 spec = [signature.input_spec]
                 archive.add_endpoint(signature.name, signature.function, input_signature=spec)
@@ -194,17 +194,17 @@ def convert(
             raise ExportError(
                 f"The model must convert to TFLite's built-in operations. Received: {error}"
             ) from error
-    file = int4(file) if weights == "int4" else file
+    file = quantize_to_int4(file) if weights == "int4" else file
     # Integer accelerators need the shapes in the file, and do not use XNNPACK.
     return file if weights == "full_int8" else compute_shapes(file)
 
 
 def _check(exportable, weights, references):
-    if weights not in WEIGHTS:
+    if weights not in PRECISIONS:
         raise ValueError(
-            f"`weights` must be one of {sorted(WEIGHTS)}. Received: weights={weights!r}"
+            f"`weights` must be one of {sorted(PRECISIONS)}. Received: weights={weights!r}"
         )
-    if references is not None and not WEIGHTS[weights].rounded:
+    if references is not None and not PRECISIONS[weights].is_reduced:
         raise ValueError(
             "`references` score a file of reduced precision; one of float32 must return what the "
             f"model returns. Received: references and weights={weights!r}"
@@ -214,7 +214,7 @@ def _check(exportable, weights, references):
             "`references` must have one element for each sample. Received: "
             f"{len(references)} references, {exportable.num_samples} samples"
         )
-    with masks.mask_value_scope(WEIGHTS[weights].mask_value):  # traced here
+    with masks.mask_value_scope(PRECISIONS[weights].mask_value):  # traced here
         if weights == "full_int8" and has_loop(exportable.signatures):
             raise ValueError(
                 "`weights` must not be 'full_int8' for a model with a loop, such as generation or "

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.verification.compare import BATCH, ExportError
-from keras_attention.export.verification.tolerances import MOST_LOST
+from keras_attention.export.verification.tolerances import MAX_QUALITY_LOSS
 
 
 def compare_quality(
@@ -17,7 +17,7 @@ def compare_quality(
         exportable: has the model, the samples and the metric.
         runner: `runner(model_inputs)` returns the outputs of the file.
         references: correct result for each of the user's samples; `None` takes the model's results.
-        allow_loss: whether to accept a file that loses more than `MOST_LOST` points.
+        allow_loss: whether to accept a file that loses more than `MAX_QUALITY_LOSS` points.
 
     Returns:
         `agreement`, the numbers of compared and of equal results, and `scores`.
@@ -42,9 +42,9 @@ def compare_quality(
             )
     correct = expected[:count] if references is None else references
     model, export = (exportable.metric(x[:count], correct) for x in (expected, received))
-    if max(model[name] - export[name] for name in model) > MOST_LOST and not allow_loss:
+    if max(model[name] - export[name] for name in model) > MAX_QUALITY_LOSS and not allow_loss:
         raise ExportError(
-            f"The file must score at most {MOST_LOST} below the model's {model} on {count} "
+            f"The file must score at most {MAX_QUALITY_LOSS} below the model's {model} on {count} "
             f"samples; with allow_loss=True it is written as it is. Received: {export}"
         )
     equal = sum(a == b for a, b in zip(expected, received, strict=True))
@@ -53,7 +53,7 @@ def compare_quality(
         "samples": count,
         "model": model,
         "export": export,
-        "max_loss": MOST_LOST,
+        "max_loss": MAX_QUALITY_LOSS,
         "loss_allowed": allow_loss,
     }
     return {"agreement": {"compared": len(samples), "equal": equal}, "scores": scores}

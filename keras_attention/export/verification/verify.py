@@ -12,7 +12,7 @@ from keras_attention.export.tflite.runner import FILE, TFLiteRunner
 from keras_attention.export.verification.compare import ExportError
 from keras_attention.export.verification.report import REPORT
 from keras_attention.export.verification.samples import SAMPLES, read_samples
-from keras_attention.export.verification.tolerances import WEIGHTS
+from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.utils.atomic_io import read_json
 
 
@@ -44,7 +44,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
             raise ExportError(f"{name} must have {expected} bytes. Received: {size}")
     run = _run_tflite if (folder / FILE).is_file() else _run_saved_model
     received = run(folder, recorded["signature"], recorded["inputs"])
-    tolerance = WEIGHTS[contents.get("weights", "float32")].signatures
+    tolerance = PRECISIONS[contents.get("weights", "float32")].signature_tolerance
     return {
         **contents,
         "agreement": compare_recorded(recorded, received, tolerance),

@@ -13,7 +13,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_attention.export.saved_model.c_api import Session
-from keras_attention.export.saved_model.serving_files import _curl, model_name, prediction_log
+from keras_attention.export.saved_model.serving_files import (
+    curl_command,
+    model_name,
+    prediction_log,
+)
 
 TEXT = ["serving_default", "details", "with_options"]
 IDS = ["ids", "ids_details", "ids_with_options"]
@@ -120,7 +124,7 @@ def test_the_command_for_images_sends_the_photo(tmp_path):
     """Runs the command with a shell function in place of `curl`."""
     photo = bytes(range(256)) * 1000  # longer than a command line may be
     (tmp_path / "photo.jpg").write_bytes(photo)
-    line = _curl("photos", "serving_default", ("image_bytes", [b""]))
+    line = curl_command("photos", "serving_default", "image_bytes", [b""])
     script = f"curl() {{ cat; echo; echo $*; }}\n{line}"
     ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, check=True)
     body, options = ran.stdout.decode().splitlines()
@@ -130,7 +134,7 @@ def test_the_command_for_images_sends_the_photo(tmp_path):
 
 
 def test_long_requests_are_abbreviated():
-    line = _curl("photos", "ids", ("source", tf.zeros((1, 40, 40, 3), "uint8").numpy()))
+    line = curl_command("photos", "ids", "source", tf.zeros((1, 40, 40, 3), "uint8").numpy())
     assert len(line) < 300 and line.endswith(
         "curl -d @request.json localhost:8501/v1/models/photos:predict"
     )

@@ -11,7 +11,7 @@ from flatbuffers import encode, number_types, table
 from helpers import convert, model_inputs
 from keras_attention import __version__
 from keras_attention.export.tflite.flatbuffer import read_model
-from keras_attention.export.tflite.metadata import with_metadata
+from keras_attention.export.tflite.metadata import add_metadata
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def strings(data):
 
 def test_name_version_and_description(file):
     description = {"gives": "text", "labels": ["größer"]}
-    model = read_model(with_metadata(file, "Translator", description))
+    model = read_model(add_metadata(file, "Translator", description))
     entries = {entry.name.decode(): model.buffers[entry.buffer].data for entry in model.metadata}
     data = bytes(entries["TFLITE_METADATA"])
     assert data[4:8] == b"M001"
@@ -50,7 +50,7 @@ def test_outputs_do_not_change(file, label):
     source = model_inputs(label, ["abc", "d"])
     before, after = (
         Interpreter(model_content=each).get_signature_runner("serving_default")(source=source)
-        for each in (file, with_metadata(file, "TextClassifier", {}))
+        for each in (file, add_metadata(file, "TextClassifier", {}))
     )
     np.testing.assert_array_equal(before["probabilities"], after["probabilities"])
 

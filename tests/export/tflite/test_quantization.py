@@ -11,7 +11,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from helpers import model_inputs
 from keras_attention.export import ExportError
-from keras_attention.export.tflite.int4 import int4, replace_gathers
+from keras_attention.export.tflite.int4 import quantize_to_int4, replace_gathers
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.verification.quality import compare_quality
 from keras_attention.generation import GreedySearch
@@ -132,7 +132,7 @@ def test_int4(files, label, tmp_path):
 def test_int4_needs_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
     with pytest.raises(ImportError, match="requires the extra `int4`"):
-        int4(b"")
+        quantize_to_int4(b"")
 
 
 def test_a_file_that_loses_quality_raises_unless_allowed(make, label, tmp_path, different_model):
