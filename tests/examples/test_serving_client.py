@@ -1,7 +1,7 @@
-"""The client speaks to servers that answer as TF Serving does, from exported SavedModels.
+"""Requests of the client to servers that imitate TF Serving with exported SavedModels.
 
-They answer through TensorFlow's C API, with TF Serving's gRPC service and the paths and bodies of
-its REST: https://www.tensorflow.org/tfx/serving/api_rest.
+The servers run the SavedModels with TensorFlow's C API. They have TF Serving's gRPC service and the
+paths and bodies of its REST API: https://www.tensorflow.org/tfx/serving/api_rest.
 """
 
 import base64
@@ -33,8 +33,8 @@ CLIENT = Path(__file__).parents[2] / "examples" / "serving_client.py"
 LETTERS = CharacterTokenizer.train(["abcde äß"])
 
 
-def loud(model):
-    """Weights that make answers differ."""
+def randomize(model):
+    """Sets large random weights, so that outputs differ from input to input."""
     rng = np.random.default_rng(0)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.8, weight.shape))
@@ -48,9 +48,9 @@ def tasks():
         BeamSearch(2, num_return_sequences=2, max_new_tokens=5),
     )
     return {
-        "letters": Translator(loud(seq2seq(size, size, 8, 8)), LETTERS, LETTERS, strategy, 12),
+        "letters": Translator(randomize(seq2seq(size, size, 8, 8)), LETTERS, LETTERS, strategy, 12),
         "photos": Captioner(
-            loud(captioner(size, (16, 16), grid=ResidualCNN((4, 8)), hidden_dim=8)),
+            randomize(captioner(size, (16, 16), grid=ResidualCNN((4, 8)), hidden_dim=8)),
             LETTERS,
             strategy,
         ),
@@ -62,9 +62,9 @@ def sessions(tasks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for name, task in tasks.items():
         write_saved_model(task, folder / name)
-    opened = {name: Session(folder / name) for name in tasks}
-    yield opened
-    for session in opened.values():
+    sessions = {name: Session(folder / name) for name in tasks}
+    yield sessions
+    for session in sessions.values():
         session.close()
 
 
@@ -74,15 +74,16 @@ def rest(sessions):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             name = re.fullmatch(r"/v1/models/([^/:]+):predict", self.path)[1]
-            inputs = {key: [_decoded(x) for x in rows] for key, rows in body["inputs"].items()}
+            inputs = {key: [_decode(x) for x in rows] for key, rows in body["inputs"].items()}
             try:
-                found = sessions[name].run(body["signature_name"], inputs)
-                status, answer = 200, {"outputs": {key: x.tolist() for key, x in found.items()}}
+                outputs = sessions[name].run(body["signature_name"], inputs)
+                outputs = {key: array.tolist() for key, array in outputs.items()}
+                status, response = 200, {"outputs": outputs}
             except ValueError as error:
-                status, answer = 400, {"error": str(error)}
+                status, response = 400, {"error": str(error)}
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps(answer, default=bytes.decode).encode())
+            self.wfile.write(json.dumps(response, default=bytes.decode).encode())
 
         def log_message(self, *_):
             pass
@@ -93,7 +94,7 @@ def rest(sessions):
         server.shutdown()
 
 
-def _decoded(value):
+def _decode(value):
     return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
 
 
@@ -104,10 +105,10 @@ def rpc(sessions):
             inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
             spec = request.model_spec
             try:
-                found = sessions[spec.name].run(spec.signature_name, inputs)
+                outputs = sessions[spec.name].run(spec.signature_name, inputs)
             except ValueError as error:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            tensors = {name: tf.make_tensor_proto(x) for name, x in found.items()}
+            tensors = {name: tf.make_tensor_proto(x) for name, x in outputs.items()}
             return predict_pb2.PredictResponse(model_spec=spec, outputs=tensors)
 
     server = grpc.server(futures.ThreadPoolExecutor(1))
@@ -123,13 +124,13 @@ def server(request):
     return request.getfixturevalue(request.param)
 
 
-def ask(*arguments):
+def run_client(*arguments):
     command = [sys.executable, str(CLIENT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def answered(*arguments):
-    ran = ask(*arguments)
+def predict(*arguments):
+    ran = run_client(*arguments)
     assert not ran.returncode, ran.stderr[-2000:]
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
@@ -137,21 +138,21 @@ def answered(*arguments):
 def test_texts(tasks, server):
     texts = ["abc", "", "äß"]
     expected = tasks["letters"].generate(texts)
-    found = answered("letters", server, *texts)
-    assert [each["text"] for each in found] == [answers[0].text for answers in expected]
-    assert [each["score"] for each in found] == pytest.approx(
-        [answers[0].score for answers in expected], rel=1e-4
+    outputs = predict("letters", server, *texts)
+    assert [each["text"] for each in outputs] == [best.text for best, *_ in expected]
+    assert [each["score"] for each in outputs] == pytest.approx(
+        [best.score for best, *_ in expected], rel=1e-4
     )
 
 
 def test_options(tasks, server):
     letters = tasks["letters"]
     model, short = letters.model, letters.strategy.replace(max_new_tokens=2)
-    found = answered("letters", server, "--option", "max_new_tokens=2", "abc", "äß")
+    outputs = predict("letters", server, "--option", "max_new_tokens=2", "abc", "äß")
     batch = letters.preprocessor(["abc", "äß"])
     expected = model.generate(batch.model_inputs, short)
     texts = letters.postprocessor.texts(expected.ids, batch)
-    assert [each["text"] for each in found] == texts
+    assert [each["text"] for each in outputs] == texts
 
 
 def test_images_with_details(tasks, server, tmp_path):
@@ -160,15 +161,15 @@ def test_images_with_details(tasks, server, tmp_path):
         pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 3)).astype("uint8")
         path.write_bytes(tf.io.encode_png(pixels).numpy())
     expected = tasks["photos"].generate(images)
-    found = answered("photos", server, "--images", "--signature=details", *images)
-    assert [each["text"] for each in found] == [[a.text for a in row] for row in expected]
-    attention = np.array(found[0]["attention"])
+    outputs = predict("photos", server, "--images", "--signature=details", *images)
+    assert [each["text"] for each in outputs] == [[a.text for a in row] for row in expected]
+    attention = np.array(outputs[0]["attention"])
     assert attention.shape == (2, 5, *tasks["photos"].grid_shape)
-    looked = tasks["photos"].attention(images[0]).weights
-    np.testing.assert_allclose(attention[0, : len(looked)], looked, atol=1e-5)
+    weights = tasks["photos"].attention(images[0]).weights
+    np.testing.assert_allclose(attention[0, : len(weights)], weights, atol=1e-5)
 
 
-def test_the_servers_words_are_shown(server):
-    ran = ask("letters", server, "--signature=nothing", "a")
+def test_the_servers_error_is_printed(server):
+    ran = run_client("letters", server, "--signature=nothing", "a")
     assert ran.returncode == 1
     assert "`signature` must be one of" in ran.stderr and "Traceback" not in ran.stderr
