@@ -35,8 +35,8 @@ class AttentionOutput(NamedTuple):
     Attributes:
         context: (B, T, D), the weighted sum of the values; with several heads, its projection.
         weights: (B, T, S), or (B, H, T, S) with several heads; `None` unless requested.
-        state: what each query hands to the next one, (B, T, S); `None` for attention without
-            state.
+        state: state of the next step, such as the weights (B, T, S) in monotonic attention; `None`
+            for attention without state.
     """
 
     context: Tensor

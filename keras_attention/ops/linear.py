@@ -1,4 +1,4 @@
-"""Matrix products over sequences: projections, and products of heads."""
+"""Matrix products over sequences and heads."""
 
 from keras import ops
 
