@@ -6,45 +6,80 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.generation.strategy import (
-    MIN_LOG_PROB,
     GenerationOutput,
     Strategy,
     gather_beams,
-    write,
+    write_position,
 )
 from keras_attention.ops.ids import END, PAD
+from keras_attention.types import Tensor
+
+LENGTH_PENALTIES = ("gnmt", "power")
+EARLY_STOPPING = (True, False, "never")
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class BeamSearch(Strategy):
-    """Follows the `num_beams` likeliest beginnings; keeps the `num_beams` best complete answers.
+    """Extends the `num_beams` most probable hypotheses of each source at every step.
 
-    A hypothesis Y of source X is complete at END or at its limit. It then leaves the beam and
-    stands still among the finished, ranked by Wu et al. 2016, eq. 14
-    (https://arxiv.org/abs/1609.08144):
+    A hypothesis Y of source X is finished when it ends with END or reaches its limit. It is then
+    no longer extended, and is ranked by its score, equation 14 of Wu et al. 2016:
 
         score(Y, X) = log P(Y|X) / lp(Y) + cp(X, Y)
-        lp(Y) = ((5 + |Y|) / 6) ** length_penalty
         cp(X, Y) = coverage_penalty * sum_i log(min(sum_j p_ij, 1))
 
-    A source is done when none of its beams can still come among its `num_return_sequences`: log P
-    only falls, so `log P / lp(limit)` bounds all that a beam can reach. With `num_beams=1` the
-    answer is Greedy's.
+    where p_ij is the attention weight of target token j on source position i.
+
+    | `length_penalty_type` | lp(Y) | |
+    | --- | --- | --- |
+    | `"gnmt"` | `((5 + abs(Y)) / 6) ** length_penalty` | Wu et al. 2016 |
+    | `"power"` | `abs(Y) ** length_penalty` | transformers, fairseq |
+
+    | `refill_beams` | candidates of a step | of these, can finish | enough finished hypotheses |
+    | --- | --- | --- | --- |
+    | `False` | the best `num_beams` | all | `num_return_sequences` |
+    | `True` | the best `2 * num_beams` | the first `num_beams` | `num_beams` |
+
+    The best `num_beams` unfinished candidates are extended further, so without `refill_beams` a
+    finished hypothesis leaves its beam empty for a step, and with it another one takes its place.
+    The search of a source stops when enough hypotheses are finished and its most probable
+    unfinished hypothesis cannot improve on the last of them:
+
+    | `early_stopping` | score that the unfinished hypothesis is assumed to reach |
+    | --- | --- |
+    | `"never"` | `log P / lp(limit)`, the most that it can reach: no better hypothesis is lost |
+    | `False` | `log P / lp(current length)`, a heuristic that can lose a better hypothesis |
+    | `True` | none: the search stops at once |
+
+    The defaults are the search of Wu et al. The search of transformers, with which its models were
+    evaluated, is `BeamSearch(length_penalty=1.0, length_penalty_type="power",
+    early_stopping=False, refill_beams=True)`.
 
     Args:
-        num_beams: beams followed.
-        length_penalty: alpha; 0 compares sums, 1 nearly averages.
-        coverage_penalty: beta; 0 is off.
-        num_return_sequences: answers returned, at most `num_beams`.
-        max_new_tokens: most tokens in an answer, END among them.
-        length_ratio: limits the answer further, to this many tokens for each token of the source.
-        suppress_tokens: ids that are never written, beside PAD and START.
-        force_end: whether an answer that comes to its limit ends with END, at no cost.
+        num_beams: number of hypotheses that are extended for each source. With 1, the output is
+            that of `GreedySearch`.
+        length_penalty: exponent of lp; 0 compares sums of log-probabilities.
+        coverage_penalty: weight of cp; 0 turns it off.
+        num_return_sequences: number of sequences returned, at most `num_beams`.
+        length_penalty_type: `"gnmt"` or `"power"`.
+        early_stopping: `"never"`, `False` or `True`.
+        refill_beams: whether a finished hypothesis is replaced by an unfinished one.
+        max_new_tokens: maximum number of generated tokens, END included.
+        length_ratio: limits the output further, to this many tokens per source token.
+        suppress_tokens: ids that are never generated, in addition to PAD and START.
+        force_end: whether an output that reaches its limit ends with END, whose log-probability is
+            then 0; otherwise it is cut.
 
     Raises:
         ValueError: if a penalty is negative, `num_return_sequences` is not between 1 and
-            `num_beams`, or, when it runs, `num_beams` is too large for the vocabulary.
+            `num_beams`, or an option is unknown; while generating, if `num_beams` is greater than
+            the vocabulary size minus 2.
+
+    References:
+        Wu et al. 2016, [Google's Neural Machine Translation
+        System](https://arxiv.org/abs/1609.08144), section 7.
 
     Example:
 
@@ -58,6 +93,9 @@ class BeamSearch(Strategy):
         length_penalty: float = 0.6,
         coverage_penalty: float = 0.0,
         num_return_sequences: int = 1,
+        length_penalty_type: str = "gnmt",
+        early_stopping: bool | str = "never",
+        refill_beams: bool = False,
         max_new_tokens: int = 64,
         length_ratio: float | None = None,
         suppress_tokens: Sequence[int] = (),
@@ -66,115 +104,166 @@ class BeamSearch(Strategy):
         super().__init__(max_new_tokens, length_ratio, suppress_tokens, force_end)
         if not 1 <= num_return_sequences <= num_beams:
             raise ValueError(
-                "num_return_sequences: expected between 1 and the beam's width. "
-                f"Received: num_return_sequences={num_return_sequences}, num_beams={num_beams}"
+                "`num_return_sequences` must be between 1 and `num_beams`. Received: "
+                f"num_return_sequences={num_return_sequences}, num_beams={num_beams}"
             )
         if length_penalty < 0 or coverage_penalty < 0:
             raise ValueError(
-                "length_penalty, coverage_penalty: expected 0 or more. Received: "
+                "`length_penalty` and `coverage_penalty` must not be negative. Received: "
                 f"length_penalty={length_penalty}, coverage_penalty={coverage_penalty}"
+            )
+        if length_penalty_type not in LENGTH_PENALTIES:
+            raise ValueError(
+                f"`length_penalty_type` must be one of {LENGTH_PENALTIES}. "
+                f"Received: length_penalty_type={length_penalty_type!r}"
+            )
+        if early_stopping not in EARLY_STOPPING:
+            raise ValueError(
+                f"`early_stopping` must be one of {EARLY_STOPPING}. "
+                f"Received: early_stopping={early_stopping!r}"
             )
         self.num_beams = num_beams
         self.length_penalty = length_penalty
         self.coverage_penalty = coverage_penalty
         self.num_return_sequences = num_return_sequences
+        self.length_penalty_type = length_penalty_type
+        self.early_stopping = early_stopping
+        self.refill_beams = refill_beams
+
+    @property
+    def uses_weights(self) -> bool:
+        return bool(self.coverage_penalty)
 
     def options(self, batch=1):
-        """`num_beams`, too: from `num_return_sequences` to the strategy's."""
+        """Returns the per-row options of `Strategy`, and `num_beams`.
+
+        A row's `num_beams` may be lower than the strategy's, down to `num_return_sequences`.
+        """
         return {**super().options(batch), "num_beams": np.full(batch, self.num_beams, "int32")}
 
-    def given(self, kept, options):
-        given = super().given(kept, options)
-        return {
-            **given,
-            "num_beams": ops.clip(given["num_beams"], self.num_return_sequences, self.num_beams),
-        }
+    def resolve_options(self, source_mask, options):
+        resolved = super().resolve_options(source_mask, options)
+        num_beams = ops.clip(resolved["num_beams"], self.num_return_sequences, self.num_beams)
+        return {**resolved, "num_beams": num_beams}
 
-    def begin(self, batch, source, kept):
-        rows = (batch, self.num_beams)
-        first = ops.arange(self.num_beams) == 0  # all beams begin alike, so one alone may branch
-        pool = {
-            "ids": ops.full((*rows, self.max_new_tokens), PAD, "int32"),
-            "score": ops.full(rows, MIN_LOG_PROB, "float32"),
-        }
-        if source is not None:
-            pool["attention"] = ops.zeros((*rows, self.max_new_tokens, source), "float32")
-        log_prob = ops.broadcast_to(ops.where(first, 0.0, MIN_LOG_PROB), rows)
-        found = {"alive": {**pool, "score": log_prob}, "finished": pool}
+    def initial_hypotheses(self, batch, source_length, attention):
+        shape = (batch, self.num_beams)
+        sequences = {"ids": ops.full((*shape, self.max_new_tokens), PAD, "int32")}
+        if attention:
+            weights_shape = (*shape, self.max_new_tokens, source_length)
+            sequences["attention"] = ops.zeros(weights_shape, "float32")
+        # All beams are equal at first, so only one of them is extended.
+        is_first = ops.arange(self.num_beams) == 0
+        log_prob = ops.broadcast_to(ops.where(is_first, 0.0, MIN_LOG_PROB), shape)
+        alive = {**sequences, "log_prob": log_prob}
         if self.coverage_penalty:
-            found["covered"] = ops.zeros((*rows, ops.shape(kept)[1]), "float32")
-        return found
+            alive["coverage"] = ops.zeros((*shape, source_length), "float32")
+        finished = {**sequences, "score": ops.full(shape, MIN_LOG_PROB, "float32")}
+        return {"alive": alive, "finished": finished}
 
-    def advance(self, t, logits, scores, found, given, kept):
-        log_probs = self.log_probabilities(t, logits, given)
-        parents, token, alive = self._grow(t, log_probs, scores, found["alive"], self.num_beams)
-        alive["score"] = first(given["num_beams"], alive["score"])
-        after = {}
-        coverage = 0.0
+    def update(self, position, log_probs, weights, hypotheses, options, source_mask):
+        num_beams, limit, length = options["num_beams"], options["max_new_tokens"], position + 1
+        parents, ids, candidates = self._expand(
+            position, log_probs, weights, hypotheses["alive"], num_beams
+        )
+        log_prob = candidates["log_prob"]  # (B, C), C candidates
+        is_possible = log_prob > MIN_LOG_PROB / 2
+        is_complete = is_possible & ((ids == END) | (length >= limit))
+
+        score = log_prob / self._length_penalty(length)
         if self.coverage_penalty:
-            covered = gather_beams(found["covered"] + ops.cast(scores, "float32"), parents)
-            after["covered"] = covered
-            coverage = self._coverage(covered, kept)
+            score = score + self._coverage_penalty(candidates["coverage"], source_mask)
+        score = keep_first(ops.where(is_complete, score, MIN_LOG_PROB), num_beams)
+        finished = self._merge_finished(
+            hypotheses["finished"], {**candidates, "score": score}, num_beams
+        )
 
-        limit = given["max_new_tokens"]  # (B, 1)
-        possible = alive["score"] > MIN_LOG_PROB / 2
-        complete = possible & ((token == END) | (t + 1 >= limit))
-        score = alive["score"] / self._length(t + 1) + coverage  # (B, K)
-        completed = {**alive, "score": ops.where(complete, score, MIN_LOG_PROB)}
-        after["finished"] = self._keep_best(found["finished"], completed)
+        log_prob = ops.where(is_possible & ~is_complete, log_prob, MIN_LOG_PROB)
+        alive = {**candidates, "log_prob": log_prob}
+        if self.refill_beams:
+            parents, ids, alive = self._select_unfinished(parents, ids, alive, num_beams)
+        can_improve = self._can_improve(
+            alive["log_prob"], finished["score"], length, limit, num_beams
+        )
+        alive["log_prob"] = ops.where(can_improve, alive["log_prob"], MIN_LOG_PROB)  # (B, K)
+        return parents, ids, {"alive": alive, "finished": finished}
 
-        to_beat = after["finished"]["score"][
-            :, self.num_return_sequences - 1 : self.num_return_sequences
-        ]  # (B, 1)
-        can_win = alive["score"] / self._length(limit) > to_beat
-        going_on = possible & ~complete & can_win
-        after["alive"] = {**alive, "score": ops.where(going_on, alive["score"], MIN_LOG_PROB)}
-        return parents, token, after
-
-    def _grow(self, t, log_probs, scores, alive, count):
-        """The `count` likeliest continuations of all beams together; log_probs are (B, K, V)."""
-        width, vocabulary = log_probs.shape[-2:]
-        if width > vocabulary - 2:
+    def _expand(self, position, log_probs, weights, alive, num_beams):
+        """Returns the best candidates of all beams together: parents, tokens and hypotheses."""
+        beams, vocabulary_size = log_probs.shape[-2:]
+        if beams > vocabulary_size - 2:
             raise ValueError(
-                "`num_beams` must be at most the vocabulary size minus 2. "
-                f"Received: num_beams={width}, vocabulary_size={vocabulary}"
+                "`num_beams` must be between 1 and the vocabulary size minus 2. "
+                f"Received: num_beams={beams}, vocabulary_size={vocabulary_size}"
             )
-        total = ops.expand_dims(alive["score"], -1) + log_probs
-        log_prob, index = ops.top_k(ops.reshape(total, (-1, width * vocabulary)), count)
+        factor = 2 if self.refill_beams else 1
+        total = ops.expand_dims(alive["log_prob"], -1) + log_probs  # (B, K, V)
+        total = ops.reshape(total, (-1, beams * vocabulary_size))  # (B, K * V)
+        log_prob, index = ops.top_k(total, factor * beams)  # (B, C)
         index = ops.cast(index, "int32")
-        parents = index // vocabulary  # (B, count)
-        token = index - parents * vocabulary
-        grown = {
-            "ids": write(gather_beams(alive["ids"], parents), t, token),
-            "score": ops.maximum(log_prob, MIN_LOG_PROB),
+        parents = index // vocabulary_size
+        ids = index - parents * vocabulary_size
+        candidates = {
+            "ids": write_position(gather_beams(alive["ids"], parents), position, ids),
+            "log_prob": keep_first(ops.maximum(log_prob, MIN_LOG_PROB), factor * num_beams),
         }
         if "attention" in alive:
-            attention = write(alive["attention"], t, scores)
-            grown["attention"] = gather_beams(attention, parents)
-        return parents, token, grown
+            attention = write_position(alive["attention"], position, weights)
+            candidates["attention"] = gather_beams(attention, parents)
+        if "coverage" in alive:
+            coverage = alive["coverage"] + ops.cast(weights, "float32")  # (B, K, S)
+            candidates["coverage"] = gather_beams(coverage, parents)
+        return parents, ids, candidates
 
-    def _keep_best(self, finished, completed):
-        both = {
-            name: ops.concatenate([finished[name], completed[name]], axis=1) for name in finished
+    def _merge_finished(self, finished, candidates, num_beams):
+        """Returns the best `num_beams` of the finished hypotheses and the new ones, sorted."""
+        merged = {
+            name: ops.concatenate([finished[name], candidates[name]], axis=1) for name in finished
         }
-        score, order = ops.top_k(both.pop("score"), self.num_beams)
+        score, order = ops.top_k(merged.pop("score"), self.num_beams)
         order = ops.cast(order, "int32")
-        return {"score": score, **{name: gather_beams(x, order) for name, x in both.items()}}
+        best = {name: gather_beams(x, order) for name, x in merged.items()}
+        return {"score": keep_first(score, num_beams), **best}
 
-    def _length(self, length):
-        return ((5.0 + ops.cast(length, "float32")) / 6.0) ** self.length_penalty
+    def _select_unfinished(self, parents, ids, candidates, num_beams):
+        """Returns the best `num_beams` unfinished candidates: parents, tokens and hypotheses."""
+        log_prob, order = ops.top_k(candidates.pop("log_prob"), self.num_beams)  # (B, K)
+        order = ops.cast(order, "int32")
+        alive = {name: gather_beams(x, order) for name, x in candidates.items()}
+        alive["log_prob"] = keep_first(log_prob, num_beams)
+        return gather_beams(parents, order), gather_beams(ids, order), alive
 
-    def _coverage(self, covered, kept):
-        kept = ops.expand_dims(kept, 1) > 0  # (B, 1, S)
-        # A position that nothing looked at counts as e^-20, not as minus infinity.
-        logs = ops.log(ops.clip(ops.where(kept, covered, 1.0), 2e-9, 1.0))
-        return self.coverage_penalty * ops.sum(logs, axis=-1)  # (B, K)
+    def _can_improve(self, log_prob, finished_score, length, limit, num_beams):
+        """Returns bool (batch, 1): whether the search of each source continues."""
+        enough = num_beams if self.refill_beams else self.num_return_sequences
+        is_last = ops.equal(ops.arange(self.num_beams), enough - 1)
+        last = ops.sum(ops.where(is_last, finished_score, 0.0), axis=1, keepdims=True)  # (B, 1)
+        too_few = last <= MIN_LOG_PROB / 2
+        if self.early_stopping is True:
+            return too_few
+        assumed_length = limit if self.early_stopping == "never" else length
+        best = ops.max(log_prob, axis=1, keepdims=True)  # (B, 1)
+        return too_few | (best / self._length_penalty(assumed_length) > last)
 
-    def running(self, found):
-        return found["alive"]["score"] > MIN_LOG_PROB / 2
+    def _length_penalty(self, length):
+        length = ops.cast(length, "float32")
+        if self.length_penalty_type == "gnmt":
+            length = (5.0 + length) / 6.0
+        return length**self.length_penalty
 
-    def finish(self, found):
-        best = {name: x[:, : self.num_return_sequences] for name, x in found["finished"].items()}
+    def _coverage_penalty(self, coverage, source_mask):
+        coverage = ops.where(ops.expand_dims(source_mask, 1), coverage, 1.0)  # (B, C, S)
+        # A source position without any attention counts as log(2e-9), not as minus infinity.
+        logs = ops.log(ops.clip(coverage, 2e-9, 1.0))
+        return self.coverage_penalty * ops.sum(logs, axis=-1)  # (B, C)
+
+    def is_running(self, hypotheses):
+        return hypotheses["alive"]["log_prob"] > MIN_LOG_PROB / 2
+
+    def finalize(self, hypotheses):
+        best = {
+            name: x[:, : self.num_return_sequences] for name, x in hypotheses["finished"].items()
+        }
         return GenerationOutput(best["ids"], best["score"], best.get("attention"))
 
     def get_config(self) -> dict:
@@ -183,10 +272,13 @@ class BeamSearch(Strategy):
             "length_penalty": self.length_penalty,
             "coverage_penalty": self.coverage_penalty,
             "num_return_sequences": self.num_return_sequences,
+            "length_penalty_type": self.length_penalty_type,
+            "early_stopping": self.early_stopping,
+            "refill_beams": self.refill_beams,
             **super().get_config(),
         }
 
 
-def first(count, scores):
-    """Leaves the first `count` `(batch, 1)` of scores `(batch, n)`; the rest become impossible."""
+def keep_first(scores: Tensor, count: Tensor) -> Tensor:
+    """Sets all but the first `count` (batch, 1) of scores (batch, n) to `MIN_LOG_PROB`."""
     return ops.where(ops.arange(ops.shape(scores)[1]) < count, scores, MIN_LOG_PROB)

@@ -1,4 +1,4 @@
-"""Encoder, decoder and strategy in one compiled graph."""
+"""Generation as a Keras model: encoder, decoder and strategy in one compiled graph."""
 
 from typing import Any
 
@@ -7,61 +7,77 @@ import numpy as np
 from keras import ops
 
 from keras_attention.generation.strategy import GenerationOutput, Strategy
+from keras_attention.types import Mask, Tensor
 
 
 class Generator(keras.Model):
-    """Generation as a Keras model: source in, `GenerationOutput` out as a dictionary.
+    """Keras model from a source to the fields of a `GenerationOutput`.
 
     `predict_on_batch` compiles it on every backend; an export traces `call`.
 
     Args:
-        model: has `.encoder` and `.decoder`, which keep the contracts of this library.
+        model: a `GenerativeModel`: its `encoder` and `decoder` are used.
         strategy: `GreedySearch`, `BeamSearch` or `Sampling`.
-        attention: whether to return where each token looked.
+        attention: whether to return the attention weights.
+        **kwargs: `name` and other arguments of `keras.Model`.
     """
 
-    def __init__(self, model: Any, strategy: Strategy, attention: bool = False, **kwargs):
+    def __init__(self, model: Any, strategy: Strategy, attention: bool = False, **kwargs: Any):
         super().__init__(dtype=model.decoder.dtype_policy, **kwargs)
         self.encoder, self.decoder = model.encoder, model.decoder
         self.strategy = strategy
         self.attention = attention
-        self.supports_masking = True  # or Keras warns where the encoder hands the source on
+        self.supports_masking = True  # the source may carry a mask; without this, Keras warns
 
-    def call(self, source, options=None):
-        """Source `(batch, ...)` -> dictionary of `ids`, `scores` and maybe `attention`.
+    def call(self, source: Tensor, options: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Generates from a batch of sources.
 
-        Options are the strategy's for each row, where they are others than its own.
+        Args:
+            source: the encoder's input, (batch, ...).
+            options: values that replace some of the strategy's per-row options.
+
+        Returns:
+            Dictionary of `ids`, `scores` and, if requested, `attention`.
         """
-        mask, context, carry = self.begin(source)
-        *_, found = self.go_on(mask, context, carry, self.strategy.max_new_tokens, options)
-        found = self.strategy.finish(found)._asdict()
-        return {name: x for name, x in found.items() if x is not None}
+        source_mask, constants, carry = self.prefill(source)
+        limit = self.strategy.max_new_tokens
+        *_, hypotheses = self.decode(source_mask, constants, carry, limit, options)
+        outputs = self.strategy.finalize(hypotheses)._asdict()
+        return {name: x for name, x in outputs.items() if x is not None}
 
-    def begin(self, source) -> tuple:
-        """Reads the source: its mask, the decoder's context, and the strategy's first carry."""
-        mask = self.encoder.compute_mask(source)
-        context, state = self.decoder.start(
+    def prefill(self, source: Tensor) -> tuple[Mask, Any, tuple]:
+        """Encodes the source: returns its mask, the decoder's constants and the loop's carry."""
+        source_mask = self.encoder.compute_mask(source)
+        constants, state = self.decoder.start(
             self.encoder(source),
-            mask,
+            source_mask,
             num_beams=self.strategy.num_beams,
             max_length=self.strategy.max_new_tokens,
         )
-        return mask, context, self.strategy.first(state, mask, self.attention)
+        carry = self.strategy.initial_carry(state, source_mask, self.attention)
+        return source_mask, constants, carry
 
-    def go_on(self, mask, context, carry: tuple, until, options=None) -> tuple:
-        """Goes on from a carry until so many steps were taken in all."""
-        return_weights = self.attention or bool(getattr(self.strategy, "coverage_penalty", 0))
+    def decode(
+        self,
+        source_mask: Mask,
+        constants: Any,
+        carry: tuple,
+        max_steps: Tensor,
+        options: dict[str, Tensor] | None = None,
+    ) -> tuple:
+        """Runs the loop from a carry up to `max_steps` steps in total; returns the last carry."""
+        return_weights = self.attention or self.strategy.uses_weights
 
         def step(ids, position, state):
-            return self.decoder.step(ids, position, state, context, return_weights)
+            return self.decoder.step(ids, position, state, constants, return_weights=return_weights)
 
-        return self.strategy.go_on(step, carry, mask, until, options)
+        return self.strategy.run(step, carry, source_mask, max_steps, options)
 
     def generate(self, source: Any) -> GenerationOutput:
-        """Compiled generation of one batch, as NumPy arrays."""
+        """Generates from a batch of sources and returns NumPy arrays."""
         source = ops.convert_to_numpy(source)
-        rows = len(source)
-        if not rows:  # compilers want a row
+        batch = len(source)
+        if not batch:  # an empty batch does not compile on every backend
             source = np.zeros_like(source, shape=(1, *source.shape[1:]))
-        found = self.predict_on_batch(source)
-        return GenerationOutput(**{name: np.asarray(x)[:rows] for name, x in found.items()})
+        outputs = self.predict_on_batch(source)
+        return GenerationOutput(**{name: np.asarray(x)[:batch] for name, x in outputs.items()})

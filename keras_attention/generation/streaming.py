@@ -1,4 +1,4 @@
-"""Generation a few steps at a time, for whoever watches."""
+"""Generation in chunks of a few tokens."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,72 +8,73 @@ import numpy as np
 from keras import ops, tree
 
 from keras_attention.generation.generator import Generator
-from keras_attention.generation.greedy_search import OneByOne
+from keras_attention.generation.greedy_search import GreedySearch
 from keras_attention.generation.strategy import Strategy
 
 
 class Streamer:
-    """The steps of a `Generator`, given out as they are taken.
+    """Streams the tokens of a `Generator` while they are generated.
 
-    Both parts are Keras models because `predict_on_batch` compiles those on every backend.
+    Both parts are Keras models, because `predict_on_batch` compiles those on every backend.
 
     Args:
-        model: a language model, with `.encoder` and `.decoder`.
+        model: a model with `encoder` and `decoder`.
         strategy: `GreedySearch` or `Sampling`.
 
     Raises:
-        ValueError: if the strategy may take back what it wrote, as `BeamSearch` does.
+        ValueError: if the strategy is `BeamSearch`, which may replace tokens of earlier steps.
     """
 
     def __init__(self, model: Any, strategy: Strategy):
-        if not isinstance(strategy, OneByOne):
+        if not isinstance(strategy, GreedySearch):
             raise ValueError(
-                "strategy: expected GreedySearch or Sampling to stream, which take no token back. "
-                f"Received: {strategy!r}"
+                "`strategy` must be GreedySearch or Sampling to stream, because beam search may "
+                f"replace tokens of earlier steps. Received: strategy={strategy!r}"
             )
         self.strategy = strategy
-        self._begin, self._go_on = Begin(model, strategy), GoOn(model, strategy)
+        self._prefill = Prefill(model, strategy)
+        self._decode_loop = DecodeLoop(model, strategy)
 
     def stream(self, source: Any, every: int = 1) -> Iterator[np.ndarray]:
-        """Generates for a batch of sources, and gives the new ids of all after `every` steps.
+        """Generates from a batch of sources and yields the new ids after every few steps.
 
         Args:
-            source: `(batch, source)` int, padded with 0.
-            every: steps.
+            source: int (batch, source), padded with 0.
+            every: number of steps between two outputs.
 
         Yields:
-            int32 `(batch, n, every or fewer)`, in all what `generate` writes, the padding after
-            the longest answer left out.
+            int32 (batch, num_return_sequences, new), with `new` at most `every`. Joined, they are
+            the ids of `generate`, without the padding after the longest sequence.
         """
-        given = self._begin.predict_on_batch(ops.convert_to_numpy(source))
-        limit, before = self.strategy.max_new_tokens, 0
-        for until in range(every, limit + every, every):
-            given["until"] = np.int32(min(until, limit))
-            given["carry"] = self._go_on.predict_on_batch(given)
-            t, _, _, found = given["carry"]
-            if t > before:
-                yield found["ids"][:, :, before:t]
-            if t < until:  # nothing runs any more
+        inputs = self._prefill.predict_on_batch(ops.convert_to_numpy(source))
+        limit, streamed = self.strategy.max_new_tokens, 0
+        for max_steps in range(every, limit + every, every):
+            inputs["max_steps"] = np.int32(min(max_steps, limit))
+            inputs["carry"] = self._decode_loop.predict_on_batch(inputs)
+            position, _, _, hypotheses = inputs["carry"]
+            if position > streamed:
+                yield hypotheses["ids"][:, :, streamed:position]
+            if position < max_steps:  # all sequences have ended
                 return
-            before = int(t)
+            streamed = int(position)
 
 
-class Begin(Generator):
-    """Source to what `GoOn` takes."""
+class Prefill(Generator):
+    """Keras model from a source to the inputs of `DecodeLoop`, but for `max_steps`."""
 
     def call(self, source):
-        mask, context, carry = self.begin(source)
-        return {"mask": mask, "context": context, "carry": carry}
+        source_mask, constants, carry = self.prefill(source)
+        return {"source_mask": source_mask, "constants": constants, "carry": carry}
 
 
-class GoOn(Generator):
-    """A carry to the carry after `until` steps in all."""
+class DecodeLoop(Generator):
+    """Keras model from the loop's carry to its carry after at most `max_steps` steps in total."""
 
-    def call(self, given):
-        *others, found = given["carry"]
-        # Keras casts what comes in to the policy's dtype; what was found is float32.
-        carry = (*others, tree.map_structure(_as_float32, found))
-        return self.go_on(given["mask"], given["context"], carry, given["until"])
+    def call(self, inputs):
+        *others, hypotheses = inputs["carry"]
+        # Keras casts inputs to the compute dtype, but the loop keeps hypotheses in float32.
+        carry = (*others, tree.map_structure(_as_float32, hypotheses))
+        return self.decode(inputs["source_mask"], inputs["constants"], carry, inputs["max_steps"])
 
 
 def _as_float32(x):

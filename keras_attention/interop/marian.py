@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_attention.decoders import TransformerDecoder
-from keras_attention.generation import FullBeam, GreedySearch, Strategy
+from keras_attention.generation import BeamSearch, GreedySearch, Strategy
 from keras_attention.interop.marian_weights import (
     OLDER_WEIGHTS,
     WEIGHTS,
@@ -199,10 +199,12 @@ def _strategy(generation, banned):
     if width == 1:
         return GreedySearch(**limits)
     penalty = generation.get("length_penalty")
-    return FullBeam(
+    return BeamSearch(
         width,
         length_penalty=1.0 if penalty is None else penalty,
+        length_penalty_type="power",
         early_stopping=generation.get("early_stopping") or False,
+        refill_beams=True,
         **limits,
     )
 

@@ -66,7 +66,7 @@ class CausalLM(GenerativeModel):
         prompt, strategy = np.asarray(prompt), strategy or GreedySearch()
         self.check(prompt, strategy)
         check_positive("every", every)
-        return self._compiled.get(Streamer, self, strategy).stream(prompt, every)
+        return self._generators.get(Streamer, self, strategy).stream(prompt, every)
 
     def check(self, source: np.ndarray, strategy: Strategy) -> None:
         """Raises a `ValueError` unless the model can read this prompt and go on from it."""

@@ -1,4 +1,4 @@
-"""What every model that generates has: an encoder, a decoder, and `generate`."""
+"""Base class of the models that generate."""
 
 from typing import Any
 
@@ -9,55 +9,59 @@ from keras_attention.generation import GenerationOutput, Generator, GreedySearch
 
 
 class GenerativeModel(keras.Model):
-    """Base of the models that generate, functional Keras models with two more layers to name.
+    """Functional Keras model with an encoder, a decoder and `generate`.
 
     Args:
-        encoder: has `check(source)`, `encoder(source)` and `compute_mask(source)`.
-        decoder: has `start` and `step`, as the decoders of this library.
-        **graph: `inputs`, `outputs` and so on of a functional model.
+        encoder: layer with `check(source)`, `call(source)` and `compute_mask(source)`.
+        decoder: layer that follows the decoder protocol (`keras_attention.types.Decoder`).
+        **graph: `inputs`, `outputs` and other arguments of a functional `keras.Model`.
     """
 
     def __init__(self, encoder: keras.layers.Layer, decoder: keras.layers.Layer, **graph: Any):
         super().__init__(**graph)
         self.encoder = encoder
         self.decoder = decoder
-        self._compiled = _Compiled()
+        self._generators = GeneratorCache()
 
     def generate(
         self, source: Any, strategy: Strategy | None = None, attention: bool = False
     ) -> GenerationOutput:
-        """Generates from ids; compiled once for each strategy and shape.
+        """Generates from ids or images. Compiled once for each strategy and input shape.
 
         Args:
-            source: what the encoder reads: ids `(batch, source)`, padded with 0 (a language model's
-                are the prompt), or images `(batch, height, width, 3)`.
-            strategy: `GreedySearch`, `BeamSearch` or `Sampling`; None is `GreedySearch()`.
-            attention: whether to return where each token looked.
+            source: the encoder's input: ids (batch, source), padded with 0 (the prompt of a causal
+                language model), or images (batch, height, width, 3).
+            strategy: `GreedySearch`, `BeamSearch` or `Sampling`; `None` is `GreedySearch()`.
+            attention: whether to return the attention weights.
 
         Returns:
-            `GenerationOutput` of NumPy arrays.
+            A `GenerationOutput` of NumPy arrays.
 
         Raises:
-            ValueError: if the source has another rank or length 0, an id is not in the vocabulary,
-                an image is of another size, or there are more positions than the model has.
+            ValueError: if the source has the wrong rank or size, an id is not in the vocabulary, or
+                the model has too few positions.
         """
         source, strategy = np.asarray(source), strategy or GreedySearch()
         self.check(source, strategy)
-        return self._compiled.get(Generator, self, strategy, attention).generate(source)
+        return self._generators.get(Generator, self, strategy, attention).generate(source)
 
     def check(self, source: np.ndarray, strategy: Strategy) -> None:
-        """Raises a `ValueError` unless the model can read this source and go on from it."""
+        """Raises a `ValueError` unless the model can generate from this source."""
         self.encoder.check(source)
 
 
-class _Compiled:
-    """What was compiled, by kind and strategy. No dict on the model: Keras would save it."""
+class GeneratorCache:
+    """Compiled generators of a model, one for each class, strategy and further argument.
+
+    It is not a dictionary on the model, because Keras would track and save that.
+    """
 
     def __init__(self):
-        self._made = {}
+        self._generators = {}
 
-    def get(self, kind, model, strategy, *options):
-        key = (kind, repr(strategy), *options)
-        if key not in self._made:
-            self._made[key] = kind(model, strategy, *options)
-        return self._made[key]
+    def get(self, cls: type, model: GenerativeModel, strategy: Strategy, *args: Any) -> Any:
+        """Returns `cls(model, strategy, *args)`, created at the first call."""
+        key = (cls, repr(strategy), *args)
+        if key not in self._generators:
+            self._generators[key] = cls(model, strategy, *args)
+        return self._generators[key]

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.generation.strategy import MIN_LOG_PROB
+from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.ops import masks
 from keras_attention.training.losses import MaskedCrossEntropy, token_losses
 

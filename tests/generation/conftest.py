@@ -6,13 +6,13 @@ from keras_attention.ops.loop import while_loop
 
 @pytest.fixture
 def steps(monkeypatch) -> list[int]:
-    """How many steps each search took, as the loop itself counts them on every backend."""
-    taken = []
+    """Number of steps of each run of the loop, in order."""
+    counts = []
 
-    def counting(*arguments):
+    def counting_while_loop(*arguments):
         carry = while_loop(*arguments)
-        taken.append(int(carry[0]))
+        counts.append(int(carry[0]))
         return carry
 
-    monkeypatch.setattr(strategy, "while_loop", counting)
-    return taken
+    monkeypatch.setattr(strategy, "while_loop", counting_while_loop)
+    return counts

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers import array
-from keras_attention.generation import FullBeam, GreedySearch
+from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.interop import marian
 from keras_attention.interop.marian import read_marian
 
@@ -115,7 +115,7 @@ def test_answers_are_those_of_transformers(both, beams):
         **batch, num_beams=beams, output_scores=True, return_dict_in_generate=True
     )
     strategy = ours.strategy
-    assert isinstance(strategy, FullBeam) and strategy.num_beams == 4
+    assert isinstance(strategy, BeamSearch) and strategy.num_beams == 4
     if beams == 1:
         options = strategy.get_config()
         names = "max_new_tokens", "suppress_tokens", "force_end"
@@ -164,9 +164,11 @@ def test_what_a_folder_says_becomes_a_strategy(opus, changed):
     config.update(num_beams=6, max_length=50, bad_words_ids=[[3], [config["pad_token_id"]]])
     (folder / "config.json").write_text(json.dumps(config))
     strategy = read_marian(folder).strategy
-    assert repr(strategy) == repr(
-        FullBeam(6, max_new_tokens=49, suppress_tokens=[5], force_end=True)
+    search = BeamSearch(
+        6, 1.0, length_penalty_type="power", early_stopping=False, refill_beams=True
     )
+    expected = search.replace(max_new_tokens=49, suppress_tokens=[5], force_end=True)
+    assert repr(strategy) == repr(expected)
     given = GreedySearch(max_new_tokens=3)
     assert read_marian(folder, given).strategy is given
 

@@ -251,9 +251,7 @@ def test_a_prompt_longer_than_the_learned_table_leaves_room_for():
 
 
 def test_a_beam_does_not_stream(model):
-    with pytest.raises(
-        ValueError, match=r"strategy: expected GreedySearch or Sampling.* Received: BeamSearch\("
-    ):
+    with pytest.raises(ValueError, match=r"`strategy` must be .* Received: strategy=BeamSearch\("):
         model.stream(PROMPTS, BeamSearch(2))
     with pytest.raises(ValueError, match="every"):
         model.stream(PROMPTS, GREEDY, every=0)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_attention.export.signatures import Comparison, Signature
 from keras_attention.export.verification.compare import ExportError
 from keras_attention.generation import GreedySearch, Strategy
-from keras_attention.generation.strategy import log_probabilities
+from keras_attention.generation.logits_processors import compute_log_probs
 from keras_attention.models.generative_model import GenerativeModel
 from keras_attention.ops.ids import END, PAD, START
 from keras_attention.types import Batch
@@ -39,6 +39,7 @@ def step_signatures(
         input_spec: of the model inputs.
     """
     encoder, decoder = model.encoder, model.decoder
+    greedy = GreedySearch(suppress_tokens=strategy.suppress_tokens)
     structure: dict[str, Any] = {}
 
     def encode(inputs):
@@ -56,7 +57,7 @@ def step_signatures(
         )
         ids = tf.expand_dims(inputs["ids"], 1)  # (B, 1)
         logits, state, _ = decoder.step(ids, inputs["position"], state, constants)
-        log_probs = log_probabilities(logits, strategy.suppress_tokens)[:, 0]  # (B, V)
+        log_probs = compute_log_probs(logits, greedy.logits_processors)[:, 0]  # (B, V)
         return {LOG_PROBABILITIES: log_probs, **_to_named("state", state)}
 
     encode_spec = {"source": input_spec}
