@@ -1,4 +1,4 @@
-"""Losses, schedules and callbacks for `model.fit`."""
+"""Losses, metrics, learning-rate schedules, optimizers and callbacks for `model.fit`."""
 
 from keras_attention.training.averaging import (
     AverageCheckpoints,

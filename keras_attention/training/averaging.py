@@ -1,4 +1,4 @@
-"""Two averages over the course of a training: of the last epochs, and of every step."""
+"""Averages of a model's weights: over the last epochs, or over all training steps."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from keras import ops
 
 
 def average_weights(paths: Iterable[str | Path]) -> list[np.ndarray]:
-    """The mean of the weights in files that `AverageCheckpoints` wrote.
+    """Returns the mean of the weights in checkpoints of `AverageCheckpoints`.
 
-    Sums in float64. Weights that are no floats, such as counters, are those of the last file.
+    The sums are in float64. Weights that are not floating-point, such as counters, are taken from
+    the last file.
 
     Args:
-        paths: The files, in the order of their epochs.
+        paths: the files, in the order of their epochs.
 
     Returns:
-        One array for each weight, ready for `model.set_weights`.
+        One array per weight, for `model.set_weights`.
 
     Raises:
-        ValueError: If there are no files, or they are not of the same model.
+        ValueError: if there are no files, or their weights have different shapes.
     """
     paths = list(paths)
     if not paths:
-        raise ValueError(f"paths: expected at least one file of weights. Received: paths={paths}")
+        raise ValueError(f"`paths` must contain at least one file. Received: paths={paths}")
     totals: list[np.ndarray] = []
     for path in paths:
         with np.load(path) as file:
-            weights = [file[f"arr_{place}"] for place in range(len(file.files))]
+            weights = [file[f"arr_{i}"] for i in range(len(file.files))]
         shapes = [weight.shape for weight in weights]
         if not totals:
             totals = [np.zeros(shape, "float64") for shape in shapes]
         if shapes != [total.shape for total in totals]:
             raise ValueError(
-                "paths: expected weights of one model. "
+                "`paths` must be checkpoints of one model, with weights of the same shapes. "
                 f"Received: {str(path)!r} with other shapes than {str(paths[0])!r}"
             )
         for total, weight in zip(totals, weights, strict=True):
@@ -51,19 +52,19 @@ def average_weights(paths: Iterable[str | Path]) -> list[np.ndarray]:
 
 
 class AverageCheckpoints(keras.callbacks.Callback):
-    """Keeps the weights of the last epochs, and gives the model their mean when training ends.
+    """Saves the weights of the last epochs and sets the model to their mean when training ends.
 
-    The mean of the last checkpoints often generates better text than each of them (Vaswani et al.
-    2017, section 6.1). After an epoch its weights are in `folder` as `epoch-00001.npz`, float32 and
-    without the optimizer. A training that goes on finds the files of the one before; stand in front
-    of `BackupAndRestore`, so that there is a file for each epoch that is not repeated.
+    The mean of the last checkpoints often generates better text than any one of them (Vaswani et
+    al. 2017, section 6.1). Each epoch's weights are written to `folder` as `epoch-00001.npz`, in
+    float32 and without the optimizer. Place it before `BackupAndRestore`, so that completed epochs
+    keep their checkpoints when training is resumed.
 
     Args:
-        folder: Where the files are written; it should hold nothing else.
-        last: Number of epochs that are kept.
+        folder: folder of the checkpoints, which should contain nothing else.
+        last: number of epochs whose weights are kept and averaged.
 
     Raises:
-        ValueError: If `last` is below 1.
+        ValueError: if `last` is below 1.
 
     References:
         Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762).
@@ -72,13 +73,13 @@ class AverageCheckpoints(keras.callbacks.Callback):
     def __init__(self, folder: str | Path, last: int = 5):
         super().__init__()
         if last < 1:
-            raise ValueError(f"last: expected at least 1. Received: last={last}")
+            raise ValueError(f"`last` must be at least 1. Received: last={last}")
         self.folder = Path(folder)
         self.last = last
 
     @property
     def paths(self) -> list[Path]:
-        """The files there are, in the order of their epochs."""
+        """Existing checkpoints, in the order of their epochs."""
         return sorted(self.folder.glob("epoch-*.npz"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -86,11 +87,10 @@ class AverageCheckpoints(keras.callbacks.Callback):
         part = self.folder / "part"
         with open(part, "wb") as file:
             np.savez(file, *map(_as_array, self.model.weights))
-        # Under its name a file is always whole, wherever the training is cut off.
-        os.replace(part, self._path(epoch))
-        kept = [self._path(epoch - back) for back in range(self.last)]
+        os.replace(part, self._path(epoch))  # so that an interrupted write leaves no partial file
+        last_paths = [self._path(epoch - i) for i in range(self.last)]
         for path in self.paths:
-            if path not in kept:
+            if path not in last_paths:
                 path.unlink()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -101,41 +101,43 @@ class AverageCheckpoints(keras.callbacks.Callback):
 
 
 class MovingAverage(keras.callbacks.Callback):
-    """Shows the moving average of the weights to the callbacks behind it.
+    """Gives the following callbacks the moving average of the weights.
 
-    For an optimizer with `use_ema=True`. From the end of an epoch to the begin of the next, the
-    model has the average that the optimizer keeps; then training goes on from its own weights.
-    After `fit` the model has the average, as Keras gives it. (So it has with Keras's
-    `SwapEMAWeights(swap_on_epoch=True)`, but not where `EarlyStopping` ended the training.)
-    `BackupAndRestore` stands in front of it, to back up the weights that training goes on from.
+    It needs an optimizer with `use_ema=True`. From the end of an epoch to the start of the next,
+    the model has the optimizer's moving average; training then continues from the trained weights.
+    After `fit`, the model has the average. (Keras's `SwapEMAWeights(swap_on_epoch=True)` does the
+    same, except when `EarlyStopping` ends training.) Place `BackupAndRestore` before it, so that
+    the trained weights are backed up.
 
     Raises:
-        ValueError: If the optimizer keeps no average.
+        ValueError: if the optimizer has `use_ema=False`.
     """
 
     def __init__(self):
         super().__init__()
-        self.trained = []  # the weights that training goes on from, while the average is shown
+        self._trained_weights = []  # while the model has the average
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         optimizer = self.model.optimizer
-        # under mixed_float16 it is inside the one that scales the loss
+        # With mixed_float16, the optimizer is wrapped in a `LossScaleOptimizer`.
         if not getattr(optimizer, "inner_optimizer", optimizer).use_ema:
-            raise ValueError("Expected an optimizer with use_ema=True. Received: use_ema=False")
+            raise ValueError("The optimizer must have `use_ema=True`. Received: use_ema=False")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         variables = self.model.trainable_variables
-        self.trained = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+        self._trained_weights = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
         self.model.optimizer.finalize_variable_values(variables)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.trained:
-            for variable, value in zip(self.model.trainable_variables, self.trained, strict=True):
+        if self._trained_weights:
+            for variable, value in zip(
+                self.model.trainable_variables, self._trained_weights, strict=True
+            ):
                 variable.assign(value)
-        self.trained = []
+        self._trained_weights = []
 
 
 def _as_array(variable):
-    # NumPy's files have no bfloat16
+    # .npz files do not support bfloat16.
     is_float = keras.backend.is_float_dtype(variable.dtype)
     return ops.convert_to_numpy(ops.cast(variable, "float32") if is_float else variable)

@@ -1,4 +1,4 @@
-"""Training in half precision, of a model that scores and saves itself in its own."""
+"""Training of a float32 model with bfloat16 computation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ MIXED = "mixed_bfloat16"
 
 
 class Bfloat16(keras.callbacks.Callback):
-    """Trains a float32 model with products in bfloat16; the weights stay float32.
+    """Trains a float32 model with the computation in bfloat16; the weights stay float32.
 
-    From the first batch of an epoch to its end every layer has the policy `"mixed_bfloat16"`. The
-    callbacks behind this one, and whoever has the model after `fit`, find the policies that it
-    came with, so that what they score, save and export is a float32 model. Faster where the
-    processor multiplies bfloat16 in hardware, as GPUs, TPUs and recent CPUs do; on a CPU
-    TensorFlow does so without XLA alone.
+    Every layer has the policy `"mixed_bfloat16"` from the first batch of an epoch to its end, and
+    its original policy otherwise. So the following callbacks, and the caller of `fit`, score, save
+    and export a float32 model. It is faster on hardware that multiplies bfloat16: GPUs, TPUs and
+    recent CPUs (on a CPU, TensorFlow uses it only without XLA).
 
     Example:
 
@@ -30,21 +29,21 @@ class Bfloat16(keras.callbacks.Callback):
 
     def __init__(self):
         super().__init__()
-        self.own = []  # the policies that the layers came with, while they have the other
+        self._original_policies = []  # empty while the layers have them
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        if not self.own:
-            self.own = [layer.dtype_policy for layer in self.model._flatten_layers()]
-            self._set([MIXED] * len(self.own))
+        if not self._original_policies:
+            self._original_policies = [layer.dtype_policy for layer in self.model._flatten_layers()]
+            self._set([MIXED] * len(self._original_policies))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.restore()
 
     def restore(self) -> None:
-        """Gives the layers their own policies; to be called where `fit` was interrupted."""
-        if self.own:
-            self._set(self.own)
-            self.own = []
+        """Restores the layers' original policies. Call it after an interrupted `fit`."""
+        if self._original_policies:
+            self._set(self._original_policies)
+            self._original_policies = []
 
     def _set(self, policies):
         for layer, policy in zip(self.model._flatten_layers(), policies, strict=True):

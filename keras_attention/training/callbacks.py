@@ -1,4 +1,4 @@
-"""A callback that scores what the model writes, rather than what it says of the labels."""
+"""Callback that scores generated text during training."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ import keras
 
 
 class GenerationScore(keras.callbacks.Callback):
-    """Generates text for a validation set at the end of an epoch and scores it.
+    """Generates text for a validation set at the end of each epoch and scores it.
 
-    The score goes into the epoch's logs as `name`, so that `History` keeps it and
+    The score is added to the epoch's logs as `name`, so `History` records it, and
     `ModelCheckpoint(monitor="val_bleu", mode="max")` and `EarlyStopping(monitor="val_bleu",
-    mode="max")` act on it. Callbacks run in the order of their list: this one must stand before
-    those that read its score, and behind `MovingAverage` for the averaged weights to be scored.
+    mode="max")` can monitor it. Callbacks run in the order of their list: place this one before
+    those that read its score, and after `MovingAverage` to score the averaged weights.
 
     Args:
-        generate: Callable from a list of sources to a list of as many texts. It must read the
-            model's weights when called; compiled code that holds them as constants keeps writing
-            what the first epoch's model wrote.
-        sources: The validation sources, a sequence of strings (or whatever `generate` takes).
-        references: What each source should give: a string, or a list of strings.
-        metric: Callable `metric(hypotheses, references)` that gives a number, such as BLEU.
-        every: Score each `every`-th epoch. In other epochs the logs have no score, and Keras's
-            callbacks that monitor it warn and wait.
-        batch_size: How many sources `generate` is given at once.
-        name: The score's name in the logs.
-        verbose: 1 shows a progress bar and one example, 0 nothing.
+        generate: callable from a list of sources to a list of as many texts. It must read the
+            model's weights at each call; compiled code that captured them as constants keeps
+            generating with the weights of the first epoch.
+        sources: the validation sources, a sequence of strings or other inputs of `generate`.
+        references: the reference of each source, a string or a list of strings.
+        metric: callable `metric(hypotheses, references)` that returns a number, such as BLEU.
+        every: number of epochs between scores. The logs of other epochs have no score, and Keras's
+            callbacks that monitor it print a warning.
+        batch_size: number of sources in each call of `generate`.
+        name: name of the score in the logs.
+        verbose: 1 shows a progress bar and an example, 0 nothing.
 
     Raises:
-        ValueError: If there are no sources, not as many references as sources, `every` or
-            `batch_size` is below 1, or `generate` gives another number of texts than of sources.
+        ValueError: if there are no sources, the number of references differs from that of the
+            sources, `every` or `batch_size` is below 1, or `generate` returns another number of
+            texts than of sources.
 
     Example:
 
@@ -90,35 +91,35 @@ class GenerationScore(keras.callbacks.Callback):
             logs[self.name] = score
 
     def measure(self) -> float:
-        """The score of the model as it is now."""
-        hypotheses = self.write()
+        """Generates, and returns the score of the model's current weights."""
+        hypotheses = self._generate_all()
         score = float(self.metric(hypotheses, self.references))
         if self.verbose:
-            self.show(score, hypotheses[0])
+            self._print_example(score, hypotheses[0])
         return score
 
-    def write(self) -> list[str]:
-        """One text for each source, in batches, under a progress bar."""
+    def _generate_all(self) -> list[str]:
+        """Generates one text per source, in batches, with a progress bar."""
         hypotheses = []
         if self.verbose:
-            print()  # the epoch's own progress bar has not ended its line yet
+            print()  # ends the line of Keras's progress bar
         bar = keras.utils.Progbar(len(self.sources), verbose=self.verbose, unit_name="text")
         for start in range(0, len(self.sources), self.batch_size):
             batch = self.sources[start : start + self.batch_size]
             texts = list(self.generate(batch))
             if len(texts) != len(batch):
                 raise ValueError(
-                    "`generate` must give one text for each source. "
+                    "`generate` must return one text for each source. "
                     f"Received: {len(texts)} texts for {len(batch)} sources"
                 )
             hypotheses.extend(texts)
             bar.update(len(hypotheses))
         return hypotheses
 
-    def show(self, score: float, hypothesis: str) -> None:
-        """Prints the score and the first source with its reference and what was written."""
+    def _print_example(self, score: float, hypothesis: str) -> None:
+        """Prints the score, and the first source with its reference and generated text."""
         reference = self.references[0]
         print(f"{self.name}: {score:.4f}")
         print(f"  source:    {self.sources[0]}")
         print(f"  reference: {reference if isinstance(reference, str) else reference[0]}")
-        print(f"  written:   {hypothesis}")
+        print(f"  generated: {hypothesis}")

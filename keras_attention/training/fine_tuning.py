@@ -1,42 +1,44 @@
-"""What goes on from a pretrained encoder: a learning rate for each depth, and LoRA."""
+"""Fine-tuning of pretrained models: layer-wise learning rates and LoRA."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from keras_attention.layers.base_attention import BaseAttention
 from keras_attention.layers.linear import Linear
 from keras_attention.training.schedules import check_positive
+from keras_attention.types import Tensor
 
 
 def discriminative_rates(
     optimizer: keras.optimizers.Optimizer, layers: Sequence[keras.layers.Layer], factor: float = 2.6
 ) -> keras.optimizers.MultiOptimizer:
-    """An optimizer whose rate is lower the deeper a layer lies (Howard and Ruder 2018, 3.2).
+    """Returns an optimizer with a lower learning rate for lower layers.
 
-    The last of the layers learns at `rate / factor`, the one below it at `rate / factor ** 2`, and
-    so on; whatever is in none of them, such as a new head, at the rate itself.
+    Howard and Ruder 2018, section 3.2, discriminative fine-tuning: the last layer learns at
+    `learning_rate / factor`, the one below it at `learning_rate / factor ** 2`, and so on; weights
+    in none of the layers, such as those of a new head, learn at `learning_rate`.
 
-    It is Keras's `MultiOptimizer` over copies of the one given, so clipping by the global norm is
-    by the norm of each depth. It knows weights by their paths, and those of a model from a
-    `.keras` file are others: load such a file with `compile=False`, and compile it anew.
+    The result is a `keras.optimizers.MultiOptimizer` over copies of `optimizer`, so
+    `global_clipnorm` applies to each layer separately. It identifies weights by their paths, which
+    change when a model is loaded from a `.keras` file: load it with `compile=False` and compile it
+    again.
 
     Args:
-        optimizer: any of Keras's, whose `learning_rate` is a number or a schedule.
-        layers: from the bottom to the top, built; for a Transformer's encoder
-            `[encoder.embedding, *encoder.body.blocks]`. A weight that several share, as a table of
-            positions, belongs to the lowest.
-        factor: how much lower each depth is; 2.6 in the paper.
+        optimizer: Keras optimizer, whose `learning_rate` is a number or a schedule.
+        layers: built layers, from the bottom to the top; `[encoder.embedding,
+            *encoder.body.blocks]` for a Transformer encoder. A weight shared by several layers,
+            such as a table of relative positions, belongs to the lowest of them.
+        factor: ratio of the learning rates of two successive layers; 2.6 in the paper.
 
     Returns:
         An optimizer for `compile`.
 
     Raises:
-        ValueError: if there are no layers, one has no weights, or the factor is not positive.
+        ValueError: if there are no layers, a layer has no weights, or `factor` is not positive.
 
     References:
         Howard and Ruder 2018, [Universal Language Model Fine-tuning](https://arxiv.org/abs/1801.06146).
@@ -50,43 +52,42 @@ def discriminative_rates(
     """
     check_positive(factor=factor)
     if not layers:
-        raise ValueError(f"layers: expected one at least. Received: layers={layers}")
-    taken: set[str] = set()
-    by_path = {}
+        raise ValueError(f"`layers` must contain at least one layer. Received: layers={layers}")
+    assigned: set[str] = set()
+    optimizers = {}
     for depth, layer in enumerate(layers):
-        paths = {variable.path for variable in layer.variables} - taken
+        paths = {variable.path for variable in layer.variables} - assigned
         if not paths:
             raise ValueError(
-                "layers: expected layers that are built, with weights that are in none below. "
+                "`layers` must be built and have weights that no lower layer has. "
                 f"Received: {layer.name!r}"
             )
-        taken |= paths
-        share = factor ** (depth - len(layers))
-        # One pattern for each rate: Keras saves an optimizer for every key.
-        by_path["|".join(map(re.escape, sorted(paths)))] = _at_share(optimizer, share)
-    rates = keras.optimizers.OptimizerMap(_at_share(optimizer, 1.0), by_path)
-    return keras.optimizers.MultiOptimizer(rates)
+        assigned |= paths
+        # One pattern per layer, because Keras saves one optimizer per pattern.
+        pattern = "|".join(map(re.escape, sorted(paths)))
+        optimizers[pattern] = _scale_learning_rate(optimizer, factor ** (depth - len(layers)))
+    default = _scale_learning_rate(optimizer, 1.0)
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(default, optimizers))
 
 
 def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None) -> None:
-    """Trains a low-rank change of the attention's weights in place of all weights (Hu et al. 2022).
+    """Makes a low-rank update of the attention projections the only trainable weights of a layer.
 
-    In every attention inside the layer each projection `W` becomes `W + alpha / rank * A B` by
-    Keras's `enable_lora`, with `A` random and `B` zero; only `A` and `B` train, and all else in the
-    layer stays as it is. Nothing that the layer gives changes until it is trained.
+    Each projection `W` of every attention layer inside becomes `W + alpha / rank * A B` (Hu et al.
+    2022, equation 3) by Keras's `enable_lora`. `A` is random and `B` is zero, so the outputs do not
+    change before training. All other weights inside are frozen.
 
-    Saving writes `W` with its change added: a model loaded from a file is an ordinary one, of the
-    size it had. So the weights of a file cannot be trained on; enable LoRA anew after loading.
+    Saving adds the update to `W`, so a model loaded from a file is an ordinary model. Enable LoRA
+    again after loading to continue with it.
 
     Args:
-        layer: the model, or the part of it that was pretrained, such as `model.encoder`; built. Do
-            it before `compile`.
-        rank: width of the change.
-        alpha: how strong it is; `None` is `rank`.
+        layer: the built model, or its pretrained part, such as `model.encoder`. Call this before
+            `compile`.
+        rank: rank of the update.
+        alpha: scale of the update; `None` means `rank`.
 
     Raises:
-        ValueError: if there is no attention inside, its weights are not there yet, or LoRA is
-            already enabled.
+        ValueError: if the layer contains no built attention layer, or LoRA is already enabled.
 
     References:
         Hu et al. 2022, [LoRA](https://arxiv.org/abs/2106.09685).
@@ -108,10 +109,10 @@ def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None
     }
     if not projections:
         raise ValueError(
-            f"layer: expected one with attention inside, built. Received: {layer.name!r}"
+            f"`layer` must contain a built attention layer. Received: layer={layer.name!r}"
         )
     for inner in layer._flatten_layers():
-        inner.trainable = True  # in a layer that was frozen, A and B would be so too
+        inner.trainable = True  # otherwise A and B of a frozen layer would be frozen, too
     for variable in layer.trainable_variables:
         variable.trainable = False
     for projection in projections.values():
@@ -119,37 +120,37 @@ def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class Scaled(keras.optimizers.schedules.LearningRateSchedule):
-    """A share of what another schedule says.
+class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Learning-rate schedule multiplied by a constant.
 
     Args:
-        schedule: the other one.
-        share: what it is multiplied by.
+        schedule: the schedule.
+        scale: the constant.
     """
 
-    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, share: float):
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, scale: float):
         self.schedule = schedule
-        self.share = share
+        self.scale = scale
 
-    def __call__(self, step: Any):
-        return self.share * self.schedule(step)
+    def __call__(self, step: Tensor) -> Tensor:
+        return self.scale * self.schedule(step)
 
     def get_config(self) -> dict:
         schedule = keras.optimizers.schedules.serialize(self.schedule)
-        return {"schedule": schedule, "share": self.share}
+        return {"schedule": schedule, "scale": self.scale}
 
     @classmethod
     def from_config(cls, config):
         schedule = keras.optimizers.schedules.deserialize(config["schedule"])
-        return cls(schedule, config["share"])
+        return cls(schedule, config["scale"])
 
 
-def _at_share(optimizer, share):
-    """A copy at a share of its rate."""
+def _scale_learning_rate(optimizer, scale):
+    """Returns a copy of the optimizer with its learning rate multiplied."""
     config = optimizer.get_config()
     rate = config["learning_rate"]
-    if isinstance(rate, dict):  # as Keras writes a schedule
-        rate = Scaled(keras.optimizers.schedules.deserialize(rate), share)
+    if isinstance(rate, dict):  # a serialized schedule
+        rate = ScaledSchedule(keras.optimizers.schedules.deserialize(rate), scale)
     else:
-        rate = share * rate
+        rate = scale * rate
     return type(optimizer).from_config({**config, "learning_rate": rate})

@@ -1,8 +1,6 @@
-"""Cross-entropy over the tokens that are there, and the two metrics that read beside it."""
+"""Cross-entropy, token accuracy and perplexity over the tokens that are not padding."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 import numpy as np
@@ -10,38 +8,41 @@ from keras import ops
 
 from keras_attention.ops import masks
 from keras_attention.ops.ids import PAD
+from keras_attention.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class MaskedCrossEntropy(keras.losses.Loss):
     """Cross-entropy of sparse labels and logits, averaged over the tokens that are not padding.
 
-    With `lse` the log of the summed exponentials of the logits `z` (B, T, V), the loss of a token
-    with label `y` is `lse - (1 - e) * z[y] - e * mean(z)`: the cross-entropy with the smoothed
-    targets `(1 - e) * onehot(y) + e / V` (Szegedy et al. 2016, section 7), without building them.
-    It is computed in float32, whatever the dtype policy.
+    With label smoothing `e`, the targets are `(1 - e) * onehot(y) + e / V` (Szegedy et al. 2016,
+    section 7). The loss of a token with label `y` and logits `z` is computed without building them:
 
-    Labels equal to 0 are padding: they add nothing to the sum nor to the number it is divided by.
-    A batch that is nothing but padding has a loss of 0. With `sample_weight` the result is the
-    weighted mean, `sum(weight * loss) / sum(weight)` over the tokens that are not padding.
+        logsumexp(z) - (1 - e) * z[y] - e * mean(z)
+
+    The computation is in float32 under every dtype policy.
+
+    Labels equal to 0 are padding, and count neither in the sum nor in the number of tokens. A batch
+    of padding only has a loss of 0. With `sample_weight`, the result is the weighted mean,
+    `sum(weight * loss) / sum(weight)`, over the tokens that are not padding.
 
     Args:
-        label_smoothing: `e`, how much of the target is spread evenly over the vocabulary.
-        reduction: `"mean_with_sample_weight"`, the mean described above; `"sum"`; or `"none"`, for
-            one loss per token, (B, T), 0 where there is padding. Keras's other means divide by the
-            number of all positions, padding included, and are refused.
-        name: Name of the loss.
+        label_smoothing: part of the target that is spread evenly over the vocabulary, `e`.
+        reduction: `"mean_with_sample_weight"`, the mean described above; `"sum"`; or `"none"` for
+            one loss per token, (B, T), 0 at padding. Keras's other reductions count padding in the
+            mean and raise an error.
+        name: name of the loss.
 
     Call arguments:
-        y_true: Label ids, (B, T).
-        y_pred: Logits, (B, T, V).
-        sample_weight: Optional weights, (B,) or (B, T).
+        y_true: label ids, (B, T).
+        y_pred: logits, (B, T, V).
+        sample_weight: optional weights, (B,) or (B, T).
 
     Raises:
-        ValueError: If `label_smoothing` is not in [0, 1), the reduction is not one of the above,
-            the shapes do not fit, or labels given as a NumPy array or a list are not in [0, V).
-            A label out of range in a tensor, where a check would stop compiled code, makes the
-            loss NaN on every backend; `keras.callbacks.TerminateOnNaN` stops at it.
+        ValueError: if `label_smoothing` is not in [0, 1), the reduction is not one of the above,
+            the shapes do not match, or labels in a NumPy array or list are not in [0, V). Labels
+            in a tensor cannot be checked in compiled code: one out of range makes the loss NaN,
+            which `keras.callbacks.TerminateOnNaN` detects.
 
     References:
         Szegedy et al. 2016, [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567).
@@ -50,7 +51,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
 
     >>> import numpy as np
     >>> loss = MaskedCrossEntropy()
-    >>> labels = np.array([[3, 2, 0, 0]])  # two tokens, two of padding
+    >>> labels = np.array([[3, 2, 0, 0]])  # two tokens and padding
     >>> round(float(loss(labels, np.zeros((1, 4, 8)))), 4) == round(float(np.log(8)), 4)
     True
     """
@@ -73,11 +74,11 @@ class MaskedCrossEntropy(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.label_smoothing = label_smoothing
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
-        weight = token_weights(y_true, y_pred, sample_weight)  # (B, T), 0 where padding
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):
+        weight = token_weights(y_true, y_pred, sample_weight)  # (B, T), 0 at padding
         return super().__call__(y_true, y_pred, weight)
 
-    def call(self, y_true: Any, y_pred: Any):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return token_losses(y_true, y_pred, self.label_smoothing)
 
     def get_config(self) -> dict:
@@ -86,16 +87,16 @@ class MaskedCrossEntropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class TokenAccuracy(keras.metrics.Mean):
-    """The share of tokens whose label has the highest logit; padding is not counted.
+    """Fraction of the tokens, padding excluded, whose label has the highest logit.
 
     Args:
-        name: Name of the metric.
-        dtype: The dtype of its counters.
+        name: name of the metric.
+        dtype: dtype of its state.
 
     Call arguments:
-        y_true: Label ids, (B, T), 0 where there is padding.
-        y_pred: Logits or probabilities, (B, T, V).
-        sample_weight: Optional weights, (B,) or (B, T).
+        y_true: label ids, (B, T), 0 at padding.
+        y_pred: logits or probabilities, (B, T, V).
+        sample_weight: optional weights, (B,) or (B, T).
 
     Example:
 
@@ -106,25 +107,29 @@ class TokenAccuracy(keras.metrics.Mean):
     0.5
     """
 
-    def __init__(self, name: str = "token_accuracy", dtype: Any = None):
+    def __init__(self, name: str = "token_accuracy", dtype: str | None = None):
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):
         weight = token_weights(y_true, y_pred, sample_weight)
-        hits = ops.equal(ops.argmax(y_pred, axis=-1), ops.cast(y_true, "int32"))  # (B, T)
-        # Flat, for Mean averages over time first: tokens of longer batches would count for less.
-        return super().update_state(ops.ravel(hits), sample_weight=ops.ravel(weight))  # (B * T,)
+        is_correct = ops.equal(ops.argmax(y_pred, axis=-1), ops.cast(y_true, "int32"))  # (B, T)
+        # Flattened, because Mean would average over time first, so that tokens of longer batches
+        # would count less.
+        return super().update_state(ops.ravel(is_correct), sample_weight=ops.ravel(weight))
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class Perplexity(keras.metrics.Mean):
-    """The exponential of the mean negative log-likelihood of the tokens that are not padding.
-
-    It takes what `TokenAccuracy` takes, but `y_pred` must be logits.
+    """Exponential of the mean negative log-likelihood of the tokens that are not padding.
 
     Args:
-        name: Name of the metric.
-        dtype: The dtype of its counters.
+        name: name of the metric.
+        dtype: dtype of its state.
+
+    Call arguments:
+        y_true: label ids, (B, T), 0 at padding.
+        y_pred: logits, (B, T, V).
+        sample_weight: optional weights, (B,) or (B, T).
 
     Example:
 
@@ -135,89 +140,100 @@ class Perplexity(keras.metrics.Mean):
     10.0
     """
 
-    def __init__(self, name: str = "perplexity", dtype: Any = None):
+    def __init__(self, name: str = "perplexity", dtype: str | None = None):
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):
         weight = token_weights(y_true, y_pred, sample_weight)
         losses = token_losses(y_true, y_pred)  # (B, T)
-        return super().update_state(ops.ravel(losses), sample_weight=ops.ravel(weight))  # (B * T,)
+        return super().update_state(ops.ravel(losses), sample_weight=ops.ravel(weight))
 
     def result(self):
         return ops.exp(super().result())
 
 
-def token_losses(labels: Any, logits: Any, label_smoothing: float = 0.0):
-    """Cross-entropy of each token in float32: labels (B, T), logits (B, T, V) -> (B, T)."""
-    labels = ops.cast(labels, "int32")
-    vocabulary = logits.shape[-1]
-    known = ops.logical_and(labels >= 0, labels < vocabulary)
-    chosen = ops.expand_dims(ops.where(known, labels, PAD), -1)  # (B, T, 1)
+def token_losses(labels: Tensor, logits: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Returns the cross-entropy of each token, float32 (B, T).
 
-    # By hand: the gradient of a gather is a scatter into the vocabulary, on one core and as long
-    # as the rest of a step, and each reader of the logits would pass them on once.
+    Args:
+        labels: label ids, (B, T).
+        logits: (B, T, V).
+        label_smoothing: part of the target that is spread evenly over the vocabulary.
+    """
+    labels = ops.cast(labels, "int32")
+    vocabulary_size = logits.shape[-1]
+    in_range = ops.logical_and(labels >= 0, labels < vocabulary_size)
+    indices = ops.expand_dims(ops.where(in_range, labels, PAD), -1)  # (B, T, 1)
+
+    # The gradient is explicit for speed: that of a gather is a single-threaded scatter into the
+    # vocabulary, and each use of the logits would contribute one gradient of their size.
     @ops.custom_gradient
     def cross_entropy(logits):
         dtype = logits.dtype
         logits = ops.cast(logits, "float32")
         lse = ops.logsumexp(logits, axis=-1)  # (B, T)
-        target = ops.squeeze(ops.take_along_axis(logits, chosen, axis=-1), -1)  # (B, T)
+        target = ops.squeeze(ops.take_along_axis(logits, indices, axis=-1), -1)  # (B, T)
         if label_smoothing:
-            smooth = ops.mean(logits, axis=-1)  # (B, T)
-            target = (1 - label_smoothing) * target + label_smoothing * smooth
+            mean = ops.mean(logits, axis=-1)  # (B, T)
+            target = (1 - label_smoothing) * target + label_smoothing * mean
 
         def gradient(*args, upstream=None):
             upstream = ops.expand_dims(args[0] if upstream is None else upstream, -1)  # (B, T, 1)
             probability = ops.exp(logits - ops.expand_dims(lse, -1))  # (B, T, V)
-            hit = ops.equal(ops.arange(vocabulary), chosen)
-            smooth = label_smoothing / vocabulary
-            wanted = ops.where(hit, 1 - label_smoothing + smooth, smooth)
-            return ops.cast((probability - wanted) * upstream, dtype)
+            is_label = ops.equal(ops.arange(vocabulary_size), indices)
+            smoothing = label_smoothing / vocabulary_size
+            targets = ops.where(is_label, 1 - label_smoothing + smoothing, smoothing)
+            return ops.cast((probability - targets) * upstream, dtype)
 
         return lse - target, gradient
 
-    losses = ops.where(known, cross_entropy(logits), float("nan"))
+    losses = ops.where(in_range, cross_entropy(logits), float("nan"))
     return ops.where(ops.equal(labels, PAD), 0.0, losses)
 
 
-def token_weights(labels: Any, logits: Any, sample_weight: Any = None):
-    """The weight of each token in float32, 0 where there is padding: (B, T).
+def token_weights(labels: Tensor, logits: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    """Returns the weight of each token, float32 (B, T), 0 at padding.
+
+    Args:
+        labels: label ids, (B, T).
+        logits: (B, T, V); only their shape is read.
+        sample_weight: optional weights, (B,) or (B, T).
 
     Raises:
-        ValueError: If the shapes of labels (B, T), logits (B, T, V) and weights (B,) or (B, T) do
-            not fit, or if labels that are a NumPy array or a list are not in [0, V).
+        ValueError: if the shapes do not match, or labels in a NumPy array or list are not in
+            [0, V).
     """
     if isinstance(labels, (np.ndarray, list, tuple)):
         labels = np.asarray(labels)
     shape = tuple(ops.shape(logits))
     check_labels(labels, shape)
-    kept = ops.cast(masks.padding_mask(labels), "float32")  # (B, T)
+    mask = ops.cast(masks.padding_mask(labels), "float32")  # (B, T)
     if sample_weight is None:
-        return kept
+        return mask
     weight = ops.cast(sample_weight, "float32")
-    if len(weight.shape) not in (1, len(kept.shape)):
+    if len(weight.shape) not in (1, len(mask.shape)):
         raise ValueError(
-            "`sample_weight` must have one weight per sequence or one per token, for labels of "
-            f"shape {tuple(labels.shape)}. Received: sample_weight.shape={tuple(weight.shape)}"
+            "`sample_weight` must have one weight per sequence or one per token. Received: "
+            f"labels.shape={tuple(labels.shape)}, sample_weight.shape={tuple(weight.shape)}"
         )
     if len(weight.shape) == 1:
-        weight = ops.reshape(weight, (-1,) + (1,) * (len(kept.shape) - 1))  # (B, 1)
-    return kept * weight
+        weight = ops.reshape(weight, (-1,) + (1,) * (len(mask.shape) - 1))  # (B, 1)
+    return mask * weight
 
 
-def check_labels(labels: Any, logits_shape: tuple) -> None:
-    """Raises ValueError where labels (B, T) cannot belong to logits of shape (B, T, V)."""
+def check_labels(labels: Tensor, logits_shape: tuple) -> None:
+    """Raises a `ValueError` unless labels (B, T) match logits of shape (B, T, V)."""
     pairs = zip(labels.shape, logits_shape[:-1], strict=False)
-    fits = all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
-    if len(labels.shape) != len(logits_shape) - 1 or not fits:
+    sizes_match = all(a == b for a, b in pairs if isinstance(a, int) and isinstance(b, int))
+    if len(labels.shape) != len(logits_shape) - 1 or not sizes_match:
         raise ValueError(
-            "Labels must be ids, (batch, time), for logits (batch, time, vocabulary). Received: "
+            "`y_true` must be ids (batch, time) for logits (batch, time, vocabulary). Received: "
             f"labels.shape={tuple(labels.shape)}, logits.shape={logits_shape}"
         )
     if isinstance(labels, np.ndarray) and labels.size:
         low, high = labels.min(), labels.max()
         if low < 0 or high >= logits_shape[-1]:
             raise ValueError(
-                f"Labels must be ids in [0, {logits_shape[-1]}), the vocabulary of the logits. "
+                f"`y_true` must be ids in [0, {logits_shape[-1]}), the vocabulary of the logits. "
                 f"Received: labels from {low} to {high}"
             )

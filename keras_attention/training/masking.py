@@ -1,4 +1,4 @@
-"""BERT's task: some tokens of a text are hidden, and the model says what they were."""
+"""Masking of tokens for masked language modeling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_attention.ops.ids import PAD, SPECIALS, UNKNOWN
 
-# What stands in place of a hidden token: an id that every vocabulary has, and that says it.
+# Replaces masked tokens in place of BERT's [MASK], because every vocabulary has it.
 MASK = UNKNOWN
 
 
@@ -19,23 +19,24 @@ def mask_tokens(
     rate: float = 0.15,
     rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hides tokens as BERT does (Devlin et al. 2019, section 3.1).
+    """Masks tokens for prediction, as in BERT (Devlin et al. 2019, section 3.1).
 
-    Each token is chosen with probability `rate`. Of the chosen ones 80% become `[UNK]`, which
-    stands for the paper's `[MASK]`, 10% become any token, and 10% stay. Special ids are not chosen.
+    Each token is selected with probability `rate`. Of the selected tokens, 80% are replaced by
+    `[UNK]` (in place of the paper's `[MASK]`), 10% by a random token, and 10% are unchanged.
+    Special tokens are never selected.
 
     Args:
-        ids: (B, T) int, padded with 0.
+        ids: int (B, T), padded with 0.
         vocabulary_size: number of ids.
-        rate: the share of tokens to ask for.
-        rng: where chance comes from.
+        rate: probability that a token is selected.
+        rng: random generator; `None` creates one.
 
     Returns:
-        What the model reads and what it is asked for, (B, T) int32 each: the second is the id that
-        was there for a chosen token, and 0, which `MaskedCrossEntropy` skips, for the others.
+        `(inputs, labels)`, int32 (B, T) each. Labels are the original ids of selected tokens, and
+        0, which `MaskedCrossEntropy` ignores, otherwise.
 
     Raises:
-        ValueError: if the rate is not in (0, 1], or an id is not in the vocabulary.
+        ValueError: if `rate` is not in (0, 1] or an id is not in the vocabulary.
 
     References:
         Devlin et al. 2019, [BERT](https://arxiv.org/abs/1810.04805).
@@ -43,40 +44,43 @@ def mask_tokens(
     Example:
 
     >>> ids = np.array([[7, 5, 6, 2, 0]])
-    >>> read, asked = mask_tokens(ids, vocabulary_size=9, rate=1.0, rng=np.random.default_rng(0))
-    >>> read.tolist(), asked.tolist()
+    >>> rng = np.random.default_rng(0)
+    >>> inputs, labels = mask_tokens(ids, vocabulary_size=9, rate=1.0, rng=rng)
+    >>> inputs.tolist(), labels.tolist()
     ([[7, 3, 3, 2, 0]], [[7, 5, 6, 0, 0]])
     """
     _check(ids, vocabulary_size, rate)
     rng = np.random.default_rng() if rng is None else rng
-    chosen = (rng.random(ids.shape) < rate) & (ids >= len(SPECIALS))
-    share = rng.random(ids.shape)
-    other = rng.integers(len(SPECIALS), vocabulary_size, ids.shape)
-    hidden = np.where(share < 0.8, MASK, np.where(share < 0.9, other, ids))
-    read, asked = np.where(chosen, hidden, ids), np.where(chosen, ids, PAD)
-    return read.astype("int32"), asked.astype("int32")
+    selected = (rng.random(ids.shape) < rate) & (ids >= len(SPECIALS))
+    draw = rng.random(ids.shape)
+    random_ids = rng.integers(len(SPECIALS), vocabulary_size, ids.shape)
+    replacements = np.where(draw < 0.8, MASK, np.where(draw < 0.9, random_ids, ids))
+    inputs = np.where(selected, replacements, ids)
+    labels = np.where(selected, ids, PAD)
+    return inputs.astype("int32"), labels.astype("int32")
 
 
 class MaskedTexts(keras.utils.PyDataset):
-    """Batches for `fit` of a `models.masked_lm`, hidden anew in every epoch.
+    """Batches of masked texts for `fit` of a `models.masked_lm`, masked differently in each epoch.
 
     Args:
-        ids: (N, T) int, padded with 0: the texts, each in a row of its own.
+        ids: int (N, T), one text per row, padded with 0.
         vocabulary_size: number of ids.
-        batch_size: rows in a batch; the last one may be smaller.
-        rate: as `mask_tokens` has it.
-        shuffle: whether rows come in a new order, and are hidden anew, in every epoch. `False` for
-            validation, so that its loss is of the same question each time.
-        seed: makes all of it repeatable.
-        **kwargs: as every `keras.utils.PyDataset` has them.
+        batch_size: number of texts per batch; the last batch may be smaller.
+        rate: probability that a token is selected, see `mask_tokens`.
+        shuffle: whether each epoch has a new order and new masks. Use `False` for validation, so
+            that losses of different epochs are comparable.
+        seed: seed of the order and the masks.
+        **kwargs: arguments of `keras.utils.PyDataset`, such as `workers`.
 
     Raises:
-        ValueError: if there are no rows, or as `mask_tokens` does.
+        ValueError: if there are no texts, `batch_size` is below 1, `rate` is not in (0, 1] or an id
+            is not in the vocabulary.
 
     Example:
 
     >>> batches = MaskedTexts(np.array([[7, 5, 6, 2], [8, 2, 0, 0], [5, 4, 2, 0]]), 9, batch_size=2)
-    >>> [tuple(read.shape) for read, asked in (batches[place] for place in range(len(batches)))]
+    >>> [batches[i][0].shape for i in range(len(batches))]
     [(2, 4), (1, 4)]
     """
 
@@ -95,7 +99,7 @@ class MaskedTexts(keras.utils.PyDataset):
         _check(self.ids, vocabulary_size, rate)
         if not len(self.ids) or batch_size < 1:
             raise ValueError(
-                "ids, batch_size: expected one row and one at least. "
+                "`ids` must have at least one row and `batch_size` must be at least 1. "
                 f"Received: ids.shape={self.ids.shape}, batch_size={batch_size}"
             )
         self.vocabulary_size = vocabulary_size
@@ -104,23 +108,23 @@ class MaskedTexts(keras.utils.PyDataset):
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
-        self._order()
+        self._reorder()
 
     def __len__(self) -> int:
         return -(-len(self.ids) // self.batch_size)
 
-    def __getitem__(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.order[place * self.batch_size : (place + 1) * self.batch_size]
-        # A stream of its own for each batch: the same whichever thread asks first.
-        rng = np.random.default_rng((self.seed, self.epoch, place))
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        # One generator per batch, so that the masks do not depend on the order of the workers.
+        rng = np.random.default_rng((self.seed, self.epoch, index))
         return mask_tokens(self.ids[rows], self.vocabulary_size, self.rate, rng)
 
     def on_epoch_end(self) -> None:
         if self.shuffle:
             self.epoch += 1
-            self._order()
+            self._reorder()
 
-    def _order(self):
+    def _reorder(self):
         count = len(self.ids)
         rng = np.random.default_rng((self.seed, self.epoch))
         self.order = rng.permutation(count) if self.shuffle else np.arange(count)
@@ -128,9 +132,9 @@ class MaskedTexts(keras.utils.PyDataset):
 
 def _check(ids, vocabulary_size, rate):
     if not 0 < rate <= 1:
-        raise ValueError(f"rate: expected a share in (0, 1]. Received: rate={rate}")
+        raise ValueError(f"`rate` must be in (0, 1]. Received: rate={rate}")
     if ids.ndim != 2 or (ids.size and not 0 <= ids.min() <= ids.max() < vocabulary_size):
         raise ValueError(
-            f"ids: expected (rows, length) from 0 to {vocabulary_size - 1}. Received: "
+            f"`ids` must be (rows, length), from 0 to {vocabulary_size - 1}. Received: "
             f"shape={ids.shape}" + (f", ids from {ids.min()} to {ids.max()}" if ids.size else "")
         )

@@ -1,43 +1,42 @@
-"""R-Drop: what a model says under one dropout should be what it says under another."""
+"""R-Drop: cross-entropy plus the divergence of two passes with different dropout."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 from keras import ops
 
 from keras_attention.training.losses import MaskedCrossEntropy
+from keras_attention.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class RDrop(MaskedCrossEntropy):
-    """Cross-entropy, and how far two passes of the same sentences through dropout lie apart.
+    """Cross-entropy plus the divergence between two passes with different dropout.
 
-    The second half of the batch must be the first half again, in the same order:
-    `keras_attention.text.repeat_batch` makes such batches. With `p` and `q` what the model gives a
-    token in its two passes, the loss of both tokens is that of `MaskedCrossEntropy`, plus (equation
-    2)
+    Each sentence is in the batch twice: the second half of the batch repeats the first half in the
+    same order, as `keras_attention.text.repeat_batch` makes it. With the distributions p and q of a
+    token in the two passes, the loss of each pass is that of `MaskedCrossEntropy` plus (equation 2
+    of Liang et al. 2021)
 
         alpha / 2 * (KL(p || q) + KL(q || p)) / 2
 
-    so the mean over the batch is half of the paper's equation 3, which adds up the two passes where
-    this is their mean: the step's size stays that of training without it.
+    The result is half of the paper's equation 3, which sums the two passes; this is their mean, so
+    the gradient's scale is that of training without R-Drop.
 
     Args:
-        alpha: Weight of the divergence; the paper's is 5 for translation, 1 or less for others.
-        label_smoothing: As for `MaskedCrossEntropy`, and so the rest.
-        reduction: With `"none"`, one loss per token.
-        name: Name of the loss.
+        alpha: weight of the divergence; 5 in the paper for translation, 1 or less for other tasks.
+        label_smoothing: see `MaskedCrossEntropy`.
+        reduction: see `MaskedCrossEntropy`.
+        name: name of the loss.
 
     Call arguments:
-        y_true: Label ids, (2 * B, T), the second half equal to the first.
-        y_pred: Logits, (2 * B, T, V).
-        sample_weight: Optional weights, (2 * B,) or (2 * B, T).
+        y_true: label ids, (2 * B, T), the second half equal to the first.
+        y_pred: logits, (2 * B, T, V).
+        sample_weight: optional weights, (2 * B,) or (2 * B, T).
 
     Raises:
-        ValueError: If `alpha` is negative, the number of rows is known and odd, or as
-            `MaskedCrossEntropy` does.
+        ValueError: if `alpha` is negative, the number of rows is odd, or `MaskedCrossEntropy`
+            raises it.
 
     References:
         Liang et al. 2021, [R-Drop: Regularized Dropout for Neural
@@ -47,7 +46,7 @@ class RDrop(MaskedCrossEntropy):
 
     >>> import numpy as np
     >>> loss = RDrop(alpha=5.0)
-    >>> labels = np.array([[3, 2, 0], [3, 2, 0]])  # one sentence, repeat_batch
+    >>> labels = np.array([[3, 2, 0], [3, 2, 0]])  # one sentence, twice
     >>> logits = np.random.default_rng(0).normal(size=(2, 3, 8))
     >>> bool(loss(labels, logits) > MaskedCrossEntropy()(labels, logits))
     True
@@ -61,16 +60,16 @@ class RDrop(MaskedCrossEntropy):
         name: str = "r_drop",
     ):
         if not alpha >= 0:
-            raise ValueError(f"`alpha` must be 0 or more. Received: alpha={alpha}")
+            raise ValueError(f"`alpha` must not be negative. Received: alpha={alpha}")
         super().__init__(label_smoothing, reduction, name)
         self.alpha = alpha
 
-    def call(self, y_true: Any, y_pred: Any):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         rows = y_pred.shape[0]
         if rows is not None and rows % 2:
             raise ValueError(
-                "RDrop needs every sentence twice, the second half of the batch equal to the "
-                f"first. Received: a batch of {rows}"
+                "The batch must contain every sentence twice, its second half equal to the first. "
+                f"Received: y_pred.shape={tuple(y_pred.shape)}"
             )
         losses = super().call(y_true, y_pred)  # (2 * B, T)
         divergence = self.alpha / 2 * symmetric_divergence(*ops.split(y_pred, 2))  # (B, T)
@@ -80,12 +79,16 @@ class RDrop(MaskedCrossEntropy):
         return {**super().get_config(), "alpha": self.alpha}
 
 
-def symmetric_divergence(first: Any, second: Any):
-    """`(KL(p || q) + KL(q || p)) / 2` of two times logits (B, T, V), in float32 -> (B, T).
+def symmetric_divergence(first: Tensor, second: Tensor) -> Tensor:
+    """Returns `(KL(p || q) + KL(q || p)) / 2` of two distributions, float32 (B, T).
 
-    The sum of the two is `sum((p - q) * (log(p) - log(q)))`. The logs of the normalizers are the
-    same for a whole row of `p - q`, whose sum is 0: they may be left out.
+    It equals `sum((p - q) * (log(p) - log(q))) / 2`. The normalizers of the log-probabilities
+    cancel, because `p - q` sums to 0, so logits take their place.
+
+    Args:
+        first: logits of p, (B, T, V).
+        second: logits of q, (B, T, V).
     """
     first, second = ops.cast(first, "float32"), ops.cast(second, "float32")
-    apart = ops.softmax(first, axis=-1) - ops.softmax(second, axis=-1)  # (B, T, V)
-    return ops.sum(apart * (first - second), axis=-1) / 2
+    difference = ops.softmax(first, axis=-1) - ops.softmax(second, axis=-1)  # (B, T, V)
+    return ops.sum(difference * (first - second), axis=-1) / 2

@@ -1,8 +1,8 @@
-"""How likely a decoder in training is to be fed the true token (Bengio et al. 2015, section 2.4).
+"""Schedules for scheduled sampling (Bengio et al. 2015, section 2.4).
 
-A schedule takes the number of training steps done, `i`, and gives the probability of the true
-token, a float32 scalar that starts near 1 and falls. `RNNDecoder(scheduled_sampling=schedule)`
-counts the steps and feeds its own prediction otherwise.
+A schedule is a function of the number of training steps, `i`. It returns the probability that the
+decoder's input is the true previous token rather than the model's prediction, a float32 scalar that
+decreases from about 1. `RNNDecoder(scheduled_sampling=schedule)` uses it and counts the steps.
 
 References:
     Bengio et al. 2015, [Scheduled Sampling for Sequence Prediction with Recurrent Neural
@@ -12,20 +12,21 @@ References:
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import keras
 from keras import ops
 
+from keras_attention.types import Tensor
+
 
 class SamplingSchedule:
-    """Base class: `schedule(step)` is the probability of feeding the true token at that step."""
+    """Base class of the schedules: `schedule(step)` is the probability of the true token."""
 
-    def __call__(self, step: Any):
-        raise NotImplementedError("abstract")
+    def __call__(self, step: Tensor) -> Tensor:
+        raise NotImplementedError("SamplingSchedule is abstract.")
 
     def get_config(self) -> dict:
-        raise NotImplementedError("abstract")
+        raise NotImplementedError("SamplingSchedule is abstract.")
 
     @classmethod
     def from_config(cls, config: dict) -> SamplingSchedule:
@@ -34,15 +35,15 @@ class SamplingSchedule:
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class LinearDecay(SamplingSchedule):
-    """`max(floor, k - c * i)`, and never above 1.
+    """Linear decay: `max(floor, k - c * i)`, at most 1.
 
     Args:
-        k: The probability at step 0; above 1 it stays at 1 for the first `(k - 1) / c` steps.
-        c: How much it falls at each step.
-        floor: The lowest probability, the paper's epsilon.
+        k: probability at step 0; above 1, the probability is 1 for the first `(k - 1) / c` steps.
+        c: decrease per step.
+        floor: lowest probability, the paper's epsilon.
 
     Raises:
-        ValueError: If `k` or `c` is not positive, or `floor` is not in [0, 1).
+        ValueError: if `k` or `c` is not positive, or `floor` is not in [0, 1).
 
     Example:
 
@@ -62,7 +63,7 @@ class LinearDecay(SamplingSchedule):
         self.c = c
         self.floor = floor
 
-    def __call__(self, step: Any):
+    def __call__(self, step: Tensor) -> Tensor:
         return ops.clip(self.k - self.c * ops.cast(step, "float32"), self.floor, 1.0)
 
     def get_config(self) -> dict:
@@ -71,13 +72,13 @@ class LinearDecay(SamplingSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class ExponentialDecay(SamplingSchedule):
-    """`k ** i`.
+    """Exponential decay: `k ** i`.
 
     Args:
-        k: The base, between 0 and 1; near 1, for it is raised to the number of steps.
+        k: base, between 0 and 1; usually close to 1.
 
     Raises:
-        ValueError: If `k` is not in (0, 1).
+        ValueError: if `k` is not in (0, 1).
 
     Example:
 
@@ -91,8 +92,8 @@ class ExponentialDecay(SamplingSchedule):
             raise ValueError(f"`k` must be in (0, 1). Received: k={k}")
         self.k = k
 
-    def __call__(self, step: Any):
-        # The logarithm is Python's: a k near 1 loses too many digits in float32.
+    def __call__(self, step: Tensor) -> Tensor:
+        # The logarithm is in float64, because float32 is too coarse for k close to 1.
         return ops.exp(math.log(self.k) * ops.cast(step, "float32"))
 
     def get_config(self) -> dict:
@@ -101,15 +102,15 @@ class ExponentialDecay(SamplingSchedule):
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class InverseSigmoidDecay(SamplingSchedule):
-    """`k / (k + exp(i / k))`, which is `sigmoid(log(k) - i / k)`: flat, steep, flat again.
+    """Inverse sigmoid decay: `k / (k + exp(i / k))`, which is `sigmoid(log(k) - i / k)`.
 
-    It is 1/2 at step `k * log(k)`.
+    The probability is 1/2 at step `k * log(k)`.
 
     Args:
-        k: The speed, at least 1; the larger, the later the fall.
+        k: at least 1; larger values decay later.
 
     Raises:
-        ValueError: If `k` is below 1.
+        ValueError: if `k` is below 1.
 
     Example:
 
@@ -123,7 +124,7 @@ class InverseSigmoidDecay(SamplingSchedule):
             raise ValueError(f"`k` must be at least 1. Received: k={k}")
         self.k = k
 
-    def __call__(self, step: Any):
+    def __call__(self, step: Tensor) -> Tensor:
         return ops.sigmoid(math.log(self.k) - ops.cast(step, "float32") / self.k)
 
     def get_config(self) -> dict:

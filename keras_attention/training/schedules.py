@@ -1,48 +1,49 @@
-"""Learning-rate schedules with a warm-up."""
+"""Learning-rate schedules with warm-up."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 from keras import ops
 
+from keras_attention.types import Tensor
+
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class Noam(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of the Transformer (Vaswani et al. 2017, equation 3).
+    """Learning rate of the Transformer (Vaswani et al. 2017, equation 3).
 
-    `scale * width ** -0.5 * min(s ** -0.5, s * warmup_steps ** -1.5)`: it grows linearly to
-    `scale * (width * warmup_steps) ** -0.5` and then falls as the inverse square root of the step.
-    The paper counts steps from 1 and Keras from 0, so `s = step + 1`.
+        scale * hidden_dim ** -0.5 * min(s ** -0.5, s * warmup_steps ** -1.5)
+
+    It grows linearly to `scale * (hidden_dim * warmup_steps) ** -0.5`, and then decreases with the
+    inverse square root of the step. The paper counts steps from 1 and Keras from 0: `s = step + 1`.
 
     Args:
-        width: Width of the model, `d_model` in the paper.
-        warmup_steps: Number of steps that the rate grows for.
-        scale: Factor on the whole; 1 in the paper.
+        hidden_dim: width of the model, `d_model` in the paper.
+        warmup_steps: number of steps of linear growth.
+        scale: constant factor, 1 in the paper.
 
     Raises:
-        ValueError: If `width`, `warmup_steps` or `scale` is not positive.
+        ValueError: if `hidden_dim`, `warmup_steps` or `scale` is not positive.
 
     References:
         Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762).
 
     Example:
 
-    >>> rate = Noam(width=256, warmup_steps=100)
+    >>> rate = Noam(hidden_dim=256, warmup_steps=100)
     >>> round(float(rate(99)), 6)  # the 100th step: the peak, 1 / sqrt(256 * 100)
     0.00625
     """
 
-    def __init__(self, width: int, warmup_steps: int, scale: float = 1.0):
-        check_positive(width=width, warmup_steps=warmup_steps, scale=scale)
-        self.width = width
+    def __init__(self, hidden_dim: int, warmup_steps: int, scale: float = 1.0):
+        check_positive(hidden_dim=hidden_dim, warmup_steps=warmup_steps, scale=scale)
+        self.hidden_dim = hidden_dim
         self.warmup_steps = warmup_steps
         self.scale = scale
 
     @classmethod
     def with_peak(cls, peak: float, warmup_steps: int) -> Noam:
-        """The same course, given by its highest rate instead of a width.
+        """Returns the schedule with this highest learning rate.
 
         >>> round(float(Noam.with_peak(1e-3, warmup_steps=100)(99)), 6)
         0.001
@@ -50,29 +51,34 @@ class Noam(keras.optimizers.schedules.LearningRateSchedule):
         check_positive(peak=peak, warmup_steps=warmup_steps)
         return cls(1, warmup_steps, scale=peak * warmup_steps**0.5)
 
-    def __call__(self, step: Any):
+    def __call__(self, step: Tensor) -> Tensor:
         step = ops.cast(step, "float32") + 1
-        rise = step * self.warmup_steps**-1.5
-        return self.scale * self.width**-0.5 * ops.minimum(ops.rsqrt(step), rise)
+        warmup = step * self.warmup_steps**-1.5
+        return self.scale * self.hidden_dim**-0.5 * ops.minimum(ops.rsqrt(step), warmup)
 
     def get_config(self) -> dict:
-        return {"width": self.width, "warmup_steps": self.warmup_steps, "scale": self.scale}
+        return {
+            "hidden_dim": self.hidden_dim,
+            "warmup_steps": self.warmup_steps,
+            "scale": self.scale,
+        }
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
-    """Grows linearly to `peak`, and then stays there or falls linearly to 0.
+    """Linear warm-up to `peak`, then constant or linear decay to 0.
 
-    The first step has the rate `peak / warmup_steps` and step number `warmup_steps` has `peak`.
+    The learning rate of the first step is `peak / warmup_steps`, that of step `warmup_steps` is
+    `peak`.
 
     Args:
-        peak: The highest rate.
-        warmup_steps: Number of steps that the rate grows for.
-        decay_steps: Number of steps after the warm-up in which the rate falls to 0; `None` keeps it
-            at `peak`.
+        peak: highest learning rate.
+        warmup_steps: number of steps of the warm-up.
+        decay_steps: number of steps of the decay after the warm-up; `None` keeps the rate at
+            `peak`.
 
     Raises:
-        ValueError: If `peak`, `warmup_steps` or `decay_steps` is not positive.
+        ValueError: if `peak`, `warmup_steps` or `decay_steps` is not positive.
 
     Example:
 
@@ -89,13 +95,13 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
 
-    def __call__(self, step: Any):
+    def __call__(self, step: Tensor) -> Tensor:
         step = ops.cast(step, "float32") + 1
-        share = ops.minimum(step / self.warmup_steps, 1.0)
+        factor = ops.minimum(step / self.warmup_steps, 1.0)
         if self.decay_steps is not None:
-            left = 1 - (step - self.warmup_steps) / self.decay_steps
-            share = ops.minimum(share, ops.maximum(left, 0.0))
-        return self.peak * share
+            decay = 1 - (step - self.warmup_steps) / self.decay_steps
+            factor = ops.minimum(factor, ops.maximum(decay, 0.0))
+        return self.peak * factor
 
     def get_config(self) -> dict:
         return {
@@ -106,7 +112,7 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def check_positive(**arguments: float) -> None:
-    """Raises ValueError for the first argument that is not above 0."""
+    """Raises a `ValueError` unless every argument is positive."""
     for name, value in arguments.items():
         if not value > 0:
             raise ValueError(f"`{name}` must be positive. Received: {name}={value}")

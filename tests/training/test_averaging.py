@@ -11,7 +11,7 @@ from keras_attention.training.averaging import (
 
 
 def counting_model(**options):
-    """A model whose one weight falls by exactly 1 with every step of training."""
+    """A model with one weight, which decreases by exactly 1 in every training step."""
     model = keras.Sequential(
         [keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")]
     )
@@ -20,7 +20,7 @@ def counting_model(**options):
 
 
 def fit(model, *callbacks, epochs):
-    """Two steps in an epoch."""
+    """Trains with two steps per epoch."""
     x = np.ones((2, 1), "float32")
     model.fit(x, x, batch_size=1, epochs=epochs, callbacks=list(callbacks), verbose=0)
 
@@ -29,14 +29,14 @@ def weight(model):
     return ops.convert_to_numpy(model.weights[0]).item()
 
 
-def at_epoch_end(seen, model, stop_at=None):
-    """Writes down the weight that callbacks in this place see; may end the training."""
+def record_weight(weights, model, stop_at=None):
+    """Callback that appends the weight at the end of each epoch; it may stop training."""
 
-    def note(epoch, logs):
-        seen.append(weight(model))
+    def append(epoch, logs):
+        weights.append(weight(model))
         model.stop_training = epoch == stop_at
 
-    return keras.callbacks.LambdaCallback(on_epoch_end=note)
+    return keras.callbacks.LambdaCallback(on_epoch_end=append)
 
 
 class Stop(Exception):
@@ -51,8 +51,8 @@ def stop_after(epoch):
     return keras.callbacks.LambdaCallback(on_epoch_end=act)
 
 
-def test_the_mean_is_numpys(tmp_path):
-    """In float64: in float32 the small numbers would be lost beside the large one."""
+def test_mean_is_computed_in_float64(tmp_path):
+    """In float32, the small numbers would be lost in the sum with the large one."""
     rows = np.array([[2**25, 1.0], [1.0, 2.0], [2.0, 6.0]], "float32")
     paths = [tmp_path / f"{epoch}.npz" for epoch in range(3)]
     for epoch, path in enumerate(paths):
@@ -60,13 +60,13 @@ def test_the_mean_is_numpys(tmp_path):
     mean, counter = average_weights(paths)
     np.testing.assert_array_equal(mean, rows.mean(axis=0, dtype="float64").astype("float32"))
     assert mean.dtype == "float32"
-    assert counter == 2  # not a float: that of the last file
+    assert counter == 2  # not floating-point, so that of the last file
 
 
-def test_the_last_epochs_are_kept_and_their_mean_is_the_models(tmp_path):
-    model, seen = counting_model(), []
-    fit(model, AverageCheckpoints(tmp_path, last=2), at_epoch_end(seen, model), epochs=3)
-    assert seen == [-2.0, -4.0, -6.0]
+def test_last_epochs_are_saved_and_averaged(tmp_path):
+    model, weights = counting_model(), []
+    fit(model, AverageCheckpoints(tmp_path, last=2), record_weight(weights, model), epochs=3)
+    assert weights == [-2.0, -4.0, -6.0]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "epoch-00002.npz",
         "epoch-00003.npz",
@@ -74,7 +74,7 @@ def test_the_last_epochs_are_kept_and_their_mean_is_the_models(tmp_path):
     assert weight(model) == -5.0
 
 
-def test_training_that_goes_on_has_the_files_of_before(tmp_path):
+def test_resumed_training_uses_earlier_checkpoints(tmp_path):
     def callbacks(last=3):
         return (
             AverageCheckpoints(tmp_path / "epochs", last),
@@ -88,7 +88,7 @@ def test_training_that_goes_on_has_the_files_of_before(tmp_path):
     assert weight(model) == np.mean([-4.0, -6.0, -8.0])
 
 
-def test_another_trainings_files_are_not_averaged(tmp_path):
+def test_checkpoints_of_another_training_are_not_averaged(tmp_path):
     fit(counting_model(), AverageCheckpoints(tmp_path, last=3), epochs=3)
     model = counting_model()
     fit(model, AverageCheckpoints(tmp_path, last=3), epochs=1)
@@ -97,31 +97,31 @@ def test_another_trainings_files_are_not_averaged(tmp_path):
 
 def test_half_precision_is_averaged_in_float32(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, dtype="bfloat16")])
-    keep = AverageCheckpoints(tmp_path, last=2)
-    keep.set_model(model)
+    average = AverageCheckpoints(tmp_path, last=2)
+    average.set_model(model)
     for epoch, value in enumerate([1.0, 2.0]):
         model.set_weights([np.full((1, 1), value), np.zeros(1)])
-        keep.on_epoch_end(epoch)
-    assert [each.tolist() for each in average_weights(keep.paths)] == [[[1.5]], [0.0]]
+        average.on_epoch_end(epoch)
+    assert [each.tolist() for each in average_weights(average.paths)] == [[[1.5]], [0.0]]
 
 
 @pytest.mark.parametrize("stop_at", [None, 1])
-def test_the_moving_average_is_seen_and_training_goes_on_from_its_own(stop_at):
-    """Also where training is stopped before its last epoch."""
-    model, seen = counting_model(use_ema=True, ema_momentum=0.5), []
+def test_callbacks_see_the_moving_average_and_training_continues_without_it(stop_at):
+    """The second case stops training before its last epoch."""
+    model, weights = counting_model(use_ema=True, ema_momentum=0.5), []
     epochs = 2 if stop_at is None else 5
-    fit(model, MovingAverage(), at_epoch_end(seen, model, stop_at), epochs=epochs)
-    # The weight is -1, -2, -3, -4; its average starts at -1 and then moves half of the way.
-    assert seen == [-1.5, -3.125]
+    fit(model, MovingAverage(), record_weight(weights, model, stop_at), epochs=epochs)
+    # The weight is -1, -2, -3, -4; its average starts at -1 and then moves halfway each step.
+    assert weights == [-1.5, -3.125]
     assert weight(model) == -3.125
 
 
-def test_the_moving_average_goes_on_after_a_stop(tmp_path):
+def test_moving_average_continues_after_an_interruption(tmp_path):
     def train(*more, epochs=3):
-        model, seen = counting_model(use_ema=True, ema_momentum=0.5), []
+        model, weights = counting_model(use_ema=True, ema_momentum=0.5), []
         backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
-        fit(model, backup, MovingAverage(), at_epoch_end(seen, model), *more, epochs=epochs)
-        return seen
+        fit(model, backup, MovingAverage(), record_weight(weights, model), *more, epochs=epochs)
+        return weights
 
     whole = train()
     with pytest.raises(Stop):
@@ -130,7 +130,7 @@ def test_the_moving_average_goes_on_after_a_stop(tmp_path):
     assert len(whole) == 3
 
 
-def test_bad_input(tmp_path):
+def test_invalid_inputs_raise(tmp_path):
     with pytest.raises(ValueError, match=r"Received: paths=\[\]"):
         average_weights([])
     np.savez(tmp_path / "a.npz", np.zeros(2))

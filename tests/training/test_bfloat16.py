@@ -22,53 +22,53 @@ def model(policy="float32"):
     return built
 
 
-class Seen(keras.callbacks.Callback):
-    """What the callbacks find at the end of a batch and of an epoch."""
+class RecordDtypes(keras.callbacks.Callback):
+    """Records the layers' compute dtypes at the end of each batch and epoch."""
 
     def __init__(self):
         super().__init__()
-        self.in_batch, self.at_end = [], []
+        self.batch_dtypes, self.epoch_dtypes = [], []
 
     def on_train_batch_end(self, batch, logs=None):
-        self.in_batch.append(dtypes(self.model))
+        self.batch_dtypes.append(dtypes(self.model))
 
     def on_epoch_end(self, epoch, logs=None):
-        self.at_end.append(dtypes(self.model))
+        self.epoch_dtypes.append(dtypes(self.model))
 
 
 def dtypes(model):
     return {layer.compute_dtype for layer in model._flatten_layers()}
 
 
-def test_it_trains_as_a_model_of_that_policy_does():
-    """Two epochs of two batches; float32 products would end elsewhere."""
+def test_training_equals_that_of_a_mixed_bfloat16_model():
+    """Two epochs of two batches; float32 computation gives different weights."""
     x, labels = batch()
     switched, always, never = model(), model("mixed_bfloat16"), model()
     start = [np.array(weight) for weight in switched.get_weights()]
-    ends = []
+    results = []
     for each, callbacks in ((switched, [Bfloat16()]), (always, []), (never, [])):
         each.set_weights(start)
         each.fit(x, labels, batch_size=4, epochs=2, shuffle=False, callbacks=callbacks, verbose=0)
-        ends.append(np.concatenate([weight.ravel() for weight in each.get_weights()]))
-    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=1e-6)
-    assert np.abs(ends[0] - ends[2]).max() > 1e-4
+        results.append(np.concatenate([weight.ravel() for weight in each.get_weights()]))
+    np.testing.assert_allclose(results[0], results[1], rtol=0, atol=1e-6)
+    assert np.abs(results[0] - results[2]).max() > 1e-4
 
 
-def test_those_behind_it_find_a_float32_model():
+def test_other_callbacks_see_a_float32_model():
     x, labels = batch()
-    trained, seen = model(), Seen()
+    trained, record = model(), RecordDtypes()
     expected = trained(x)
     trained.optimizer.learning_rate = 0.0
-    trained.fit(x, labels, batch_size=4, epochs=2, callbacks=[Bfloat16(), seen], verbose=0)
-    assert seen.in_batch == [{"bfloat16"}] * 4
-    assert seen.at_end == [{"float32"}] * 2
+    trained.fit(x, labels, batch_size=4, epochs=2, callbacks=[Bfloat16(), record], verbose=0)
+    assert record.batch_dtypes == [{"bfloat16"}] * 4
+    assert record.epoch_dtypes == [{"float32"}] * 2
     assert dtypes(trained) == {"float32"}
     after = trained(x)
     assert keras.backend.standardize_dtype(after.dtype) == "float32"
     np.testing.assert_array_equal(ops.convert_to_numpy(after), ops.convert_to_numpy(expected))
 
 
-def test_after_an_interruption_the_policies_are_given_back():
+def test_restore_after_an_interruption():
     x, labels = batch()
 
     class Interrupt(keras.callbacks.Callback):

@@ -7,7 +7,7 @@ from keras_attention.training.callbacks import GenerationScore
 
 
 def counting_model():
-    """A model whose one weight falls by exactly 1 with every step of training."""
+    """A model with one weight, which decreases by exactly 1 in every training step."""
     model = keras.Sequential(
         [keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")]
     )
@@ -37,7 +37,7 @@ def predicted(model):
 
 
 def weight_score(model, read=called, **arguments):
-    """Scores the weight that the model has when it generates."""
+    """A `GenerationScore` whose score is the model's weight at the time of generation."""
 
     def generate(sources):
         return [str(read(model))] * len(sources)
@@ -54,10 +54,10 @@ def test_generation_sees_the_current_weights(read, validation):
     model = counting_model()
     history = fit(model, [weight_score(model, read)], validation=validation)
     assert history["val_bleu"] == [-2.0, -4.0, -6.0]
-    assert called(model) == -6.0  # and training goes on from where it was
+    assert called(model) == -6.0  # training is not affected
 
 
-def test_every_and_name():
+def test_every_and_name_arguments():
     model = counting_model()
     history = fit(model, [weight_score(model, every=2, name="val_w")], epochs=5)
     assert history["val_w"] == [-4.0, -8.0]
@@ -84,14 +84,14 @@ def test_checkpoint_and_early_stopping_read_the_score(tmp_path):
     assert called(best) == -4.0
 
 
-def test_averaged_weights_are_scored_behind_swap_ema_weights(tmp_path):
+def test_averaged_weights_are_scored_after_swap_ema_weights(tmp_path):
     model = counting_model()
     optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
     model.compile(optimizer, loss=lambda y_true, y_pred: y_pred)
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     save = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
     history = fit(model, [swap, weight_score(model), save], epochs=2)
-    # The weight is -1, -2, -3, -4; its average starts at -1 and then moves half of the way.
+    # The weight is -1, -2, -3, -4; its average starts at -1 and then moves halfway each step.
     assert history["val_bleu"] == [-1.5, -3.125]
     for epoch, expected in enumerate([-1.5, -3.125]):
         saved = keras.models.load_model(tmp_path / f"{epoch + 1}.keras", compile=False)
@@ -99,10 +99,10 @@ def test_averaged_weights_are_scored_behind_swap_ema_weights(tmp_path):
 
 
 def test_batches_keep_the_order():
-    seen = []
+    sizes = []
 
     def generate(sources):
-        seen.append(len(sources))
+        sizes.append(len(sources))
         return [source.upper() for source in sources]
 
     score = GenerationScore(
@@ -115,11 +115,11 @@ def test_batches_keep_the_order():
     )
     logs = {}
     score.on_epoch_end(0, logs)
-    assert seen == [2, 2, 1]
+    assert sizes == [2, 2, 1]
     assert logs == {"val_bleu": 0.8}
 
 
-def test_shows_a_bar_and_an_example(capsys):
+def test_verbose_prints_a_bar_and_an_example(capsys):
     score = GenerationScore(
         lambda sources: ["ein Hund", "eine Katze"],
         ["a dog", "a cat"],
@@ -130,11 +130,11 @@ def test_shows_a_bar_and_an_example(capsys):
     printed = capsys.readouterr().out
     assert "2/2" in printed
     assert printed.endswith(
-        "val_bleu: 12.5000\n  source:    a dog\n  reference: der Hund\n  written:   ein Hund\n"
+        "val_bleu: 12.5000\n  source:    a dog\n  reference: der Hund\n  generated: ein Hund\n"
     )
 
 
-def test_bad_arguments():
+def test_invalid_arguments_raise():
     def make(**arguments):
         arguments = {"sources": ["a"], "references": ["a"], **arguments}
         return GenerationScore(lambda sources: [], metric=lambda a, b: 0.0, verbose=0, **arguments)

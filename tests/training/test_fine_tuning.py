@@ -1,10 +1,10 @@
-"""Frozen layers, a rate for each depth, LoRA, int8: each against what its paper or Keras says."""
+"""Frozen layers, layer-wise learning rates, LoRA and int8 quantization."""
 
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array as view
 from keras_attention.layers import BaseAttention
 from keras_attention.layers.linear import Linear
 from keras_attention.models import (
@@ -22,11 +22,12 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def array(x):
-    return np.array(ops.convert_to_numpy(x))
+    """Returns a copy, because PyTorch updates weights in place."""
+    return np.array(view(x))
 
 
 def fitted(model, optimizer, epochs=1):
-    model.compile(optimizer, LOSS, run_eagerly=True)  # a graph is slower to make than to run
+    model.compile(optimizer, LOSS, run_eagerly=True)  # tracing takes longer than these steps
     model.fit(IDS, LABELS, epochs=epochs, verbose=0)
     return model
 
@@ -35,7 +36,7 @@ def values(layer):
     return {variable.path: array(variable) for variable in layer.weights}
 
 
-def test_a_frozen_encoder_stays_and_its_head_learns():
+def test_frozen_encoder_is_constant_and_its_head_learns():
     model = classifier(11, 3, encoder=masked_lm(11, **SMALL).encoder)
     model.encoder.trainable = False
     encoder, head = values(model.encoder), values(model.head)
@@ -45,7 +46,7 @@ def test_a_frozen_encoder_stays_and_its_head_learns():
     assert all((value != head[path]).any() for path, value in values(model.head).items())
 
 
-def test_some_blocks_frozen():
+def test_frozen_blocks_are_constant():
     model = classifier(11, 3, **SMALL)
     lower, upper = model.encoder.body.blocks
     lower.trainable = model.encoder.embedding.trainable = False
@@ -64,8 +65,8 @@ def bottom_up(model):
 
 
 @pytest.mark.parametrize("schedule", [False, True])
-def test_each_depth_takes_its_share_of_the_step(schedule):
-    """Plain descent: the step at each depth is that of one rate, divided by 2, 4, 8."""
+def test_updates_of_lower_layers_are_smaller(schedule):
+    """With SGD, the update of each layer is that of a common rate, divided by 2, 4, 8."""
     model = classifier(11, 3, **SMALL)
     start = model.get_weights()
     rate = LinearWarmup(0.2, warmup_steps=2) if schedule else 0.1  # the first step: 0.1
@@ -74,36 +75,36 @@ def test_each_depth_takes_its_share_of_the_step(schedule):
     model.set_weights(start)
     rates = discriminative_rates(sgd(rate), bottom_up(model), factor=2.0)
     parts = {path: x - before[path] for path, x in values(fitted(model, rates)).items()}
-    shares = {
+    scales = {
         **dict.fromkeys(values(model), 1.0),  # the head, and the norm above the blocks
         **dict.fromkeys(values(model.encoder.body.blocks[1]), 1 / 2),
         **dict.fromkeys(values(model.encoder.body.blocks[0]), 1 / 4),
         **dict.fromkeys(values(model.encoder.embedding), 1 / 8),
     }
-    assert set(shares.values()) == {1.0, 0.5, 0.25, 0.125}
-    for path, share in shares.items():
-        np.testing.assert_allclose(parts[path], share * whole[path], rtol=1e-3, atol=1e-7)
+    assert set(scales.values()) == {1.0, 0.5, 0.25, 0.125}
+    for path, scale in scales.items():
+        np.testing.assert_allclose(parts[path], scale * whole[path], rtol=1e-3, atol=1e-7)
 
 
 def sgd(rate):
     return keras.optimizers.SGD(rate)
 
 
-def test_a_shared_table_of_positions_moves_with_the_lowest_block():
+def test_shared_relative_positions_belong_to_the_lowest_block():
     model = classifier(11, 3, positions="relative", **SMALL)
     lower, upper = model.encoder.body.blocks
     (table,) = lower.positions.variables
     assert upper.positions.variables == [table]
     rates = discriminative_rates(sgd(1.0), bottom_up(model), factor=2.0)
     rates.build(model.trainable_variables)
-    found = {v.path: float(rates._optimizer_map(v).learning_rate) for v in model.variables}
-    assert found[table.path] == 0.25
-    assert found[upper.feed_forward.outer.kernel.path] == 0.5
-    assert found[model.head.dense.kernel.path] == 1.0
+    learning_rates = {v.path: float(rates._optimizer_map(v).learning_rate) for v in model.variables}
+    assert learning_rates[table.path] == 0.25
+    assert learning_rates[upper.feed_forward.outer.kernel.path] == 0.5
+    assert learning_rates[model.head.dense.kernel.path] == 1.0
 
 
-def test_a_training_goes_on_from_its_weights(tmp_path):
-    """A training cut in two is the training in one piece, the momentum at each depth and all."""
+def test_resumed_training_equals_uninterrupted_training(tmp_path):
+    """The optimizer's state, such as the momentum of each layer, is restored."""
 
     def compiled():
         keras.utils.set_random_seed(0)
@@ -124,8 +125,8 @@ def test_a_training_goes_on_from_its_weights(tmp_path):
     second.set_weights(first.get_weights())
     second.optimizer.set_weights([array(x) for x in first.optimizer.variables])
     second.fit(IDS, LABELS, epochs=2, verbose=0)
-    for found, expected in zip(second.get_weights(), whole.get_weights(), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    for weight, expected in zip(second.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_training_goes_on_from_its_weights(tmp_path):
         (bottom_up, {"factor": 0.0}, "Received: factor=0.0"),
     ],
 )
-def test_layers_that_have_no_rate_of_their_own(layers, options, message):
+def test_invalid_layers_raise(layers, options, message):
     with pytest.raises(ValueError, match=message):
         discriminative_rates(sgd(0.1), layers(classifier(11, 3, **SMALL)), **options)
 
@@ -170,7 +171,7 @@ def test_lora_trains_a_and_b_of_every_projection_and_the_head():
     assert moved == {variable.path for variable in model.trainable_variables}
 
 
-def test_lora_trains_in_what_was_frozen():
+def test_lora_trains_in_frozen_layers():
     model = classifier(11, 3, **SMALL)
     model.encoder.trainable = False
     enable_lora(model.encoder, rank=2)
@@ -182,16 +183,16 @@ def test_lora_trains_in_what_was_frozen():
     assert len(model.encoder.trainable_variables) == 8  # A and B of two projections a block
 
 
-def test_lora_changes_nothing_until_it_is_trained():
+def test_lora_does_not_change_outputs_before_training():
     model = classifier(11, 3, **SMALL)
     before = array(model(IDS))
     enable_lora(model, rank=2)
     np.testing.assert_array_equal(array(model(IDS)), before)
-    assert not model.head.trainable_variables  # the whole model: its head is part of it
+    assert not model.head.trainable_variables  # the head is part of the model
 
 
 @pytest.mark.parametrize("alpha", [None, 6.0])
-def test_a_projection_is_w_and_the_scaled_product(alpha):
+def test_lora_projection_is_w_plus_the_scaled_product(alpha):
     """Hu et al. 2022, equation 3: h = W x + alpha / r * B A x."""
     model = fitted(with_lora(2, alpha), keras.optimizers.Adam(0.05), epochs=3)
     x = np.random.default_rng(0).normal(size=(2, 3, 8))
@@ -204,7 +205,7 @@ def test_a_projection_is_w_and_the_scaled_product(alpha):
         np.testing.assert_allclose(array(dense(x)), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_file_has_the_change_in_its_weights(tmp_path):
+def test_saving_adds_the_update_to_the_weights(tmp_path):
     model = fitted(with_lora(), keras.optimizers.Adam(0.05), epochs=5)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -212,7 +213,7 @@ def test_a_file_has_the_change_in_its_weights(tmp_path):
     assert loaded.count_params() == classifier(11, 3, **SMALL).count_params()
     assert len(loaded.trainable_variables) == len(loaded.variables)
     before = loaded.get_weights()
-    enable_lora(loaded.encoder, rank=3)  # and anew
+    enable_lora(loaded.encoder, rank=3)  # again, on the loaded model
     after = array(fitted(loaded, keras.optimizers.Adam(0.05), epochs=5)(IDS))
     assert np.abs(after - array(model(IDS))).max() > 1e-2
     kernels = [array(dense._kernel) for dense in projections(loaded)]
@@ -233,8 +234,8 @@ def test_lora_in_a_translator():
         np.testing.assert_array_equal(array(dense._kernel), kernel)
 
 
-def test_lora_wants_attention_and_only_once():
-    with pytest.raises(ValueError, match="layer: expected .* Received: 'mine'"):
+def test_lora_without_attention_or_twice_raises():
+    with pytest.raises(ValueError, match="`layer` must .* Received: layer='mine'"):
         enable_lora(keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)], name="mine"), 2)
     with pytest.raises(ValueError, match="already enabled"):
         enable_lora(with_lora().encoder, 2)
@@ -247,7 +248,7 @@ QUANTIZED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore")  # Keras names each layer that it leaves as it is
+@pytest.mark.filterwarnings("ignore")  # Keras warns about each layer that it does not quantize
 @pytest.mark.parametrize(
     "kind",
     [
@@ -256,14 +257,14 @@ QUANTIZED = {
         pytest.param("language model", marks=pytest.mark.slow),
     ],
 )
-def test_int8_is_a_quarter_and_says_nearly_the_same(kind, tmp_path):
+def test_int8_is_smaller_with_nearly_the_same_outputs(kind, tmp_path):
     model = QUANTIZED[kind]()
     model.save(tmp_path / "float.keras")
     ids = np.random.default_rng(0).integers(4, 50, (16, 7))
     before, size = array(model(ids)), bytes_of(model)
     model.quantize("int8")
     after = array(model(ids))
-    # a weight is off by at most 1 in 254 of its row's largest, and so is what goes in
+    # The rounding error of a weight or input is at most 1/254 of the largest in its row.
     assert 0 < np.abs(after - before).max() < 0.05 * np.abs(before).max()
     assert bytes_of(model) < 0.4 * size
     model.save_weights(tmp_path / "int8.weights.h5")

@@ -16,13 +16,13 @@ def batch(seed=0, size=3, time=5, vocabulary=7):
 
 
 def reference(labels, logits, smoothing=0.0):
-    """Token losses in float64 from smoothed one-hot targets, 0 where there is padding."""
+    """Token losses in float64 from smoothed one-hot targets, 0 at padding."""
     logits = logits.astype("float64")
     shifted = logits - logits.max(-1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    log_probs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     vocabulary = logits.shape[-1]
     targets = (1 - smoothing) * np.eye(vocabulary)[labels] + smoothing / vocabulary
-    return -(targets * log_probabilities).sum(-1) * (labels != 0)
+    return -(targets * log_probs).sum(-1) * (labels != 0)
 
 
 def tiny_model(dtype=None):
@@ -33,14 +33,14 @@ def tiny_model(dtype=None):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_mean_over_kept_tokens(smoothing):
+def test_mean_over_tokens(smoothing):
     labels, logits = batch()
     loss = MaskedCrossEntropy(label_smoothing=smoothing)(labels, logits)
     expected = reference(labels, logits, smoothing).sum() / (labels != 0).sum()
     np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-6)
 
 
-def test_keras_cross_entropy_agrees_where_nothing_is_padding():
+def test_loss_equals_that_of_keras_without_padding():
     labels, logits = batch()
     labels = np.maximum(labels, 1)
     keras_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -71,7 +71,7 @@ def test_sample_weight_gives_a_weighted_mean(shape):
     np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-6)
 
 
-def test_more_padding_changes_nothing():
+def test_loss_does_not_depend_on_padding():
     labels, logits = batch()
     longer = np.pad(labels, ((0, 1), (0, 4)))
     noise = np.random.default_rng(2).normal(0, 50, (4, 9, 7)).astype("float32")
@@ -84,12 +84,12 @@ def test_more_padding_changes_nothing():
     )
 
 
-def test_nothing_but_padding_is_zero():
+def test_loss_of_padding_only_is_zero():
     loss = MaskedCrossEntropy(label_smoothing=0.1)
     assert float(loss(np.zeros((2, 3), "int32"), np.ones((2, 3, 4)))) == 0.0
 
 
-def test_empty_batch_is_zero():
+def test_loss_of_an_empty_batch_is_zero():
     loss = MaskedCrossEntropy()
     assert float(loss(np.zeros((0, 3), "int32"), np.ones((0, 3, 4)))) == 0.0
 
@@ -99,8 +99,8 @@ def test_half_precision_logits_are_summed_in_float32(dtype):
     labels, logits = batch(size=64, time=30)
     logits = ops.cast(logits, dtype)
     loss = MaskedCrossEntropy(label_smoothing=0.1)(labels, logits)
-    rounded = ops.convert_to_numpy(ops.cast(logits, "float32"))
-    expected = reference(labels, rounded, 0.1).sum() / (labels != 0).sum()
+    float32_logits = ops.convert_to_numpy(ops.cast(logits, "float32"))
+    expected = reference(labels, float32_logits, 0.1).sum() / (labels != 0).sum()
     assert keras.backend.standardize_dtype(loss.dtype) == "float32"
     np.testing.assert_allclose(ops.convert_to_numpy(loss), expected, rtol=1e-5)
 
@@ -117,7 +117,7 @@ def test_large_half_precision_logits_stay_finite(dtype):
     assert np.isfinite(float(MaskedCrossEntropy(label_smoothing=0.1)(labels, logits)))
 
 
-def test_a_forbidden_token_has_no_say_without_smoothing():
+def test_infinite_logit_of_another_token_without_smoothing():
     logits = np.array([[[-np.inf, 1.0, 1.0]]], "float32")
     loss = MaskedCrossEntropy()(np.array([[1]]), logits)
     np.testing.assert_allclose(ops.convert_to_numpy(loss), np.log(2), rtol=1e-6)
@@ -132,7 +132,7 @@ def test_fit_learns_under_every_policy(policy, smoothing):
     model.compile(keras.optimizers.Adam(0.05), loss, metrics=[TokenAccuracy(), Perplexity()])
     ids = np.random.default_rng(0).integers(1, 8, (32, 6))
     ids[:, 4:] = 0
-    labels = np.where(ids > 0, ids % 7 + 1, 0)  # each id becomes the next one
+    labels = np.where(ids > 0, ids % 7 + 1, 0)  # the label of each id is the next id
     history = model.fit(ids, labels, batch_size=8, epochs=12, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert history["token_accuracy"][-1] == 1.0
@@ -142,7 +142,7 @@ def test_fit_learns_under_every_policy(policy, smoothing):
 @pytest.mark.skipif(
     keras.backend.backend() == "torch", reason="jit_compile is torch.compile, not XLA"
 )
-def test_compiled_by_xla_the_loss_is_the_same():
+def test_loss_is_the_same_under_xla():
     labels = batch(size=4, vocabulary=8)[0]
     labels[3] = 0
     model = tiny_model()
@@ -206,7 +206,7 @@ def test_gradient_of_logits():
 
 
 @pytest.mark.parametrize("label", [7, -1, -100])
-def test_labels_out_of_range(label):
+def test_labels_out_of_range_raise(label):
     labels, logits = batch()
     labels[0, 0] = label
     with pytest.raises(ValueError, match=r"in \[0, 7\).*Received: labels from"):
@@ -216,13 +216,13 @@ def test_labels_out_of_range(label):
     assert np.isnan(float(MaskedCrossEntropy()(ops.convert_to_tensor(labels), logits)))
 
 
-def test_a_label_out_of_range_makes_the_loss_of_fit_nan():
+def test_label_out_of_range_makes_the_loss_nan_in_fit():
     model = tiny_model()
     model.compile("sgd", MaskedCrossEntropy())
     assert np.isnan(model.evaluate(np.ones((2, 3), "int32"), np.full((2, 3), 8), verbose=0))
 
 
-def test_bad_arguments():
+def test_invalid_arguments_raise():
     labels, logits = batch()
     with pytest.raises(ValueError, match="Received: label_smoothing=1.0"):
         MaskedCrossEntropy(label_smoothing=1.0)
@@ -271,7 +271,7 @@ def test_loss_config_round_trip():
     assert float(again(labels, logits)) == float(made(labels, logits))
 
 
-def test_a_saved_model_keeps_loss_and_metrics(tmp_path):
+def test_saved_model_has_its_loss_and_metrics(tmp_path):
     model = tiny_model()
     model.compile("sgd", MaskedCrossEntropy(0.1), metrics=[TokenAccuracy()])
     labels = batch(size=4, vocabulary=8)[0]

@@ -17,18 +17,18 @@ def values(schedule):
 
 
 @pytest.mark.parametrize("k, c, floor", [(1.0, 1e-4, 0.0), (1.2, 1e-3, 0.25), (0.9, 1e-2, 0.1)])
-def test_linear(k, c, floor):
+def test_linear_decay(k, c, floor):
     expected = np.minimum(1.0, np.maximum(floor, k - c * STEPS))
     np.testing.assert_allclose(values(LinearDecay(k, c, floor)), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("k", [0.5, 0.999, 0.99999])
-def test_exponential(k):
+def test_exponential_decay(k):
     np.testing.assert_allclose(values(ExponentialDecay(k)), k**STEPS, rtol=1e-5, atol=1e-30)
 
 
 @pytest.mark.parametrize("k", [1.0, 50.0, 3000.0])
-def test_inverse_sigmoid(k):
+def test_inverse_sigmoid_decay(k):
     with np.errstate(over="ignore"):
         expected = k / (k + np.exp(STEPS / k))
     np.testing.assert_allclose(values(InverseSigmoidDecay(k)), expected, rtol=1e-5, atol=1e-30)
@@ -47,7 +47,7 @@ def test_config_round_trip(made):
 @pytest.mark.parametrize(
     "schedule", [LinearDecay(1.0, 0.1, 0.2), ExponentialDecay(0.9), InverseSigmoidDecay(5.0)]
 )
-def test_takes_a_variable_and_gives_a_float32_scalar(schedule):
+def test_schedule_of_a_variable_is_a_float32_scalar(schedule):
     step = keras.Variable(3, dtype="int32", trainable=False)
     probability = schedule(step)
     assert keras.backend.standardize_dtype(probability.dtype) == "float32"
@@ -55,7 +55,7 @@ def test_takes_a_variable_and_gives_a_float32_scalar(schedule):
     assert float(probability) == float(schedule(ops.convert_to_tensor(3, "int32")))
 
 
-def test_bad_arguments():
+def test_invalid_arguments_raise():
     with pytest.raises(ValueError, match="Received: k=0"):
         LinearDecay(k=0)
     with pytest.raises(ValueError, match="Received: c=0"):
