@@ -6,7 +6,7 @@ import pytest
 
 from keras_attention.tasks import TextGenerator, load_exported
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "write.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "generate_text.py"
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Trains a causal language model, generates text and exports it, to copy and change.
 
-    python examples/write.py
-    python examples/write.py lines.txt --prompt "I have" --output models/mine
+    python examples/generate_text.py
+    python examples/generate_text.py lines.txt --prompt "I have" --output models/mine
 
 The file has a text on each line; text after a tab is ignored. Without a file, the texts are
 sentences of a small grammar in which a verb agrees with a noun several words before it.
