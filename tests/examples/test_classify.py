@@ -11,7 +11,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "classify.py"
 
 @pytest.mark.slow
 @pytest.mark.tensorflow_only
-def test_lines_with_labels_become_a_classifier_and_its_exports(tmp_path):
+def test_it_trains_and_exports_a_classifier(tmp_path):
     texts = [f"{a}{b}{c}" for a in "abc" for b in "abcdef" for c in "abcdef"]
     lines = [f"{text}\t{'first' if text[0] == 'a' else 'other'}\n" for text in texts]
     (tmp_path / "lines.tsv").write_text("".join(lines))

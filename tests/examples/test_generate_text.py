@@ -11,7 +11,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "generate_text.py"
 
 @pytest.mark.slow
 @pytest.mark.tensorflow_only
-def test_it_learns_writes_and_exports(tmp_path):
+def test_it_trains_generates_and_exports(tmp_path):
     options = "--output model --sentences 300 --epochs 1 --layers 1 --hidden-dim 16"
     options += " --vocabulary 100"
     command = [sys.executable, str(EXAMPLE), *options.split(), "--prompt", "the king"]
@@ -19,8 +19,8 @@ def test_it_learns_writes_and_exports(tmp_path):
     assert not done.returncode, done.stderr
     lines = done.stdout.splitlines()
     assert sum("perplexity of" in line for line in lines) == 1
-    written = next(line for line in lines if line.startswith("the king |"))
     prompt = "the king"
-    assert written == f"{prompt} |{TextGenerator.load(tmp_path / 'model' / 'task')(prompt)}"
+    generated = next(line for line in lines if line.startswith(f"{prompt} |"))
+    assert generated == f"{prompt} |{TextGenerator.load(tmp_path / 'model' / 'task')(prompt)}"
     assert len([line for line in lines if "outputs equal" in line]) == 2
-    assert load_exported(tmp_path / "model" / "phone")(prompt) == written.split("|", 1)[1]
+    assert load_exported(tmp_path / "model" / "phone")(prompt) == generated.split("|", 1)[1]
