@@ -190,7 +190,7 @@ class CausalLMDecoder(keras.layers.Layer):
             key_positions=masks.positions_from_mask(mask),
             return_weights=return_weights,
         )
-        if return_weights:
+        if weights is not None:
             # The first step attends to the last token of the prompt in the slot after the prompt.
             last_weights = weights[:, :, length : length + 1]  # (B, K, 1)
             is_last = ops.expand_dims(constants["is_last"], 1)  # (B, 1, P)

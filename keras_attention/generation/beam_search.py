@@ -131,7 +131,7 @@ class BeamSearch(Strategy):
         self.refill_beams = refill_beams
 
     @property
-    def uses_weights(self) -> bool:
+    def uses_weights(self) -> bool:  # type: ignore[override]
         return bool(self.coverage_penalty)
 
     def options(self, batch=1):

@@ -200,7 +200,9 @@ class MultiHeadSelfAttention(MultiHeadAttention):
     def compute_output_shape(self, x_shape, value_shape=None, key_shape=None):
         return super().compute_output_shape(x_shape, x_shape)
 
-    def compute_output_spec(self, x, mask=None, attention_mask=None, **options: Any):
+    def compute_output_spec(  # type: ignore[override]  # arguments of `call`
+        self, x, mask=None, attention_mask=None, **options: Any
+    ):
         return super().compute_output_spec(
             x, x, value_mask=mask, attention_mask=attention_mask, **options
         )

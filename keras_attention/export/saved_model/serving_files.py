@@ -201,7 +201,7 @@ def curl_command(name: str, signature: str, input_name: str, rows: Any) -> str:
             f"(printf '{start}'; base64 < photo.jpg | tr -d '\\n'; printf '{end}') |\n"
             f"    curl -d @- {url}"
         )
-    request = {"inputs": {input_name: rows}}
+    request: dict[str, Any] = {"inputs": {input_name: rows}}
     if signature != "serving_default":
         request["signature_name"] = signature
     body = json.dumps(request, ensure_ascii=False, default=to_json)
