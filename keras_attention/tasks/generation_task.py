@@ -1,6 +1,7 @@
 """Base of the tasks that generate text."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,19 @@ class GenerationTask(Task):
     def metadata(self) -> dict[str, Any]:
         """The strategy."""
         return {"strategy": repr(self.strategy)}
+
+    @classmethod
+    def load(cls, folder: str | Path, strategy: Strategy | None = None) -> Any:
+        """Loads a task that `save` wrote.
+
+        Args:
+            folder: the folder.
+            strategy: replaces the saved strategy.
+
+        Raises:
+            ValueError: if the folder holds no task of this class and format.
+        """
+        return cls._load(Path(folder), strategy)
 
     def generate(
         self, inputs: Sequence[Any], batch_size: int = 32, progress: bool = False

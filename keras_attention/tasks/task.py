@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_attention.generation import Strategy
 from keras_attention.tasks.runner import ModelRunner
 from keras_attention.text import Tokenizer
 from keras_attention.types import Postprocessor, Preprocessor, Runner
@@ -144,17 +145,19 @@ class Task:
             write_json(new / "task.json", config)
 
     @classmethod
-    def load(cls, folder: str | Path, strategy: Any = None) -> Any:
+    def load(cls, folder: str | Path) -> Any:
         """Loads a task that `save` wrote.
 
         Args:
             folder: the folder.
-            strategy: of a task that generates; replaces the saved strategy.
 
         Raises:
             ValueError: if the folder holds no task of this class and format.
         """
-        folder = Path(folder)
+        return cls._load(Path(folder))
+
+    @classmethod
+    def _load(cls, folder: Path, strategy: Strategy | None = None) -> Any:
         config = read_json(folder / "task.json")
         if (config.get("task"), config.get("format")) != (cls.__name__, TASK_FORMAT):
             raise ValueError(
