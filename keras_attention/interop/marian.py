@@ -1,4 +1,4 @@
-"""Marian translation models, such as OPUS-MT, from the folders that transformers writes."""
+"""Import of Marian translation models, such as OPUS-MT, saved by transformers."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,8 @@ from keras_attention.interop.marian_weights import (
     OLDER_WEIGHTS,
     WEIGHTS,
     Weights,
-    load,
-    lower_bias,
+    load_weights,
+    suppress_in_bias,
 )
 from keras_attention.layers import (
     DecoderBlock,
@@ -34,8 +34,8 @@ FILES = (
     "target_vocab.json",
 )  # fmt: skip
 ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
-# Options of a generation that change what is written, and the values that change nothing.
-NEUTRAL = {
+# Generation options without a counterpart here, and the values that have no effect.
+IGNORED_OPTIONS = {
     "do_sample": False, "min_length": 0, "min_new_tokens": 0, "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0, "repetition_penalty": 1.0, "num_beam_groups": 1,
     "forced_bos_token_id": None, "suppress_tokens": None, "begin_suppress_tokens": None,
@@ -44,7 +44,7 @@ NEUTRAL = {
 
 
 class Marian(NamedTuple):
-    """What a folder holds: the parts of a `tasks.Translator`."""
+    """Contents of a Marian folder: the parts of a `tasks.Translator`."""
 
     model: EncoderDecoder
     source_tokenizer: MarianTokenizer
@@ -54,24 +54,40 @@ class Marian(NamedTuple):
 
 
 class Vocabulary(NamedTuple):
-    """The tokens in our order of ids, and the id that each has in the files.
+    """Vocabulary with the special tokens first, and its mapping to the ids of the files.
 
-    Ours begin with PAD, START, END and UNKNOWN. START has no row in the files: Marian models begin
-    with another token, nearly always padding, whose row it gets.
+    Ids 0 to 3 are PAD, START, END and UNKNOWN. The files have no START: decoding starts with
+    another token, nearly always padding, and START gets the same row of the embedding.
+
+    Attributes:
+        tokens: Tokens in the order of our ids.
+        marian_ids: Id of each token in the files.
     """
 
     tokens: list[str]
-    theirs: np.ndarray
+    marian_ids: np.ndarray
 
 
 def read_marian(folder_or_name: str | Path, strategy: Strategy | None = None) -> Marian:
-    """Reads a Marian model; see `tasks.Translator.from_marian`."""
-    folder = _folder_of(folder_or_name)
+    """Reads a Marian model; see `tasks.Translator.from_marian`.
+
+    Args:
+        folder_or_name: Folder, or name of a model on the Hugging Face hub.
+        strategy: Search strategy; that of the folder by default.
+
+    Returns:
+        A `Marian` with the model, its tokenizers and the strategy.
+
+    Raises:
+        ValueError: If a file is missing or damaged, the files do not match, or an option of the
+            generation is not supported.
+    """
+    folder = _resolve_folder(folder_or_name)
     config = read_json(_file(folder, "config.json"))
     if config.get("model_type") != "marian":
         raise ValueError(
-            "config.json: expected the model_type 'marian'. "
-            f"Received: model_type={config.get('model_type')!r} in {str(folder)!r}"
+            "`model_type` in config.json must be 'marian'. "
+            f"Received: model_type={config.get('model_type')!r}, folder={str(folder)!r}"
         )
     separate = not config.get("share_encoder_decoder_embeddings", True)
     generation = config
@@ -79,47 +95,49 @@ def read_marian(folder_or_name: str | Path, strategy: Strategy | None = None) ->
         ids = {name: config.get(name) for name in ("decoder_start_token_id", "eos_token_id")}
         generation = {**ids, **read_json(folder / "generation_config.json")}
     target_file = "target_vocab.json" if separate else "vocab.json"
-    sizes = [_of(config, "vocab_size")] * 2
+    sizes = [_require(config, "vocab_size")] * 2
     if separate:
         sizes[1] = config.get("decoder_vocab_size") or sizes[0]
-    begins = _of(generation, "decoder_start_token_id")
-    source = _vocabulary(folder, "vocab.json", sizes[0], config, begins)
-    target = _vocabulary(folder, target_file, sizes[1], config, begins)
-    banned = _forbidden(generation, target)
-    model = build(config, len(source.tokens), len(target.tokens))
-    load(model, Weights(folder), source.theirs, target.theirs)
+    start_id = _require(generation, "decoder_start_token_id")
+    source = _vocabulary(folder, "vocab.json", sizes[0], config, start_id)
+    target = _vocabulary(folder, target_file, sizes[1], config, start_id)
+    suppressed = _suppressed_ids(generation, target)
+    model = build_model(config, len(source.tokens), len(target.tokens))
+    load_weights(model, Weights(folder), source.marian_ids, target.marian_ids)
     if generation.get("renormalize_logits"):
-        lower_bias(model, banned)
+        suppress_in_bias(model, suppressed)
     return Marian(
         model,
         MarianTokenizer(_file(folder, "source.spm").read_bytes(), source.tokens),
         MarianTokenizer(_file(folder, "target.spm").read_bytes(), target.tokens),
-        strategy or _strategy(generation, banned),
-        _of(config, "max_position_embeddings"),
+        strategy or _make_strategy(generation, suppressed),
+        _require(config, "max_position_embeddings"),
     )
 
 
 def is_marian(folder: Path) -> bool:
-    """Whether a folder holds a Marian model, by its `config.json`."""
+    """Returns whether the `config.json` of a folder describes a Marian model."""
     path = folder / "config.json"
     return path.is_file() and read_json(path).get("model_type") == "marian"
 
 
-def build(config: dict, source_size: int, target_size: int) -> EncoderDecoder:
-    """The model that a `config.json` describes, with weights of its own yet."""
+def build_model(
+    config: dict, source_vocabulary_size: int, target_vocabulary_size: int
+) -> EncoderDecoder:
+    """Builds the model described by a `config.json`, with random weights."""
     activation = config.get("activation_function", "gelu")
     if activation not in ACTIVATIONS:
         raise ValueError(
-            f"config.json: expected an activation_function among {tuple(ACTIVATIONS)}. "
+            f"`activation_function` in config.json must be one of {tuple(ACTIVATIONS)}. "
             f"Received: activation_function={activation!r}"
         )
 
     def blocks(block_class, side):
         return make_blocks(
             block_class,
-            _of(config, f"{side}_layers"),
-            num_heads=_of(config, f"{side}_attention_heads"),
-            intermediate_dim=_of(config, f"{side}_ffn_dim"),
+            _require(config, f"{side}_layers"),
+            num_heads=_require(config, f"{side}_attention_heads"),
+            intermediate_dim=_require(config, f"{side}_ffn_dim"),
             dropout=config.get("dropout", 0.0),
             attention_dropout=config.get("attention_dropout", 0.0),
             intermediate_dropout=config.get("activation_dropout", 0.0),
@@ -127,18 +145,22 @@ def build(config: dict, source_size: int, target_size: int) -> EncoderDecoder:
             activation=ACTIVATIONS[activation],
         )
 
-    embedded = {
-        "embedding_dim": _of(config, "d_model"),
+    embedding_options = {
+        "embedding_dim": _require(config, "d_model"),
         "scale": config.get("scale_embedding", False),
         "positions": "marian",
         "dropout": config.get("dropout", 0.0),
     }
     tied = config.get("tie_word_embeddings", True)
     output = "tied" if tied else "separate"
-    target_embedding = TokenEmbedding(target_size, output=output, output_bias=True, **embedded)
-    # One vocabulary has two tables where nothing is tied.
+    target_embedding = TokenEmbedding(
+        target_vocabulary_size, output=output, output_bias=True, **embedding_options
+    )
+    # Without tied weights, a shared vocabulary has two embeddings nevertheless.
     shared = tied and config.get("share_encoder_decoder_embeddings", True)
-    source_embedding = target_embedding if shared else TokenEmbedding(source_size, **embedded)
+    source_embedding = (
+        target_embedding if shared else TokenEmbedding(source_vocabulary_size, **embedding_options)
+    )
     body = TransformerEncoder(blocks(EncoderBlock, "encoder"))
     return EncoderDecoder(
         TextEncoder(source_embedding, body, name="encoder"),
@@ -147,52 +169,57 @@ def build(config: dict, source_size: int, target_size: int) -> EncoderDecoder:
     )
 
 
-def _vocabulary(folder, name, size, config, begins):
-    """Our ids from their file."""
+def _vocabulary(folder, name, size, config, start_id):
+    """Reads a vocabulary file and reorders it."""
     ids = read_json(_file(folder, name))
     tokens = {id: token for token, id in ids.items()}
     if sorted(tokens) != list(range(size)):
         raise ValueError(
-            f"{name}: expected the ids 0 to {size - 1} that config.json tells, once each. "
-            f"Received: {len(ids)} tokens with {len(tokens)} ids in {str(folder)!r}"
+            f"{name} must contain each id between 0 and {size - 1} once, as in config.json. "
+            f"Received: {len(ids)} tokens with {len(tokens)} ids, folder={str(folder)!r}"
         )
-    special = [_of(config, "pad_token_id"), begins, _of(config, "eos_token_id"), ids.get("<unk>")]
+    special = [
+        _require(config, "pad_token_id"),
+        start_id,
+        _require(config, "eos_token_id"),
+        ids.get("<unk>"),
+    ]
     if not all(id in tokens for id in special) or len({special[0], *special[2:]}) < 3:
         raise ValueError(
-            f"{name}: expected the ids of pad, the decoder's start, eos and '<unk>'. "
-            f"Received: {special} in {str(folder)!r}"
+            f"{name} must contain the ids of padding, decoder start, end and '<unk>'. "
+            f"Received: {special}, folder={str(folder)!r}"
         )
     rest = [id for id in range(size) if id not in (special[0], *special[2:])]
     names = [*SPECIALS, *(tokens[id] for id in rest)]
     return Vocabulary(names, np.array([*special, *rest]))
 
 
-def _forbidden(generation, target):
-    """Our ids of single tokens that may not be written; END always may."""
-    banned = generation.get("bad_words_ids") or []
-    if any(len(words) != 1 for words in banned):
+def _suppressed_ids(generation, target):
+    """Returns our ids of the tokens that must not be generated; END is never suppressed."""
+    bad_words = generation.get("bad_words_ids") or []
+    if any(len(words) != 1 for words in bad_words):
         raise ValueError(
-            "generation_config.json: expected bad_words_ids of one token each. "
-            f"Received: bad_words_ids={banned}"
+            "`bad_words_ids` in generation_config.json must have one token each. "
+            f"Received: bad_words_ids={bad_words}"
         )
-    theirs = {id for (id,) in banned if id != generation["eos_token_id"]}
-    ours = [id for id, their in enumerate(target.theirs) if their in theirs]
-    return [id for id in ours if id != START]
+    marian_ids = {id for (id,) in bad_words if id != generation["eos_token_id"]}
+    ids = [id for id, marian_id in enumerate(target.marian_ids) if marian_id in marian_ids]
+    return [id for id in ids if id != START]
 
 
-def _strategy(generation, banned):
-    """What `generation_config.json` says, with transformers' defaults."""
-    for name, neutral in NEUTRAL.items():
+def _make_strategy(generation, suppressed):
+    """Returns the strategy of a `generation_config.json`, with the defaults of transformers."""
+    for name, neutral in IGNORED_OPTIONS.items():
         if generation.get(name) not in (None, neutral):
             raise ValueError(
-                f"generation_config.json: expected no {name}, or a strategy in its place. "
+                f"`{name}` in generation_config.json is not supported; pass a `strategy`. "
                 f"Received: {name}={generation[name]!r}"
             )
-    # Theirs counts the token that the decoder begins with.
+    # `max_length` of transformers counts the token that the decoder starts with.
     limit = generation.get("max_new_tokens") or (generation.get("max_length") or 21) - 1
     limits = {
         "max_new_tokens": limit,
-        "suppress_tokens": [id for id in banned if id >= UNKNOWN],
+        "suppress_tokens": [id for id in suppressed if id >= UNKNOWN],
         "force_end": generation.get("forced_eos_token_id") is not None,
     }
     width = generation.get("num_beams") or 1
@@ -209,32 +236,32 @@ def _strategy(generation, banned):
     )
 
 
-def _folder_of(folder_or_name):
-    """The folder, or where the hub's model of this name was downloaded to."""
+def _resolve_folder(folder_or_name):
+    """Returns the folder, downloading it from the Hugging Face hub if this is a name."""
     if Path(folder_or_name).is_dir():
         return Path(folder_or_name)
     name = str(folder_or_name)
     if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
         raise ValueError(
-            "folder_or_name: expected a folder, or a name of the hub such as "
+            "`folder_or_name` must be a folder or a name on the Hugging Face hub, such as "
             f"'Helsinki-NLP/opus-mt-en-de'. Received: {name!r}"
         )
     require_extra("hub", "Translator.from_marian(name)")
     from huggingface_hub import snapshot_download
 
     folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
-    if not (folder / WEIGHTS).is_file():  # as large, so that only one of the two is downloaded
+    if not (folder / WEIGHTS).is_file():  # download only one of the two large files
         snapshot_download(name, allow_patterns=[OLDER_WEIGHTS])
     return folder
 
 
 def _file(folder, name):
     if not (folder / name).is_file():
-        raise ValueError(f"Expected {name} in the folder. Received: {str(folder)!r} without it")
+        raise ValueError(f"The folder must contain {name}. Received: folder={str(folder)!r}")
     return folder / name
 
 
-def _of(config, name):
+def _require(config, name):
     if config.get(name) is None:
-        raise ValueError(f"config.json: expected {name}. Received: no {name}")
+        raise ValueError(f"config.json must contain `{name}`. Received: {name}=None")
     return config[name]

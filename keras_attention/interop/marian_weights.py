@@ -1,4 +1,4 @@
-"""The weights of a Marian folder, and their places in our model."""
+"""Weights of a Marian folder, and loading them into a Keras model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,16 +21,19 @@ from keras_attention.models import EncoderDecoder
 from keras_attention.ops.ids import START
 
 WEIGHTS, OLDER_WEIGHTS = "model.safetensors", "pytorch_model.bin"
-# Taken from a logit, it leaves no share to its token, and label smoothing's mean stays sensible.
-FAR = 100.0
+# Subtracted from a logit: leaves a probability of 0 and keeps label smoothing's mean finite.
+SUPPRESSION = 100.0
 
 
 class Weights:
-    """The arrays of `model.safetensors`, or of the older `pytorch_model.bin`.
+    """Arrays of `model.safetensors` or the older `pytorch_model.bin`.
+
+    Args:
+        folder: Folder of the model.
 
     Raises:
-        ValueError: if there is no such file, it is damaged, lacks an array, or has one of another
-            shape than `config.json` tells.
+        ValueError: If there is no such file or it is damaged; in the methods, if an array is
+            missing or its shape differs from `config.json`.
     """
 
     def __init__(self, folder: Path):
@@ -41,58 +44,59 @@ class Weights:
                 return
         except safetensors.SafetensorError as error:
             raise ValueError(
-                f"Expected a file of safetensors. Received: {str(self.path)!r}, {error}"
+                f"The file must be in the safetensors format. Received: {str(self.path)!r}, {error}"
             ) from None
         self.path = folder / OLDER_WEIGHTS
         if not self.path.is_file():
             raise ValueError(
-                f"Expected {WEIGHTS} or {OLDER_WEIGHTS} in the folder. "
-                f"Received: {str(folder)!r} without them"
+                f"The folder must contain {WEIGHTS} or {OLDER_WEIGHTS}. "
+                f"Received: folder={str(folder)!r}"
             )
         self.arrays = load_torch_file(self.path)
 
     def take(self, *shape: int, names: Sequence[str]) -> np.ndarray:
-        """The first of these that is there."""
+        """Returns the first array of these names that exists, as float32."""
         for name in names:
             if name in self.arrays:
                 if self.arrays[name].shape != shape:
                     raise ValueError(
-                        f"{name}: expected the shape {shape} that config.json tells. "
-                        f"Received: shape {self.arrays[name].shape} in {str(self.path)!r}"
+                        f"`{name}` must have the shape {shape}, as in config.json. "
+                        f"Received: shape={self.arrays[name].shape}, file={str(self.path)!r}"
                     )
                 return self.arrays[name].astype("float32")
         raise ValueError(
-            f"{names[0]}: expected among the weights. "
-            f"Received: {str(self.path)!r} with {len(self.arrays)} others"
+            f"The weights must contain `{names[0]}`. "
+            f"Received: {len(self.arrays)} other arrays, file={str(self.path)!r}"
         )
 
     def linear(self, name: str, inputs: int, outputs: int) -> tuple:
-        """Kernel (inputs, outputs) and bias (outputs,)."""
+        """Returns kernel `(inputs, outputs)` and bias `(outputs,)` of a linear layer."""
         kernel = self.take(outputs, inputs, names=[f"{name}.weight"])
         return kernel.T, self.take(outputs, names=[f"{name}.bias"])
 
     def attention(self, name: str, width: int) -> dict[str, tuple]:
-        """Kernel and bias of each part, as `load_parts` takes them."""
-        theirs = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
+        """Returns kernel and bias of each projection, as `load_parts` expects them."""
+        names = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
         return {
-            part: self.linear(f"{name}.{their}", width, width) for part, their in theirs.items()
+            part: self.linear(f"{name}.{torch_name}", width, width)
+            for part, torch_name in names.items()
         }
 
     def norm(self, name: str, width: int) -> tuple:
-        """Scale and offset."""
+        """Returns scale and offset of a layer normalization."""
         return tuple(self.take(width, names=[f"{name}.{kind}"]) for kind in ("weight", "bias"))
 
 
-def load(
+def load_weights(
     model: EncoderDecoder, weights: Weights, source_rows: np.ndarray, target_rows: np.ndarray
 ) -> None:
-    """Gives a model the weights of the files.
+    """Loads the weights of a folder into a model.
 
     Args:
-        model: as the folder's `config.json` describes it.
-        weights: of the folder.
-        source_rows: for each of our source ids the row of the files' tables.
-        target_rows: for each of our target ids.
+        model: Model built from the folder's `config.json`.
+        weights: Weights of the folder.
+        source_rows: For each source id of the model, the row in the files' embedding.
+        target_rows: For each target id of the model, the row in the files' embedding.
     """
     source, target = model.encoder.embedding, model.decoder.embedding
     names = ["model.decoder.embed_tokens.weight"]
@@ -107,10 +111,10 @@ def load(
     if target.output_kind == "separate":
         table = weights.take(rows, target.embedding_dim, names=["lm_head.weight"])
         target.tokens.reverse_embeddings.assign(table[target_rows].T)
-    if "final_logits_bias" in weights.arrays:  # else zeros
+    if "final_logits_bias" in weights.arrays:  # zeros otherwise
         bias = weights.take(1, rows, names=["final_logits_bias"])
         target.output_bias.assign(bias[0, target_rows])
-    lower_bias(model, [START])
+    suppress_in_bias(model, [START])
     for side, blocks in (("encoder", model.encoder.body.blocks), ("decoder", model.decoder.blocks)):
         for depth, block in enumerate(blocks):
             load_block(block, weights, f"model.{side}.layers.{depth}", target.embedding_dim)
@@ -119,13 +123,13 @@ def load(
 def load_table(
     embedding: TokenEmbedding, weights: Weights, names: list[str], rows: np.ndarray
 ) -> None:
-    """Gives an embedding the rows of the first of these; START's, a copy, is one more."""
+    """Loads an embedding from the first array of these names; START's row is a copy."""
     table = weights.take(len(rows) - 1, embedding.embedding_dim, names=names)
     embedding.tokens.embeddings.assign(table[rows])
 
 
 def load_block(block: Any, weights: Weights, name: str, width: int) -> None:
-    """Gives an encoder's or a decoder's block its weights."""
+    """Loads the weights of an encoder or decoder block."""
     load_parts(block.self_attention, weights.attention(f"{name}.self_attn", width))
     block.self_attention_residual.norm_layer.set_weights(
         weights.norm(f"{name}.self_attn_layer_norm", width)
@@ -142,9 +146,9 @@ def load_block(block: Any, weights: Weights, name: str, width: int) -> None:
     )
 
 
-def lower_bias(model: EncoderDecoder, ids: Sequence[int]) -> None:
-    """Leaves these ids no share in what comes next."""
+def suppress_in_bias(model: EncoderDecoder, ids: Sequence[int]) -> None:
+    """Lowers the output bias of these ids, so that their probability is 0."""
     bias = model.decoder.embedding.output_bias
     lowered = np.array(ops.convert_to_numpy(bias))
-    lowered[ids] -= FAR
+    lowered[ids] -= SUPPRESSION
     bias.assign(lowered)

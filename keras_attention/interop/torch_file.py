@@ -1,7 +1,7 @@
-"""Arrays of a file that `torch.save` wrote, read without torch and without running what it says.
+"""Safe reader of files written by `torch.save`, which does not need PyTorch.
 
-Such a file is a pickle, which may name any function to be called when it is read. Here only the
-names below are known, and they make arrays; any other is refused.
+Such a file is a pickle, which can call arbitrary functions when it is loaded. This reader accepts
+only the few names that create tensors and rejects all others.
 """
 
 import collections
@@ -19,21 +19,21 @@ STORAGES = {
     "IntStorage": "<i4", "BoolStorage": "?",
 }  # fmt: skip
 DAMAGED = EOFError, LookupError, TypeError, AttributeError, ValueError
-MAGIC = 0x1950A86A20F9469CFC6C  # what files of torch before 1.6 begin with
+MAGIC = 0x1950A86A20F9469CFC6C  # first object in the format of torch before 1.6
 
 
 def load_torch_file(path: Path) -> dict[str, np.ndarray]:
     """Reads a state dictionary.
 
     Args:
-        path: what `torch.save(model.state_dict(), path)` wrote, in today's format or in that of
-            torch before 1.6.
+        path: File written by `torch.save(model.state_dict(), path)`, in the current format or in
+            that of torch before 1.6.
 
     Returns:
-        Arrays by name.
+        Dictionary of arrays.
 
     Raises:
-        ValueError: if it is no such file, or names something that does not belong to arrays.
+        ValueError: If the file is damaged or contains anything but tensors.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -43,15 +43,16 @@ def load_torch_file(path: Path) -> dict[str, np.ndarray]:
             with open(path, "rb") as file:
                 state = _read_legacy(file)
         return {str(name): np.asarray(array) for name, array in state.items()}
-    # What a damaged pickle does to the one who reads it has no name of its own.
+    # A damaged pickle raises many kinds of errors.
     except (*DAMAGED, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"Expected a state dictionary that torch wrote. Received: {str(path)!r}, {error}"
+            "The file must be a state dictionary written by torch. "
+            f"Received: {str(path)!r}, {error}"
         ) from None
 
 
-class _Arrays(pickle.Unpickler):
-    """Knows tensors and dictionaries alone; `self.storages` are flat arrays by their keys."""
+class _TensorUnpickler(pickle.Unpickler):
+    """Unpickler of tensors and dictionaries only, with their flat arrays in `self.storages`."""
 
     def __init__(self, file: Any):
         super().__init__(file)
@@ -66,22 +67,22 @@ class _Arrays(pickle.Unpickler):
             ("torch._utils", "_rebuild_parameter"): _parameter,
         }
         if (module, name) not in known:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
         return known[module, name]
 
     def persistent_load(self, pid: tuple) -> np.ndarray:
         _, dtype, key, _, count, *_ = pid
         if key not in self.storages:
-            self.storages[key] = np.zeros(count, dtype)  # filled when the rest is read
+            self.storages[key] = np.zeros(count, dtype)  # filled later
         return self.storages[key]
 
 
 def _tensor(storage, offset, shape, strides, *rest):
     size, contiguous = math.prod(shape), [math.prod(shape[i + 1 :]) for i in range(len(shape))]
-    # The stride of an axis of length 1 says nothing.
-    apart = any(n > 1 and a != b for n, a, b in zip(shape, strides, contiguous, strict=True))
-    if apart or not 0 <= offset <= offset + size <= len(storage):
-        raise pickle.UnpicklingError(f"a tensor of shape {shape} is not in one piece")
+    # The stride of an axis of length 1 is arbitrary.
+    strided = any(n > 1 and a != b for n, a, b in zip(shape, strides, contiguous, strict=True))
+    if strided or not 0 <= offset <= offset + size <= len(storage):
+        raise pickle.UnpicklingError(f"a tensor of shape {shape} is not contiguous")
     return storage[offset : offset + size].reshape(shape)  # a view
 
 
@@ -91,7 +92,7 @@ def _parameter(tensor, *rest):
 
 def _read_archive(archive):
     (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-    unpickler = _Arrays(io.BytesIO(archive.read(name)))
+    unpickler = _TensorUnpickler(io.BytesIO(archive.read(name)))
     state = unpickler.load()
     for key, storage in unpickler.storages.items():
         content = archive.read(f"{name.removesuffix('.pkl')}/{key}")
@@ -100,14 +101,14 @@ def _read_archive(archive):
 
 
 def _read_legacy(file):
-    if _Arrays(file).load() != MAGIC:
-        raise pickle.UnpicklingError("it does not begin as such files do")
+    if _TensorUnpickler(file).load() != MAGIC:
+        raise pickle.UnpicklingError("it does not start with the magic number")
     for _ in ("version", "machine"):
-        _Arrays(file).load()
-    unpickler = _Arrays(file)
+        _TensorUnpickler(file).load()
+    unpickler = _TensorUnpickler(file)
     state = unpickler.load()
-    for key in _Arrays(file).load():
+    for key in _TensorUnpickler(file).load():
         storage = unpickler.storages[key]
-        file.read(8)  # how many, which the pickle said
+        file.read(8)  # number of elements, known from the pickle
         storage[:] = np.frombuffer(file.read(storage.nbytes), storage.dtype)
     return state

@@ -1,7 +1,5 @@
 """Multi-head self-attention with one fused projection and a key/value cache."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
@@ -200,9 +198,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
     def compute_output_shape(self, x_shape, value_shape=None, key_shape=None):
         return super().compute_output_shape(x_shape, x_shape)
 
-    def compute_output_spec(  # type: ignore[override]  # arguments of `call`
-        self, x, mask=None, attention_mask=None, **options: Any
-    ):
+    def compute_output_spec(self, x, mask=None, attention_mask=None, **options):
         return super().compute_output_spec(
             x, x, value_mask=mask, attention_mask=attention_mask, **options
         )

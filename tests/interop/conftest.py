@@ -1,4 +1,4 @@
-"""Small Marian folders, half trained and written by transformers in its exact layout."""
+"""Small, briefly trained Marian models, saved by transformers."""
 
 import io
 import json
@@ -40,7 +40,7 @@ SIZES = {
 
 
 def learn(texts: list[str], size: int, **options: Any) -> bytes:
-    """A SentencePiece model as OPUS-MT has it: unigram, ids of its own."""
+    """Trains a unigram SentencePiece model with ids of its own, as in OPUS-MT."""
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
@@ -52,7 +52,7 @@ def learn(texts: list[str], size: int, **options: Any) -> bytes:
 
 
 def vocabulary_of(*protos: bytes, codes: tuple = CODES) -> dict[str, int]:
-    """As Marian has it: `</s>` and `<unk>`, the pieces, the codes, and `<pad>` at the end."""
+    """Returns a vocabulary in the order of Marian: `</s>`, `<unk>`, pieces, codes, `<pad>`."""
     from sentencepiece import SentencePieceProcessor
 
     models = [SentencePieceProcessor(model_proto=proto) for proto in protos]
@@ -63,7 +63,7 @@ def vocabulary_of(*protos: bytes, codes: tuple = CODES) -> dict[str, int]:
 
 
 def train(model: Any, tokenizer: Any, steps: int) -> None:
-    """Half learns the pairs: random weights would say one thing to everything."""
+    """Trains briefly, so that the outputs depend on the inputs."""
     import torch
 
     sources, targets = map(list, zip(*PAIRS, strict=True))
@@ -93,7 +93,7 @@ def make_marian(
     spm: dict | None = None,
     **config: Any,
 ) -> Checkpoint:
-    """Writes a folder, and gives what transformers reads from it."""
+    """Writes a folder, and returns the model and tokenizer that transformers reads from it."""
     torch = pytest.importorskip("torch", reason="torch makes the checkpoints")
     transformers = pytest.importorskip(
         "transformers", reason="transformers, the peer, writes the checkpoints"
@@ -153,7 +153,7 @@ def make_marian(
 
 
 def read_by_transformers(folder: Path) -> tuple:
-    """Model and tokenizer."""
+    """Returns model and tokenizer."""
     from transformers import MarianMTModel, MarianTokenizer
 
     return MarianMTModel.from_pretrained(folder).eval(), MarianTokenizer.from_pretrained(folder)
@@ -171,5 +171,5 @@ def marian_learner() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def opus(tmp_path_factory) -> Checkpoint:
-    """As OPUS-MT's are: one vocabulary, one embedding, swish, beam 4."""
+    """Model in the manner of OPUS-MT: shared vocabulary and embedding, swish, 4 beams."""
     return make_marian(tmp_path_factory.mktemp("marian") / "opus")

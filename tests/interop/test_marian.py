@@ -1,4 +1,4 @@
-"""Marian folders: with transformers' files ours gives transformers' ids, logits and answers."""
+"""Import of Marian models: ids, logits and translations equal those of transformers."""
 
 import json
 import shutil
@@ -16,13 +16,13 @@ from keras_attention.interop.marian import read_marian
 
 VARIANTS = {
     "opus": {},
-    "separate vocabularies, relu, a forbidden token, no renormalizing": {
+    "separate vocabularies, relu, a suppressed token, no renormalization": {
         "separate": True,
         "activation_function": "relu",
         "scale_embedding": False,
         "generation": {"bad_words_ids": [["pad"], [5], [0]], "renormalize_logits": False},
     },
-    "gelu, output of its own, begins with another token, ends nowhere by force": {
+    "gelu, separate output weights, another start token, no forced end": {
         "activation_function": "gelu",
         "tie_word_embeddings": False,
         "decoder_start_token_id": 4,
@@ -40,7 +40,7 @@ VARIANTS = {
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def both(request, marian_maker, opus, tmp_path_factory):
-    """transformers' model and tokenizer, and ours."""
+    """The model and tokenizer of transformers, and the imported ones."""
     options = VARIANTS[request.param]
     checkpoint = opus
     if options:
@@ -49,7 +49,7 @@ def both(request, marian_maker, opus, tmp_path_factory):
 
 
 def their_ids(folder, vocabulary, start):
-    """Their id of each of ours, by name."""
+    """Returns the id in the files of each of our ids."""
     path = folder / "target_vocab.json"
     ids = json.loads((path if path.is_file() else folder / "vocab.json").read_text())
     special = [ids["<pad>"], ids["<pad>"] if start is None else start, 0, 1]
@@ -57,20 +57,20 @@ def their_ids(folder, vocabulary, start):
 
 
 def encode(tokenizer, texts):
-    """A batch of ids as NumPy, with END and padding."""
+    """Returns a batch of ids as NumPy, with END and padding."""
     return tokenizer.encode(texts).numpy()
 
 
-def test_ids_are_those_of_transformers(both):
+def test_ids_equal_those_of_transformers(both):
     theirs, ours = both
     special = {"<pad>": "[PAD]", "</s>": "[END]", "<unk>": "[UNK]"}
-    for tokenizer, given in (
+    for tokenizer, arguments in (
         (ours.source_tokenizer, {"text": theirs.texts}),
         (ours.target_tokenizer, {"text_target": [*theirs.texts, "Das Pferd hört naïve Vögel."]}),
     ):
-        batch = theirs.tokenizer(**given, padding=True)["input_ids"]
-        (texts,) = given.values()
-        if "text_target" in given:
+        batch = theirs.tokenizer(**arguments, padding=True)["input_ids"]
+        (texts,) = arguments.values()
+        if "text_target" in arguments:
             theirs.tokenizer._switch_to_target_mode()
             names = {id: token for token, id in theirs.tokenizer.current_encoder.items()}
             theirs.tokenizer._switch_to_input_mode()
@@ -81,7 +81,7 @@ def test_ids_are_those_of_transformers(both):
         assert len({name for row in expected for name in row}) > 12
 
 
-def test_logits_are_those_of_transformers(both):
+def test_logits_equal_those_of_transformers(both):
     import torch
 
     theirs, ours = both
@@ -93,22 +93,22 @@ def test_logits_are_those_of_transformers(both):
         expected = theirs.model(**batch).logits.numpy()
     labels = encode(ours.target_tokenizer, targets)
     target = np.concatenate([np.full((len(labels), 1), 1), labels[:, :-1]], 1)
-    target[target == 2] = 0  # what stands behind END is padding, for ours and for theirs
+    target[target == 2] = 0  # END and all after it is padding in both
     source = encode(ours.source_tokenizer, theirs.texts)
     logits = array(ours.model({"source": source, "target": target}))
     start = config.decoder_start_token_id
     their = their_ids(theirs.folder, ours.target_tokenizer.vocabulary, start)
-    kept = labels != 0
-    assert np.abs(expected[kept]).max() > 2
-    writable = slice(2, None)  # PAD and START are never written
+    mask = labels != 0
+    assert np.abs(expected[mask]).max() > 2
+    tokens = slice(2, None)  # PAD and START are never generated
     np.testing.assert_allclose(
-        logits[kept][:, writable], expected[..., their][kept][:, writable], atol=1e-4
+        logits[mask][:, tokens], expected[..., their][mask][:, tokens], atol=1e-4
     )
     assert (logits[..., 1] < logits.max(-1) - 50).all()
 
 
 @pytest.mark.parametrize("beams", [1, 4])
-def test_answers_are_those_of_transformers(both, beams):
+def test_translations_equal_those_of_transformers(both, beams):
     theirs, ours = both
     batch = theirs.tokenizer(theirs.texts, return_tensors="pt", padding=True)
     expected = theirs.model.generate(
@@ -120,24 +120,24 @@ def test_answers_are_those_of_transformers(both, beams):
         options = strategy.get_config()
         names = "max_new_tokens", "suppress_tokens", "force_end"
         strategy = GreedySearch(**{name: options[name] for name in names})
-    found = ours.model.generate(encode(ours.source_tokenizer, theirs.texts), strategy)
+    output = ours.model.generate(encode(ours.source_tokenizer, theirs.texts), strategy)
     start = theirs.model.config.decoder_start_token_id
     their = their_ids(theirs.folder, ours.target_tokenizer.vocabulary, start)
     written = expected.sequences[:, 1:].numpy()
     length = written.shape[1]
-    np.testing.assert_array_equal(their[found.ids[:, 0, :length]], written)
-    assert not found.ids[:, 0, length:].any()
-    assert len({tuple(row) for row in written}) > 3  # answers differ from text to text
+    np.testing.assert_array_equal(their[output.ids[:, 0, :length]], written)
+    assert not output.ids[:, 0, length:].any()
+    assert len({tuple(row) for row in written}) > 3  # the translations differ
     if beams > 1:
-        np.testing.assert_allclose(found.scores[:, 0], expected.sequences_scores, atol=1e-4)
+        np.testing.assert_allclose(output.scores[:, 0], expected.sequences_scores, atol=1e-4)
     texts = theirs.tokenizer.batch_decode(expected.sequences[:, 1:], skip_special_tokens=True)
-    got = ours.target_tokenizer.detokenize(found.ids[:, 0]).numpy()
-    assert [text.decode("utf-8") for text in got] == texts
+    translations = ours.target_tokenizer.detokenize(output.ids[:, 0]).numpy()
+    assert [text.decode("utf-8") for text in translations] == texts
 
 
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])
 @pytest.mark.parametrize("options", [{"length_penalty": 0.0}, {"length_penalty": 2.0}])
-def test_all_beams_are_those_of_transformers(opus, early_stopping, options):
+def test_all_beams_equal_those_of_transformers(opus, early_stopping, options):
     ours = read_marian(opus.folder)
     options = {**options, "early_stopping": early_stopping}
     batch = opus.tokenizer(opus.texts, return_tensors="pt", padding=True)
@@ -146,19 +146,19 @@ def test_all_beams_are_those_of_transformers(opus, early_stopping, options):
         return_dict_in_generate=True,
     )  # fmt: skip
     strategy = ours.strategy.replace(num_beams=3, num_return_sequences=3, **options)
-    found = ours.model.generate(encode(ours.source_tokenizer, opus.texts), strategy)
+    output = ours.model.generate(encode(ours.source_tokenizer, opus.texts), strategy)
     their = their_ids(opus.folder, ours.target_tokenizer.vocabulary, None)
     written = expected.sequences[:, 1:].numpy()
-    ids = found.ids.reshape(-1, found.ids.shape[-1])[:, : written.shape[1]]
+    ids = output.ids.reshape(-1, output.ids.shape[-1])[:, : written.shape[1]]
     np.testing.assert_array_equal(their[ids], written)
-    np.testing.assert_allclose(found.scores.ravel(), expected.sequences_scores, atol=1e-4)
+    np.testing.assert_allclose(output.scores.ravel(), expected.sequences_scores, atol=1e-4)
 
 
-def test_what_a_folder_says_becomes_a_strategy(opus, changed):
+def test_strategy_is_read_from_the_folder(opus, changed):
     folder = changed("generation_config.json", num_beams=1, max_new_tokens=7)
     strategy = read_marian(folder).strategy
     assert strategy.get_config() == GreedySearch(max_new_tokens=7, force_end=True).get_config()
-    # Older folders have it all in config.json.
+    # Older folders have the options of generation in config.json.
     (folder / "generation_config.json").unlink()
     config = json.loads((folder / "config.json").read_text())
     config.update(num_beams=6, max_length=50, bad_words_ids=[[3], [config["pad_token_id"]]])
@@ -169,13 +169,13 @@ def test_what_a_folder_says_becomes_a_strategy(opus, changed):
     )
     expected = search.replace(max_new_tokens=49, suppress_tokens=[5], force_end=True)
     assert repr(strategy) == repr(expected)
-    given = GreedySearch(max_new_tokens=3)
-    assert read_marian(folder, given).strategy is given
+    strategy = GreedySearch(max_new_tokens=3)
+    assert read_marian(folder, strategy).strategy is strategy
 
 
 @pytest.fixture
 def changed(opus, tmp_path):
-    """Copies the folder, one of its JSON files changed; None takes a key out."""
+    """Copies the folder and changes a JSON file; None removes an entry."""
 
     def change(name, **entries):
         folder = tmp_path / "changed"
@@ -191,20 +191,24 @@ def changed(opus, tmp_path):
 @pytest.mark.parametrize(
     ("name", "entries", "message"),
     [
-        ("config.json", {"model_type": "bart"}, "expected the model_type 'marian'. Received: mod"),
-        ("config.json", {"d_model": None}, "config.json: expected d_model"),
-        ("config.json", {"d_model": 28}, r"model.shared.weight: expected the shape \(45, 28\)"),
+        ("config.json", {"model_type": "bart"}, "must be 'marian'. Received: model_type='bart'"),
+        ("config.json", {"d_model": None}, "config.json must contain `d_model`"),
+        ("config.json", {"d_model": 28}, r"`model.shared.weight` must have the shape \(45, 28\)"),
         ("config.json", {"decoder_layers": 4}, "model.decoder.layers.3.self_attn.q_proj.weight"),
-        ("config.json", {"encoder_ffn_dim": 7}, r"0.fc1.weight: expected the shape \(7, 24\)"),
-        ("config.json", {"vocab_size": 40}, "vocab.json: expected the ids 0 to 39"),
-        ("config.json", {"pad_token_id": 0}, r"vocab.json: expected the ids of pad.* \[0, 44, 0, "),
+        ("config.json", {"encoder_ffn_dim": 7}, r"0.fc1.weight` must have the shape \(7, 24\)"),
+        ("config.json", {"vocab_size": 40}, "vocab.json must contain each id between 0 and 39"),
+        ("config.json", {"pad_token_id": 0}, r"vocab.json must .* padding.* \[0, 44, 0, "),
         ("config.json", {"activation_function": "tanh"}, "Received: activation_function='tanh'"),
         ("vocab.json", {"<unk>": None, "x": 1}, r"'<unk>'. Received: \[44, 44, 0, None\]"),
         ("generation_config.json", {"bad_words_ids": [[3, 4]]}, r"bad_words_ids=\[\[3, 4\]\]"),
-        ("generation_config.json", {"no_repeat_ngram_size": 2}, "expected no no_repeat_ngram_size"),
+        (
+            "generation_config.json",
+            {"no_repeat_ngram_size": 2},
+            "`no_repeat_ngram_size` .* not supported",
+        ),
     ],
 )
-def test_files_that_do_not_fit(changed, name, entries, message):
+def test_files_that_do_not_match_raise(changed, name, entries, message):
     with pytest.raises(ValueError, match=message):
         read_marian(changed(name, **entries))
 
@@ -212,22 +216,22 @@ def test_files_that_do_not_fit(changed, name, entries, message):
 @pytest.mark.parametrize(
     "name", ["config.json", "vocab.json", "source.spm", "target.spm", "model.safetensors"]
 )
-def test_a_missing_file_is_named(changed, name):
+def test_missing_files_raise(changed, name):
     folder = changed("config.json")
     (folder / name).unlink()
     with pytest.raises(ValueError, match=name):
         read_marian(folder)
 
 
-def test_damaged_weights(changed):
+def test_damaged_weights_raise(changed):
     folder = changed("config.json")
     (folder / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="Expected a file of safetensors"):
+    with pytest.raises(ValueError, match="must be in the safetensors format"):
         read_marian(folder)
 
 
-@pytest.mark.parametrize("today", [True, False])
-def test_the_older_pytorch_model_bin_is_read_without_torch(opus, changed, monkeypatch, today):
+@pytest.mark.parametrize("new_format", [True, False])
+def test_pytorch_model_bin_is_read_without_torch(opus, changed, monkeypatch, new_format):
     import torch
 
     folder = changed("config.json")
@@ -235,7 +239,7 @@ def test_the_older_pytorch_model_bin_is_read_without_torch(opus, changed, monkey
     torch.save(
         opus.model.state_dict(),
         folder / "pytorch_model.bin",
-        _use_new_zipfile_serialization=today,  # False: as in 2020, when OPUS-MT's were written
+        _use_new_zipfile_serialization=new_format,  # most OPUS-MT models have the old one
     )
     expected = read_marian(opus.folder).model
     for name in [name for name in sys.modules if name.split(".")[0] == "torch"]:
@@ -245,32 +249,32 @@ def test_the_older_pytorch_model_bin_is_read_without_torch(opus, changed, monkey
         np.testing.assert_array_equal(array(a), array(b))
 
 
-def test_a_name_is_downloaded(opus, changed, monkeypatch):
-    asked = []
+def test_named_models_are_downloaded(opus, changed, monkeypatch):
+    requests = []
     folder = opus.folder
 
     def snapshot_download(name, allow_patterns):
-        asked.append((name, allow_patterns))
+        requests.append((name, allow_patterns))
         return str(folder)
 
     hub = types.SimpleNamespace(snapshot_download=snapshot_download)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     assert read_marian("Helsinki-NLP/opus-mt-en-de").model.count_params() > 10_000
-    assert asked == [("Helsinki-NLP/opus-mt-en-de", list(marian.FILES))]
+    assert requests == [("Helsinki-NLP/opus-mt-en-de", list(marian.FILES))]
     folder = changed("config.json")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match="Expected model.safetensors or pytorch_model.bin"):
+    with pytest.raises(ValueError, match="must contain model.safetensors or pytorch_model.bin"):
         read_marian("Helsinki-NLP/opus-mt-en-de")
-    assert asked[2:] == [("Helsinki-NLP/opus-mt-en-de", ["pytorch_model.bin"])]
+    assert requests[2:] == [("Helsinki-NLP/opus-mt-en-de", ["pytorch_model.bin"])]
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match="requires the extra `hub`"):
         read_marian("Helsinki-NLP/opus-mt-en-de")
-    for wrong in ("/no/such/folder", "no-such-folder", "./a/b"):
-        with pytest.raises(ValueError, match=f"expected a folder, or a name.*Received: '{wrong}'"):
-            read_marian(wrong)
+    for invalid in ("/no/such/folder", "no-such-folder", "./a/b"):
+        with pytest.raises(ValueError, match=f"must be a folder or a name.*Received: '{invalid}'"):
+            read_marian(invalid)
 
 
-def test_half_precision_weights_are_read_as_float32(opus, changed):
+def test_half_precision_weights_are_converted_to_float32(opus, changed):
     from safetensors.numpy import load_file, save_file
 
     folder = changed("config.json")
@@ -285,9 +289,9 @@ def test_half_precision_weights_are_read_as_float32(opus, changed):
         np.testing.assert_allclose(array(a), array(b), rtol=1e-3, atol=1e-6)
 
 
-def test_a_model_is_saved_and_read_again(both, tmp_path):
+def test_model_is_saved_and_loaded(both, tmp_path):
     model = both[1].model
     model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
-    given = {"source": np.array([[5, 6, 2]]), "target": np.array([[1, 7, 8]])}
-    np.testing.assert_allclose(array(again(given)), array(model(given)), atol=1e-6)
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    inputs = {"source": np.array([[5, 6, 2]]), "target": np.array([[1, 7, 8]])}
+    np.testing.assert_allclose(array(loaded(inputs)), array(model(inputs)), atol=1e-6)
