@@ -80,8 +80,8 @@ def test_a_saved_task_is_not_replaced(translator, tmp_path):
 class SearchWithErf(GreedySearch):
     """Greedy search with an operation that TFLite lacks."""
 
-    def pick(self, t, log_probs, options):
-        return super().pick(t, keras.ops.erf(log_probs), options)
+    def select_token(self, position, log_probs, options):
+        return super().select_token(position, keras.ops.erf(log_probs), options)
 
 
 def test_an_operation_that_tflite_lacks_raises(make_translator, tmp_path):
