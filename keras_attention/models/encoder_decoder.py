@@ -1,4 +1,4 @@
-"""The one model class: an encoder, a decoder, and the graph between them."""
+"""Encoder-decoder model."""
 
 import keras
 
@@ -7,18 +7,20 @@ from keras_attention.models.generative_model import GenerativeModel
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class EncoderDecoder(GenerativeModel):
-    """A functional Keras model from `{"source", "target"}` to the logits of the next tokens.
+    """Encoder-decoder model, a functional Keras model from `{"source", "target"}` to logits.
 
     `source` is what the encoder reads: ids `(batch, source)` or images `(batch, height, width, 3)`.
-    `target` is `(batch, target)` and begins with START; ids are int32 and padded with 0, from which
-    the masks are made. The output is `(batch, target, vocabulary_size)`. It trains with `fit` and
-    `keras_attention.training.MaskedCrossEntropy`.
+    `target` are ids `(batch, target)` that begin with START. Ids are int32 and padded with 0; the
+    masks are computed from them. The output is `(batch, target, vocabulary_size)`, the logits of
+    the next ids. Train it with `fit` and `keras_attention.training.MaskedCrossEntropy`.
 
     Args:
-        encoder: layer `encoder(source) -> encoded`, with `compute_mask(source)`,
-            `source_input()`, the `keras.Input` of a source, and `check(source)`, which refuses what
-            it cannot read: `layers.TextEncoder`, `layers.ImageEncoder`.
-        decoder: layer that keeps the decoder contract: `call`, `start`, `step`.
+        encoder: layer `encoder(source) -> encoded`, such as `layers.TextEncoder` or
+            `layers.ImageEncoder`. It also has `compute_mask(source)`, `source_input()`, which
+            returns the `keras.Input` of a source, and `check(source)`, which raises a `ValueError`
+            for an invalid one.
+        decoder: a decoder of `keras_attention.decoders`, or another layer that follows the protocol
+            `keras_attention.types.Decoder`.
 
     Example:
 
@@ -53,8 +55,8 @@ class EncoderDecoder(GenerativeModel):
         config = dict(config)
         shared, encoder, decoder = map(config.pop, ("share_embeddings", "encoder", "decoder"))
         encoder = keras.saving.deserialize_keras_object(encoder, custom_objects)
-        if shared:  # the decoder is made with the encoder's in place of one of its own
-            made = {**decoder["config"], "embedding": encoder.embedding}
-            decoder = {**decoder, "config": made}
+        if shared:  # the decoder takes the encoder's embedding, not a copy
+            decoder_config = {**decoder["config"], "embedding": encoder.embedding}
+            decoder = {**decoder, "config": decoder_config}
         decoder = keras.saving.deserialize_keras_object(decoder, custom_objects)
         return cls(encoder, decoder, **config)

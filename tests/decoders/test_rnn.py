@@ -299,7 +299,7 @@ def test_scheduled_sampling_trains():
 
 def test_embedding_must_have_an_output():
     cell = BahdanauDecoderCell(keras.layers.GRUCell(4), BahdanauAttention(4))
-    with pytest.raises(ValueError, match="`embedding` .* Received: output=None"):
+    with pytest.raises(ValueError, match="`embedding` must .* Received: output=None"):
         RNNDecoder(TokenEmbedding(9, 8), cell)
 
 

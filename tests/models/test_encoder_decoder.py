@@ -1,4 +1,4 @@
-"""The one model class: fit, save, reload, generate."""
+"""The encoder-decoder model: fit, save, reload, generate."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def make(seed=0, **options):
     return model
 
 
-def test_it_is_a_functional_model_of_two_inputs():
+def test_functional_model_of_two_inputs():
     model = make()
     assert isinstance(model, EncoderDecoder)
     assert set(model.input) == {"source", "target"}
@@ -52,19 +52,19 @@ def test_reload_gives_the_same(options, tmp_path):
     assert type(loaded) is EncoderDecoder
     np.testing.assert_array_equal(array(loaded(INPUTS)), array(model(INPUTS)))
     strategy = STRATEGIES[1]
-    first, again = (each.generate(SOURCE, strategy, attention=True) for each in (model, loaded))
-    for expected, got in zip(first, again, strict=True):
-        np.testing.assert_array_equal(got, expected)
+    expected, output = (m.generate(SOURCE, strategy, attention=True) for m in (model, loaded))
+    for expected_field, field in zip(expected, output, strict=True):
+        np.testing.assert_array_equal(field, expected_field)
 
 
-def fresh_answers(model, strategy):
-    """What a model that never generated before gives with these weights."""
+def generate_without_cache(model, strategy):
+    """Output of a new model with the same weights, which has compiled nothing before."""
     other = EncoderDecoder.from_config(model.get_config())
     other.set_weights(model.get_weights())
     return other.generate(SOURCE, strategy)
 
 
-def test_it_learns_and_generate_sees_the_weights_of_now():
+def test_it_learns_and_generate_uses_the_current_weights():
     model, strategy = make(), GreedySearch(max_new_tokens=4)
     before = model.generate(SOURCE, strategy)
     model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
@@ -73,15 +73,15 @@ def test_it_learns_and_generate_sees_the_weights_of_now():
     after = model.generate(SOURCE, strategy)
     np.testing.assert_array_equal(after.ids[:, 0], LABELS)
     assert (after.ids != before.ids).any()
-    model.fit(INPUTS, LABELS, epochs=1, verbose=0)  # training goes on after generation
+    model.fit(INPUTS, LABELS, epochs=1, verbose=0)  # training continues after generation
     again = model.generate(SOURCE, strategy)
     assert (again.scores != after.scores).any()
-    expected = fresh_answers(model, strategy)
+    expected = generate_without_cache(model, strategy)
     np.testing.assert_array_equal(expected.ids, again.ids)
     np.testing.assert_allclose(expected.scores, again.scores, rtol=1e-5)
 
 
-class Generates(keras.callbacks.Callback):
+class GenerateEachEpoch(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
         self.scores = []
@@ -90,12 +90,12 @@ class Generates(keras.callbacks.Callback):
         self.scores.append(self.model.generate(SOURCE, GreedySearch(max_new_tokens=4)).scores.sum())
 
 
-def test_generate_in_a_callback_sees_every_epoch():
-    model, callback = make(), Generates()
+def test_generate_in_a_callback_uses_the_current_weights():
+    model, callback = make(), GenerateEachEpoch()
     model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
     model.fit(INPUTS, LABELS, epochs=3, verbose=0, callbacks=[callback])
     assert len(set(callback.scores)) == 3
-    last = fresh_answers(model, GreedySearch(max_new_tokens=4)).scores.sum()
+    last = generate_without_cache(model, GreedySearch(max_new_tokens=4)).scores.sum()
     np.testing.assert_allclose(callback.scores[-1], last, rtol=1e-5)
     np.testing.assert_allclose(
         model.generate(SOURCE, GreedySearch(max_new_tokens=4)).scores.sum(), last, rtol=1e-5
@@ -103,8 +103,8 @@ def test_generate_in_a_callback_sees_every_epoch():
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES[:2])
-def test_a_batch_of_one_is_a_batch_of_many(strategy):
-    """And padding changes nothing: each row alone is cut to its own length."""
+def test_rows_of_a_batch_are_independent(strategy):
+    """And padding is ignored: each row alone has no padding."""
     model = make()
     together = model.generate(SOURCE, strategy, attention=True)
     assert together.ids.dtype == "int32" and together.scores.dtype == "float32"
@@ -113,24 +113,24 @@ def test_a_batch_of_one_is_a_batch_of_many(strategy):
         alone = model.generate(source, strategy, attention=True)
         np.testing.assert_array_equal(alone.ids[0], together.ids[row])
         np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4)
-        looked = together.attention[row]
+        weights = together.attention[row]
         np.testing.assert_allclose(
-            alone.attention[0], looked[..., : source.shape[1]], rtol=1e-3, atol=1e-6
+            alone.attention[0], weights[..., : source.shape[1]], rtol=1e-3, atol=1e-6
         )
-        assert not looked[..., source.shape[1] :].any()
-        np.testing.assert_allclose(looked.sum(-1), together.ids[row] > 0, atol=1e-5)
+        assert not weights[..., source.shape[1] :].any()
+        np.testing.assert_allclose(weights.sum(-1), together.ids[row] > 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_an_empty_batch(strategy):
-    found = make().generate(SOURCE[:0], strategy, attention=True)
+def test_empty_batch(strategy):
+    output = make().generate(SOURCE[:0], strategy, attention=True)
     n = 2 if isinstance(strategy, BeamSearch) else 1
-    assert found.ids.shape == (0, n, 5)
-    assert found.scores.shape == (0, n)
-    assert found.attention.shape == (0, n, 5, 5)
+    assert output.ids.shape == (0, n, 5)
+    assert output.scores.shape == (0, n)
+    assert output.attention.shape == (0, n, 5, 5)
 
 
-def test_strategies_do_not_share_a_graph():
+def test_each_strategy_has_its_own_graph():
     model = make()
     one = model.generate(SOURCE, GreedySearch(max_new_tokens=3))
     two = model.generate(SOURCE, GreedySearch(max_new_tokens=5))
@@ -150,12 +150,12 @@ def test_strategies_do_not_share_a_graph():
         ([[], []], r"shape=\(2, 0\)"),
     ],
 )
-def test_sources_that_are_none(source, received):
+def test_invalid_sources(source, received):
     with pytest.raises(ValueError, match=f"source: .* from 0 to 10.* Received: .*{received}"):
         make().generate(source)
 
 
-def test_a_beam_wider_than_the_vocabulary():
+def test_more_beams_than_tokens():
     with pytest.raises(
         ValueError, match="`num_beams` .* Received: num_beams=11, vocabulary_size=12"
     ):

@@ -1,4 +1,4 @@
-"""The builder: its default model in float64 NumPy, on every backend, and what its options do."""
+"""`seq2seq`: its default model in float64 NumPy, its options, and the agreement of backends."""
 
 import keras
 import numpy as np
@@ -44,21 +44,21 @@ def gru(weights, x, h):
 
 
 def read(weights, x, order):
-    """The annotations of one direction, and where it ended."""
+    """The annotations of one direction, and its final state."""
     h, out = np.zeros(4), np.zeros((len(x), 4))
     for s in order:
         h = out[s] = gru(weights, x[s], h)
     return out, h
 
 
-def transcription(model, source, target):
+def reference(model, source, target):
     """Bahdanau et al. 2015, section 3 and appendix A, with the GRU and the tanh of the docs."""
     (table,) = doubles(model.encoder.embedding)
     x = table[source[source > 0]]
     forward, backward = (doubles(cell) for cell in model.encoder.body.stack[0])
-    there, end = read(forward, x, range(len(x)))
-    back, start = read(backward, x, reversed(range(len(x))))
-    annotations = np.concatenate([there, back], -1)
+    forward_states, end = read(forward, x, range(len(x)))
+    backward_states, start = read(backward, x, reversed(range(len(x))))
+    annotations = np.concatenate([forward_states, backward_states], -1)
     decoder = model.decoder
     kernel, bias = doubles(decoder.bridge[0])
     s = np.tanh(np.concatenate([end, start]) @ kernel + bias)
@@ -68,8 +68,8 @@ def transcription(model, source, target):
     readout, readout_bias = doubles(decoder.readout)
     logits = []
     for y in embeddings[target]:
-        energies = np.tanh(s @ w + annotations @ u) @ v  # equation 6
-        alpha = np.exp(energies) / np.exp(energies).sum()
+        scores = np.tanh(s @ w + annotations @ u) @ v  # equation 6
+        alpha = np.exp(scores) / np.exp(scores).sum()
         context = alpha @ annotations  # equation 5
         s = gru(doubles(decoder.cell.cell), np.concatenate([y, context]), s)
         deep = np.tanh(np.concatenate([y, s, context]) @ readout + readout_bias)
@@ -77,12 +77,12 @@ def transcription(model, source, target):
     return np.stack(logits)
 
 
-def test_the_default_is_bahdanaus_model_on_every_backend():
+def test_default_is_bahdanaus_model():
     model = make()
-    got = array(model(INPUTS))
+    logits = array(model(INPUTS))
     for row in range(2):
-        expected = transcription(model, SOURCE[row], TARGET[row])
-        np.testing.assert_allclose(got[row], expected, rtol=1e-4, atol=1e-5)
+        expected = reference(model, SOURCE[row], TARGET[row])
+        np.testing.assert_allclose(logits[row], expected, rtol=1e-4, atol=1e-5)
 
 
 # Sums of the absolute logits of each row, as TensorFlow gives them.
@@ -110,18 +110,23 @@ def test_backends_agree(name, options):
     np.testing.assert_allclose(np.abs(logits).sum((1, 2)), AGREED[name], rtol=1e-5)
 
 
-def test_only_attention_sees_more_than_the_state():
-    """The baselines: the state alone for None and "fixed", every annotation with attention."""
-    for attention, sees in ((None, False), ("fixed", False), ("bahdanau", True), ("luong", True)):
+def test_only_attention_reads_the_encoder_sequence():
+    """Without attention, None and "fixed", the decoder reads the final state only."""
+    for attention, reads_sequence in (
+        (None, False),
+        ("fixed", False),
+        ("bahdanau", True),
+        ("luong", True),
+    ):
         model = make(attention=attention)
         encoded, mask = model.encoder(SOURCE), model.encoder.compute_mask(SOURCE)
         changed = {**encoded, "sequence": encoded["sequence"] + 1.0}
         difference = model.decoder(TARGET, changed, mask) - model.decoder(TARGET, encoded, mask)
-        assert (np.abs(array(difference)).max() > 1e-3) == sees, attention
+        assert (np.abs(array(difference)).max() > 1e-3) == reads_sequence, attention
 
 
-def test_the_fixed_context_enters_every_step_and_none_only_the_first():
-    for attention, enters in ((None, False), ("fixed", True)):
+def test_fixed_context_is_read_at_every_step():
+    for attention, reads_summary in ((None, False), ("fixed", True)):
         model = make(attention=attention)
         constants, state = model.decoder.start(model.encoder(SOURCE))
         other = {**constants, "summary": constants["summary"] + 1.0}
@@ -130,7 +135,7 @@ def test_the_fixed_context_enters_every_step_and_none_only_the_first():
             model.decoder.step(ids, 0, state, other)[0]
             - model.decoder.step(ids, 0, state, constants)[0]
         )
-        assert (np.abs(array(difference)).max() > 1e-3) == enters
+        assert (np.abs(array(difference)).max() > 1e-3) == reads_summary
 
 
 def test_reverse_source_is_the_reversed_source():
@@ -222,7 +227,7 @@ def test_options_reach_the_layers():
          "Received: cell=3"),
     ],
 )  # fmt: skip
-def test_options_that_do_not_go(options, message):
+def test_invalid_options(options, message):
     options = {"source_vocabulary_size": 11, "target_vocabulary_size": 12, "units": 8, **options}
     with pytest.raises(ValueError, match=message):
         seq2seq(embedding_dim=6, **options)
