@@ -1,4 +1,4 @@
-"""The decoder-only Transformer: what comes next."""
+"""Decoder-only Transformer: the language model and its builder."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,25 +8,22 @@ import numpy as np
 
 from keras_attention.decoders import CausalLMDecoder
 from keras_attention.generation import GreedySearch, Strategy, Streamer
-from keras_attention.layers import DecoderBlock, PromptEncoder, TokenEmbedding, make_blocks
+from keras_attention.layers import DecoderBlock, PromptEncoder
 from keras_attention.layers.validation import check_positive
 from keras_attention.models.generative_model import GenerativeModel
-from keras_attention.models.sizes import (
-    block_options,
-    embedding_options,
-    shared_position_bias,
-    size_of,
-)
+from keras_attention.models.transformer_config import TransformerConfig
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class CausalLM(GenerativeModel):
-    """A functional Keras model from ids to the logits of the next tokens.
+    """Decoder-only language model, a functional Keras model from ids to next-token logits.
 
-    The ids are `(batch, time)` int32, each text from START on, padded with 0; a row may hold
-    several texts, which do not see each other. The output is `(batch, time, vocabulary_size)`. It
-    trains with `fit` and `keras_attention.training.MaskedCrossEntropy`. `generate` goes on from
-    prompts, which are ids without START; a prompt that is all padding begins a text.
+    Ids are int32 `(batch, time)`. Each text begins with START, and rows are padded with 0. A row
+    may hold several texts; they do not attend to each other. The output is `(batch, time,
+    vocabulary_size)`. Train it with `fit` and `keras_attention.training.MaskedCrossEntropy`.
+
+    `generate` continues prompts, which are ids without START. A prompt of padding alone begins a
+    new text.
 
     Args:
         decoder: a `CausalLMDecoder`.
@@ -49,19 +46,19 @@ class CausalLM(GenerativeModel):
     def stream(
         self, prompt: Any, strategy: Strategy | None = None, every: int = 1
     ) -> Iterator[np.ndarray]:
-        """Generates as `generate`, and gives the new ids whenever `every` steps were taken.
+        """Generates like `generate`, and yields the new ids after every few steps.
 
         Args:
-            prompt: `(batch, prompt)` int, padded with 0.
+            prompt: int `(batch, prompt)`, padded with 0.
             strategy: `GreedySearch` or `Sampling`; None is `GreedySearch()`.
-            every: steps; more of them cost less time in all.
+            every: number of steps between two yields; more steps cost less time in all.
 
         Yields:
-            int32 `(batch, n, new)`; a text that has ended goes on as padding.
+            int32 `(batch, sequences, new)`; a text that has ended continues as padding.
 
         Raises:
-            ValueError: as `generate`, and if the strategy is `BeamSearch`, which may take tokens
-                back.
+            ValueError: as `generate` raises, and if the strategy is `BeamSearch`, which may replace
+                tokens that it has generated.
         """
         prompt, strategy = np.asarray(prompt), strategy or GreedySearch()
         self.check(prompt, strategy)
@@ -69,7 +66,7 @@ class CausalLM(GenerativeModel):
         return self._generators.get(Streamer, self, strategy).stream(prompt, every)
 
     def check(self, source: np.ndarray, strategy: Strategy) -> None:
-        """Raises a `ValueError` unless the model can read this prompt and go on from it."""
+        """Raises a `ValueError` unless the model can continue this prompt."""
         super().check(source, strategy)
         self.decoder.check_prompt_length(source.shape[1], strategy.max_new_tokens)
 
@@ -86,60 +83,43 @@ def causal_lm(
     vocabulary_size: int,
     size: str = "tiny",
     *,
-    num_layers: int | None = None,
-    hidden_dim: int | None = None,
-    intermediate_dim: int | None = None,
-    num_heads: int | None = None,
-    dropout: float | None = None,
-    norm: str = "pre",
     positions: str | None = "rotary",
-    max_length: int = 512,
     name: str = "causal_lm",
-    **block,
+    **options: Any,
 ) -> CausalLM:
-    """Builds a decoder-only Transformer (Radford et al. 2018), its output tied to its embedding.
+    """Builds a decoder-only Transformer (Radford et al. 2018).
+
+    The output weights are those of the embedding.
 
     Args:
         vocabulary_size: number of ids.
-        size: of `models.transformer`'s table; the next five replace what it says.
-        num_layers: blocks.
-        hidden_dim: width of the model.
-        intermediate_dim: hidden width of the feed-forward layers.
-        num_heads: heads of the attention.
-        dropout: rate on the embedding and on what every sub-layer gives.
-        norm: `"pre"`, `"post"` or `"sandwich"`: see `layers.Residual`.
-        positions: of `models.transformer`'s table.
-        max_length: positions in the learned table; prompt and answer together have to fit.
-        name: of the model.
-        **block: further options of `layers.DecoderBlock`.
+        size: `"tiny"`, `"small"`, `"base"` or `"big"`; see `TransformerConfig`.
+        positions: position encoding; see `TransformerConfig`. With `"learned"`, `max_length` bounds
+            the length of prompt and output together.
+        name: name of the model.
+        **options: arguments of `TransformerConfig` in place of the size's, and arguments of
+            `layers.DecoderBlock`.
 
     Returns:
         A `CausalLM`, not compiled.
 
     Raises:
-        ValueError: for an unknown size or option, or heads that do not divide the width.
+        ValueError: if the size or an option is unknown or invalid.
+
+    References:
+        Radford et al. 2018, [Improving Language Understanding by Generative
+        Pre-Training](https://openai.com/index/language-unsupervised/).
 
     Example:
 
     >>> causal_lm(12, num_layers=1, norm_kind="rms", activation="swiglu").output_shape
     (None, None, 12)
     """
-    sizes = size_of(
-        size,
-        num_layers=num_layers,
-        hidden_dim=hidden_dim,
-        intermediate_dim=intermediate_dim,
-        num_heads=num_heads,
-        dropout=dropout,
-    )
-    embedding = TokenEmbedding(
-        vocabulary_size, output="tied", **embedding_options(sizes, positions, max_length)
-    )
-    options = block_options(sizes, positions, norm=norm, **block)
+    config = TransformerConfig.from_size(size, positions=positions, **options)
     decoder = CausalLMDecoder(
-        embedding,
-        make_blocks(DecoderBlock, **options, cross_attention=False),
-        shared_position_bias(sizes, positions, causal=True),
+        config.make_embedding(vocabulary_size, output="tied"),
+        config.make_blocks(DecoderBlock, cross_attention=False),
+        config.make_position_bias(causal=True),
         name="decoder",
     )
     return CausalLM(decoder, name=name)

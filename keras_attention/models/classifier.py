@@ -1,10 +1,10 @@
-"""An encoder that says what a text is, or what each of its tokens is."""
+"""Encoder-only models for classifying texts and tagging tokens."""
 
 from typing import Any
 
 from keras_attention.layers import ClassifierHead, TaggerHead, TextEncoder
-from keras_attention.models.encoder_only import EncoderOnly, text_encoder
-from keras_attention.models.sizes import size_of
+from keras_attention.models.encoder_only import EncoderOnly
+from keras_attention.models.transformer_config import TransformerConfig
 
 
 def classifier(
@@ -18,30 +18,29 @@ def classifier(
     name: str = "classifier",
     **options: Any,
 ) -> EncoderOnly:
-    """Builds a classifier of texts: ids `(batch, length)` to logits `(batch, num_classes)`.
+    """Builds a text classifier, from ids `(batch, length)` to logits `(batch, num_classes)`.
 
-    It trains with `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
+    Train it with `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`.
 
     Args:
         vocabulary_size: number of ids.
-        num_classes: how many there are.
-        size: as `transformer` names them.
-        pooling: how a sequence becomes one vector: `"mean"`, `"first"` or `"attention"`; see
+        num_classes: number of classes.
+        size: `"tiny"`, `"small"`, `"base"` or `"big"`; see `TransformerConfig`.
+        pooling: reduces a sequence to one vector: `"mean"`, `"first"` or `"attention"`; see
             `layers.Pooling`.
-        dropout: rate in the encoder and before the logits; `None` is the size's.
-        encoder: a trained one in place of a new one: `model.encoder` of any model here, a
-            Transformer or an RNN. It is not copied: training changes it there too.
-        name: of the model.
-        **options: `num_layers`, `hidden_dim`, `intermediate_dim`, `num_heads`, `norm`, `positions`,
-            `max_length` and options of `layers.EncoderBlock`, as `transformer` takes them,
-            for a new encoder.
+        dropout: dropout rate of the encoder and before the logits; None takes the size's.
+        encoder: trained encoder to use instead of a new one, the `.encoder` of another model,
+            Transformer or RNN. It is shared, not copied: training changes it in both models.
+        name: name of the model.
+        **options: options of a new encoder: arguments of `TransformerConfig` in place of the
+            size's, and arguments of `layers.EncoderBlock`.
 
     Returns:
         An `EncoderOnly`, not compiled.
 
     Raises:
-        ValueError: for an unknown size, pooling or option, or an encoder of another vocabulary or
-            with options beside it.
+        ValueError: if the size, `pooling` or an option is unknown or invalid, the encoder has
+            another vocabulary size, or both an encoder and options of a new one are passed.
 
     References:
         Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762); Devlin
@@ -53,8 +52,9 @@ def classifier(
     >>> model.output_shape
     (None, 3)
     """
-    encoder, rate = _encoder(vocabulary_size, size, dropout, encoder, options)
-    head = ClassifierHead(num_classes, pooling, rate, name="head")
+    config = TransformerConfig.from_size(size, dropout=dropout, **options)
+    encoder = _make_or_check_encoder(encoder, vocabulary_size, config, options)
+    head = ClassifierHead(num_classes, pooling, config.dropout, name="head")
     return EncoderOnly(encoder, head, name=name)
 
 
@@ -68,53 +68,49 @@ def tagger(
     name: str = "tagger",
     **options: Any,
 ) -> EncoderOnly:
-    """Builds a tagger of tokens: ids `(batch, length)` to logits `(batch, length, num_classes)`.
+    """Builds a token tagger, from ids `(batch, length)` to logits `(batch, length, num_classes)`.
 
-    It trains with `keras.losses.SparseCategoricalCrossentropy(from_logits=True,
-    reduction="mean_with_sample_weight")` and a sample weight for each token, 0 for what has no tag:
-    padding, END, and what continues a word. `keras_attention.text.tagged_batches` makes them.
+    Train it with `keras.losses.SparseCategoricalCrossentropy(from_logits=True,
+    reduction="mean_with_sample_weight")` and a sample weight per token, 0 for tokens without a tag:
+    padding, END, and all but the first token of a word. `keras_attention.text.tagged_batches` makes
+    such batches.
 
     Args:
         vocabulary_size: number of ids.
-        num_classes: how many there are.
-        size: as `transformer` names them.
-        dropout: rate in the encoder and before the logits; `None` is the size's.
-        encoder: a trained one in place of a new one, as for `classifier`.
-        name: of the model.
-        **options: for a new encoder, as for `classifier`.
+        num_classes: number of tags.
+        size: `"tiny"`, `"small"`, `"base"` or `"big"`; see `TransformerConfig`.
+        dropout: dropout rate of the encoder and before the logits; None takes the size's.
+        encoder: trained encoder to use instead of a new one; see `classifier`.
+        name: name of the model.
+        **options: options of a new encoder; see `classifier`.
 
     Returns:
         An `EncoderOnly`, not compiled.
 
     Raises:
-        ValueError: as `classifier` does.
+        ValueError: as `classifier` raises.
 
     Example:
 
     >>> tagger(12, num_classes=3, num_layers=1).output_shape
     (None, None, 3)
     """
-    encoder, rate = _encoder(vocabulary_size, size, dropout, encoder, options)
-    return EncoderOnly(encoder, TaggerHead(num_classes, rate, name="head"), name=name)
+    config = TransformerConfig.from_size(size, dropout=dropout, **options)
+    encoder = _make_or_check_encoder(encoder, vocabulary_size, config, options)
+    return EncoderOnly(encoder, TaggerHead(num_classes, config.dropout, name="head"), name=name)
 
 
-def _encoder(vocabulary_size, size, dropout, encoder, options):
-    """The encoder, new or given, and the rate of dropout before the logits."""
-    shape = {
-        key: options.pop(key, None)
-        for key in ("num_layers", "hidden_dim", "intermediate_dim", "num_heads")
-    }
-    sizes = size_of(size, dropout=dropout, **shape)
+def _make_or_check_encoder(encoder, vocabulary_size, config, options):
     if encoder is None:
-        return text_encoder(vocabulary_size, sizes, **{"norm": "pre", **options}), sizes.dropout
-    given = sorted({key for key, value in shape.items() if value is not None} | set(options))
-    if given:
+        return config.make_encoder(config.make_embedding(vocabulary_size))
+    if options:
         raise ValueError(
-            f"encoder: expected no option of a new encoder beside it. Received: {given}"
+            "`encoder` excludes the options of a new encoder. "
+            f"Received: encoder={encoder}, {sorted(options)}"
         )
     if encoder.vocabulary_size != vocabulary_size:
         raise ValueError(
-            f"encoder: expected one of vocabulary_size={vocabulary_size}. "
-            f"Received: an encoder of {encoder.vocabulary_size} ids"
+            "`encoder` must have the vocabulary size of the model. Received: "
+            f"encoder.vocabulary_size={encoder.vocabulary_size}, vocabulary_size={vocabulary_size}"
         )
-    return encoder, sizes.dropout
+    return encoder

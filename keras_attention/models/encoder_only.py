@@ -1,34 +1,20 @@
-"""The model class of what reads and does not write: an encoder and a head."""
+"""Encoder-only model: an encoder and a head."""
 
 from typing import Any
 
 import keras
 
-from keras_attention.layers import (
-    EncoderBlock,
-    TextEncoder,
-    TokenEmbedding,
-    TransformerEncoder,
-    make_blocks,
-)
-from keras_attention.models.sizes import (
-    Size,
-    block_options,
-    embedding_options,
-    shared_position_bias,
-)
-
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class EncoderOnly(keras.Model):
-    """A functional Keras model from ids to what its head gives.
+    """Encoder-only model, a functional Keras model from ids to the outputs of its head.
 
-    Ids are int32 `(batch, length)`, padded with 0 on either side, from which the mask is made.
+    Ids are int32 `(batch, length)`, padded with 0 on either side; the mask is computed from them.
 
     Args:
-        encoder: layer `encoder(ids) -> {"sequence": (batch, length, width), ...}`, with
-            `compute_mask(ids)`: a `TextEncoder` of any body.
-        head: layer `head(sequence, mask=mask)`: `layers.ClassifierHead`, `layers.TaggerHead`.
+        encoder: layer `encoder(ids) -> {"sequence": (batch, length, width), ...}` with
+            `compute_mask(ids)`, such as `layers.TextEncoder`.
+        head: layer `head(sequence, mask=mask)`: `layers.ClassifierHead` or `layers.TaggerHead`.
 
     Example:
 
@@ -60,29 +46,3 @@ class EncoderOnly(keras.Model):
             for name in ("encoder", "head")
         )
         return cls(encoder, head, name=config["name"])
-
-
-def text_encoder(
-    vocabulary_size: int,
-    size: Size,
-    positions: str | None = "sinusoidal",
-    max_length: int = 512,
-    output: str | None = None,
-    **block: Any,
-) -> TextEncoder:
-    """The Transformer's encoder over an embedding of its own.
-
-    Args:
-        vocabulary_size: number of ids.
-        size: from `size_of`.
-        positions: as `transformer` names them.
-        max_length: positions in the learned table.
-        output: of the `TokenEmbedding`: whether and how it gives logits.
-        **block: further options of `layers.EncoderBlock`.
-    """
-    embedding = TokenEmbedding(
-        vocabulary_size, output=output, **embedding_options(size, positions, max_length)
-    )
-    blocks = make_blocks(EncoderBlock, **block_options(size, positions, **block))
-    body = TransformerEncoder(blocks, shared_position_bias(size, positions))
-    return TextEncoder(embedding, body, name="encoder")

@@ -1,4 +1,4 @@
-"""The encoder that fills in what is hidden, to be pretrained on text without labels."""
+"""Encoder for pretraining on unlabeled text: the model that predicts hidden tokens."""
 
 from typing import Any
 
@@ -6,20 +6,20 @@ import keras
 
 from keras_attention.layers import TextEncoder
 from keras_attention.layers.embedding import check_output
-from keras_attention.models.encoder_only import text_encoder
-from keras_attention.models.sizes import size_of
+from keras_attention.models.transformer_config import TransformerConfig
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class MaskedLM(keras.Model):
-    """A functional Keras model from ids to logits `(batch, length, vocabulary_size)`.
+    """Masked language model, a functional Keras model from ids to logits of every token.
 
-    It says of every place which token stands there. `keras_attention.training.MaskedTexts` hides
-    tokens and asks for them. The output is the embedding's.
+    It predicts the token of every position, `(batch, length, vocabulary_size)`, from ids in which
+    `keras_attention.training.MaskedTexts` has hidden some. The output weights are those of the
+    encoder's embedding.
 
     Args:
-        encoder: a `TextEncoder` whose embedding has an output, and whose body gives vectors as wide
-            as the embedding's.
+        encoder: a `TextEncoder` whose embedding has an output, and whose body's outputs are as wide
+            as the embedding.
 
     Example:
 
@@ -46,46 +46,26 @@ class MaskedLM(keras.Model):
 
 
 def masked_lm(
-    vocabulary_size: int,
-    size: str = "tiny",
-    *,
-    num_layers: int | None = None,
-    hidden_dim: int | None = None,
-    intermediate_dim: int | None = None,
-    num_heads: int | None = None,
-    dropout: float | None = None,
-    norm: str = "pre",
-    positions: str | None = "sinusoidal",
-    max_length: int = 512,
-    name: str = "masked_lm",
-    **block: Any,
+    vocabulary_size: int, size: str = "tiny", *, name: str = "masked_lm", **options: Any
 ) -> MaskedLM:
-    """Builds an encoder with its embedding as its output, for pretraining (Devlin et al. 2019).
+    """Builds a Transformer encoder for pretraining (Devlin et al. 2019).
 
-    What comes after takes `model.encoder`: `classifier(vocabulary, classes,
-    encoder=model.encoder)`, `tagger`, or `EncoderDecoder(model.encoder, decoder)` for a translator.
-    The hidden token is `[UNK]`, so the vocabulary is the tokenizer's, before and after.
+    The output weights are those of the embedding. After pretraining, pass `model.encoder` to
+    `classifier` or `tagger`, or to `EncoderDecoder(model.encoder, decoder)` for a translator.
+    Hidden tokens are replaced by `[UNK]`, so pretraining adds no token to the vocabulary.
 
     Args:
         vocabulary_size: number of ids.
-        size: of `models.transformer`'s table; the next five replace what it says.
-        num_layers: blocks.
-        hidden_dim: width of the model.
-        intermediate_dim: hidden width of the feed-forward layers.
-        num_heads: heads of the attention.
-        dropout: rate on the embedding and on what every sub-layer gives.
-        norm: `"pre"`, `"post"` or `"sandwich"`: see `layers.Residual`.
-        positions: of `models.transformer`'s table.
-        max_length: positions in the learned table.
-        name: of the model.
-        **block: further options of `layers.EncoderBlock`.
+        size: `"tiny"`, `"small"`, `"base"` or `"big"`; see `TransformerConfig`.
+        name: name of the model.
+        **options: arguments of `TransformerConfig` in place of the size's, and arguments of
+            `layers.EncoderBlock`.
 
     Returns:
-        A `MaskedLM`, not compiled. It trains with
-        `keras_attention.training.MaskedCrossEntropy`.
+        A `MaskedLM`, not compiled. Train it with `keras_attention.training.MaskedCrossEntropy`.
 
     Raises:
-        ValueError: for an unknown size or option, or heads that do not divide the width.
+        ValueError: if the size or an option is unknown or invalid.
 
     References:
         Devlin et al. 2019, [BERT](https://arxiv.org/abs/1810.04805).
@@ -95,15 +75,6 @@ def masked_lm(
     >>> masked_lm(12, num_layers=1, activation="gelu").output_shape
     (None, None, 12)
     """
-    sizes = size_of(
-        size,
-        num_layers=num_layers,
-        hidden_dim=hidden_dim,
-        intermediate_dim=intermediate_dim,
-        num_heads=num_heads,
-        dropout=dropout,
-    )
-    encoder = text_encoder(
-        vocabulary_size, sizes, positions, max_length, output="tied", norm=norm, **block
-    )
+    config = TransformerConfig.from_size(size, **options)
+    encoder = config.make_encoder(config.make_embedding(vocabulary_size, output="tied"))
     return MaskedLM(encoder, name=name)

@@ -13,7 +13,7 @@ from _keras_attention_cli.parser import parse
 from _keras_attention_cli.train import option_name
 from keras_attention.cli import main
 from keras_attention.cli.train import training_config
-from keras_attention.models.sizes import SIZES
+from keras_attention.models.transformer_config import SIZES
 from keras_attention.recipes import TrainingConfig, resume_folder
 from keras_attention.tasks import Translator
 
@@ -42,7 +42,7 @@ def test_other_tokenizers_and_rnn_options(tokenizer, files, tmp_path, capsys):
 @pytest.fixture
 def transformer(files, tmp_path, monkeypatch):
     """Options of a small transformer: those of `files` without the sizes of the RNN."""
-    small = SIZES["tiny"]._replace(num_layers=1, hidden_dim=16, intermediate_dim=16)
+    small = dataclasses.replace(SIZES["tiny"], num_layers=1, hidden_dim=16, intermediate_dim=16)
     monkeypatch.setitem(SIZES, "tiny", small)
     index = files.options.index("--units")
     assert files.options[index + 2] == "--embedding-dim"

@@ -261,8 +261,8 @@ def test_a_beam_does_not_stream(model):
     "options, message",
     [
         ({"num_heads": 3}, "num_heads"),
-        ({"size": "huge"}, "size: expected one of"),
-        ({"positions": "rotating"}, "positions: expected one of"),
+        ({"size": "huge"}, "`size` must be one of"),
+        ({"positions": "rotating"}, "`positions` must be one of"),
         ({"cross_attention": True}, "cross_attention"),
     ],
 )

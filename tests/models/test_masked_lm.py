@@ -1,10 +1,10 @@
-"""The masked language model: tied logits; pretraining; and what starts from its encoder."""
+"""The masked language model: tied logits, pretraining, and models that use its encoder."""
 
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
+from helpers import array
 from keras_attention.decoders import TransformerDecoder
 from keras_attention.layers import (
     DecoderBlock,
@@ -26,11 +26,7 @@ IDS = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2], [2, 0, 0, 0, 0]])
 SMALL = {"num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2, "dropout": 0.0}
 
 
-def array(x):
-    return np.array(ops.convert_to_numpy(x))
-
-
-def filled(model, seed=0):
+def randomize(model, seed=0):
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.5, weight.shape))
@@ -38,7 +34,7 @@ def filled(model, seed=0):
 
 
 def test_logits_are_products_with_the_embedding():
-    model = filled(masked_lm(11, **SMALL))
+    model = randomize(masked_lm(11, **SMALL))
     table = array(model.encoder.embedding.tokens.embeddings).astype("float64")
     sequence = array(model.encoder(IDS)["sequence"]).astype("float64")
     np.testing.assert_allclose(array(model(IDS)), sequence @ table.T, rtol=1e-4, atol=1e-4)
@@ -46,7 +42,7 @@ def test_logits_are_products_with_the_embedding():
 
 
 def test_reload_gives_the_same(tmp_path):
-    model = filled(masked_lm(11, name="mine", positions="rotary", **SMALL))
+    model = randomize(masked_lm(11, name="mine", positions="rotary", **SMALL))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert type(loaded) is MaskedLM and loaded.name == "mine"
@@ -54,8 +50,8 @@ def test_reload_gives_the_same(tmp_path):
     assert loaded.count_params() == model.count_params()
 
 
-def test_hidden_words_are_learned_from_their_neighbors():
-    """Rows of a word and its double: what is hidden is what its neighbor says."""
+def test_hidden_tokens_are_predicted_from_their_neighbors():
+    """Each row is a token and the token that always follows it."""
     words = np.random.default_rng(0).integers(4, 10, (256, 1))
     ids = np.concatenate([words, words + 6], axis=1)
     keras.utils.set_random_seed(0)
@@ -69,8 +65,8 @@ def test_hidden_words_are_learned_from_their_neighbors():
     assert (array(model(hidden)).argmax(-1)[:, 0] == ids[:, 0]).mean() > 0.95
 
 
-def test_what_comes_after_starts_from_the_same_encoder():
-    pretrained = filled(masked_lm(11, **SMALL))
+def test_other_models_share_the_encoder():
+    pretrained = randomize(masked_lm(11, **SMALL))
     before = array(pretrained.encoder(IDS)["sequence"])
     decoder = TransformerDecoder(
         pretrained.encoder.embedding, [DecoderBlock(num_heads=2, intermediate_dim=16)]
@@ -83,7 +79,7 @@ def test_what_comes_after_starts_from_the_same_encoder():
     for name, model in models.items():
         assert model.encoder is pretrained.encoder, name
         np.testing.assert_array_equal(array(model.encoder(IDS)["sequence"]), before)
-    # the translator trains what it was given: source, target and output share one table
+    # the translator trains the shared encoder: source, target and output share one table
     model = models["translator"]
     target, labels = np.array([[1, 4], [1, 5], [1, 6]]), np.array([[4, 2], [5, 2], [6, 2]])
     model.compile(keras.optimizers.SGD(0.1), MaskedCrossEntropy())
@@ -92,8 +88,8 @@ def test_what_comes_after_starts_from_the_same_encoder():
     assert model.generate(IDS).ids.shape[0] == 3
 
 
-def test_a_translator_from_it_is_saved_whole(tmp_path):
-    pretrained = filled(masked_lm(11, **SMALL))
+def test_reload_of_a_translator_with_its_encoder(tmp_path):
+    pretrained = randomize(masked_lm(11, **SMALL))
     block = DecoderBlock(num_heads=2, intermediate_dim=16)
     model = EncoderDecoder(
         pretrained.encoder, TransformerDecoder(pretrained.encoder.embedding, [block])
@@ -105,7 +101,7 @@ def test_a_translator_from_it_is_saved_whole(tmp_path):
     np.testing.assert_allclose(array(loaded(inputs)), array(model(inputs)), rtol=1e-5, atol=1e-6)
 
 
-def test_an_embedding_without_output_does_not_go():
+def test_embedding_without_output_is_rejected():
     body = TransformerEncoder([EncoderBlock(num_heads=2, intermediate_dim=16)])
     with pytest.raises(ValueError, match="Received: output=None"):
         MaskedLM(TextEncoder(TokenEmbedding(11, 8), body))
@@ -119,6 +115,6 @@ def test_an_embedding_without_output_does_not_go():
         ({"norm": "mid"}, "Received: norm='mid'"),
     ],
 )
-def test_options_that_do_not_go(options, message):
+def test_invalid_options(options, message):
     with pytest.raises(ValueError, match=message):
         masked_lm(11, **options)

@@ -231,8 +231,8 @@ def test_compiled_training_is_training(positions):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"size": "huge"}, r"size: expected one of \['base'.*Received: size='huge'"),
-        ({"positions": "absolute"}, "positions: expected .* Received: positions='absolute'"),
+        ({"size": "huge"}, r"`size` must be one of \['base'.*Received: size='huge'"),
+        ({"positions": "absolute"}, "`positions` must .* Received: positions='absolute'"),
         (
             {"share_embeddings": True},
             "Received: source_vocabulary_size=11, target_vocabulary_size=12",
