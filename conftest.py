@@ -1,4 +1,4 @@
-"""Settings of the whole suite: tests/ and the examples in the docstrings of keras_attention/."""
+"""Settings of all tests: those in tests/ and the doctests of keras_attention/."""
 
 import os
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ import keras
 import pytest
 
 ROOT = Path(__file__).parent
-# Parts that are TensorFlow's own: graphs, tokenizers in the graph, SavedModel, TFLite.
-TENSORFLOW_ONLY = ("text", "images", "tasks", "export")
+# Packages that need TensorFlow: graphs, tokenizers in the graph, SavedModel, TFLite.
+TENSORFLOW_ONLY = ("cli", "export", "images", "recipes", "tasks", "text")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if keras.backend.backend() == "tensorflow":
         return
-    skip = pytest.mark.skip(reason="runs in a TensorFlow graph; KERAS_BACKEND is not tensorflow")
+    skip = pytest.mark.skip(reason="requires KERAS_BACKEND=tensorflow")
     tops = ROOT / "tests", ROOT / "keras_attention"
     folders = [top / part for top in tops for part in TENSORFLOW_ONLY]
     for item in items:
@@ -29,13 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def seed() -> None:
-    """The same random numbers in every test, whatever ran before it."""
+    """Seeds each test, so that it does not depend on the tests before it."""
     keras.utils.set_random_seed(1234)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled() -> Iterator[None]:
-    """Gives back what JAX compiled for a file: all of it is more memory maps than Linux allows."""
+def clear_jax_caches() -> Iterator[None]:
+    """Clears the functions that JAX compiled for a file: Linux limits the memory maps of all."""
     yield
     if keras.backend.backend() == "jax":
         import jax
@@ -45,8 +45,8 @@ def compiled() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data sets beside the checkout; tests that need it skip where it is not."""
+    """Folder of real data sets next to the checkout; tests that need it are skipped without it."""
     folder = Path(os.environ.get("KERAS_ATTENTION_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"the real data sets are not at {folder} (set KERAS_ATTENTION_DATA)")
+        pytest.skip(f"no data sets in {folder} (KERAS_ATTENTION_DATA selects another folder)")
     return folder
