@@ -131,7 +131,8 @@ class BeamSearch(Strategy):
         self.refill_beams = refill_beams
 
     @property
-    def uses_weights(self) -> bool:  # type: ignore[override]
+    def uses_weights(self) -> bool:
+        """True with a coverage penalty, which is computed from the attention weights."""
         return bool(self.coverage_penalty)
 
     def options(self, batch=1):

@@ -51,7 +51,6 @@ class Strategy:
     """
 
     num_beams = 1
-    uses_weights = False  # whether `update` needs the attention weights of each step
 
     def __init__(
         self,
@@ -114,6 +113,11 @@ class Strategy:
             ratio_limit = ops.cast(ops.ceil(self.length_ratio * source_length), "int32")
             limit = ops.minimum(limit, ops.maximum(ratio_limit, 1))
         return {**resolved, "max_new_tokens": limit}
+
+    @property
+    def uses_weights(self) -> bool:
+        """True if `update` needs the attention weights of each step."""
+        return False
 
     @property
     def logits_processors(self) -> list[LogitsProcessor]:

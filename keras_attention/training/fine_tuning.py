@@ -14,7 +14,9 @@ from keras_attention.types import Tensor
 
 
 def discriminative_rates(
-    optimizer: keras.optimizers.Optimizer, layers: Sequence[keras.layers.Layer], factor: float = 2.6
+    optimizer: keras.optimizers.Optimizer,
+    layers: Sequence[keras.layers.Layer | Sequence[keras.layers.Layer]],
+    factor: float = 2.6,
 ) -> keras.optimizers.MultiOptimizer:
     """Returns an optimizer with a lower learning rate for lower layers.
 
@@ -30,8 +32,9 @@ def discriminative_rates(
     Args:
         optimizer: Keras optimizer, whose `learning_rate` is a number or a schedule.
         layers: built layers, from the bottom to the top; `[encoder.embedding,
-            *encoder.body.blocks]` for a Transformer encoder. A weight shared by several layers,
-            such as a table of relative positions, belongs to the lowest of them.
+            *encoder.body.blocks]` for a Transformer encoder. An item may be a list of layers that
+            learn at one rate, such as `[encoder.body.position_bias, encoder.body.blocks[0]]`. A
+            weight shared by several layers belongs to the lowest of them.
         factor: ratio of the learning rates of two successive layers; 2.6 in the paper.
 
     Returns:
@@ -55,12 +58,13 @@ def discriminative_rates(
         raise ValueError(f"`layers` must contain at least one layer. Received: layers={layers}")
     assigned: set[str] = set()
     optimizers = {}
-    for depth, layer in enumerate(layers):
-        paths = {variable.path for variable in layer.variables} - assigned
+    for depth, item in enumerate(layers):
+        group = list(item) if isinstance(item, Sequence) else [item]
+        paths = {variable.path for layer in group for variable in layer.variables} - assigned
         if not paths:
             raise ValueError(
                 "`layers` must be built and have weights that no lower layer has. "
-                f"Received: {layer.name!r}"
+                f"Received: {[layer.name for layer in group]}"
             )
         assigned |= paths
         # One pattern per layer, because Keras saves one optimizer per pattern.
