@@ -70,7 +70,8 @@ class Pooling(keras.layers.Layer):
         if self.kind == "attention":
             # The additive score without a query: v . tanh(W h_s + b).
             keys = self.dense(x)  # W h_s + b, (B, S, D)
-            result = scores.additive(ops.zeros_like(keys[:, :1]), keys, self.v)  # (B, 1, S)
+            query = ops.zeros((1, 1, keys.shape[-1]), keys.dtype)
+            result = scores.additive(query, keys, self.v)  # (B, 1, S)
             return masked_softmax(ops.cast(ops.squeeze(result, 1), "float32"), mask)
         counted = ops.cast(masks.first_mask(mask) if self.kind == "first" else mask, "float32")
         return counted / ops.maximum(ops.sum(counted, axis=-1, keepdims=True), 1.0)
