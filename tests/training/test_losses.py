@@ -232,7 +232,7 @@ def test_invalid_arguments_raise():
         MaskedCrossEntropy()(labels[:, :4], logits)
     with pytest.raises(ValueError, match=r"Received: labels.shape=\(3, 5, 7\)"):
         MaskedCrossEntropy()(logits, logits)
-    with pytest.raises(ValueError, match=r"Received: sample_weight.shape=\(3, 5, 1\)"):
+    with pytest.raises(ValueError, match=r"Received: .*sample_weight.shape=\(3, 5, 1\)"):
         MaskedCrossEntropy()(labels, logits, sample_weight=np.ones((3, 5, 1)))
 
 
