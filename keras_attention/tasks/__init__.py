@@ -1,5 +1,9 @@
 """Tasks: complete pipelines from text or images to text, labels or tags."""
 
+from keras_attention.utils.optional_imports import require_extra
+
+require_extra("text", "keras_attention.tasks")
+
 from keras_attention.tasks.captioner import Captioner, ImageAlignment
 from keras_attention.tasks.generation_task import Alignment, GenerationTask
 from keras_attention.tasks.loading import load_exported, load_task
