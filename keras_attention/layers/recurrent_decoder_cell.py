@@ -63,7 +63,7 @@ class RecurrentDecoderCell(keras.layers.Layer):
     (2, 1, 4)
     """
 
-    attention: BaseAttention | None = None
+    attention: BaseAttention | None
 
     # Whether the decoder adds Bahdanau's deep output layer before the logits (appendix A.2.2).
     deep_output = True
@@ -75,6 +75,8 @@ class RecurrentDecoderCell(keras.layers.Layer):
         super().__init__(**kwargs)
         check_rnn_cell(cell)
         self.cell = cell
+        # Not a class attribute: PyTorch would find it before a layer of the same name.
+        self.attention = None
 
     def build(self, inputs_shape, memory_width: int):
         build_if_needed(self.cell, (None, inputs_shape[-1]))
