@@ -16,7 +16,7 @@ from keras_attention.layers.transformer import (
     get_stack_config,
 )
 from keras_attention.ops import masks
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.ops.ids import START
 from keras_attention.types import Mask, Tensor
 
@@ -184,10 +184,12 @@ class CausalLMDecoder(keras.layers.Layer):
             x,
             None,
             state,
-            length + position,
-            mask=masks.expand_key_mask(mask),
-            positions=positions,
-            key_positions=masks.positions_from_mask(mask),
+            CacheStep(
+                slot=length + position,
+                positions=positions,
+                key_positions=masks.positions_from_mask(mask),
+                mask=masks.expand_key_mask(mask),
+            ),
             return_weights=return_weights,
         )
         if weights is not None:
@@ -217,7 +219,7 @@ class CausalLMDecoder(keras.layers.Layer):
         )  # (B, T, T)
         positions = masks.segment_positions(segments, mask)  # (B, T)
         x = self.embedding(ids, positions=positions, training=training)  # (B, T, D)
-        return self.stack.forward(x, mask=attention_mask, positions=positions, training=training)
+        return self.stack.full_pass(x, mask=attention_mask, positions=positions, training=training)
 
     def get_config(self) -> dict:
         return {

@@ -16,7 +16,7 @@ from keras_attention.layers.transformer import (
     get_stack_config,
 )
 from keras_attention.ops import masks
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.types import Mask, Tensor
 
 
@@ -109,7 +109,7 @@ class TransformerDecoder(keras.layers.Layer):
         positions = masks.positions_from_mask(target_mask)  # (B, T)
         x = self.embedding(target_ids, positions=positions, training=training)  # (B, T, D)
         memories = self.stack.memories(encoded["sequence"], encoded_mask)
-        x, _ = self.stack.forward(
+        x, _ = self.stack.full_pass(
             x, memories, mask=mask, positions=positions, training=bool(training)
         )
         return self.embedding.logits(x)  # (B, T, V)
@@ -171,10 +171,12 @@ class TransformerDecoder(keras.layers.Layer):
             x,
             constants["memories"],
             state,
-            position,
-            mask=masks.expand_key_mask(in_use),
-            positions=positions,
-            key_positions=masks.positions_from_mask(in_use),
+            CacheStep(
+                slot=position,
+                positions=positions,
+                key_positions=masks.positions_from_mask(in_use),
+                mask=masks.expand_key_mask(in_use),
+            ),
             return_weights=return_weights,
         )
         return self.embedding.logits(x), state, weights

@@ -12,7 +12,7 @@ from keras_attention.layers.residual import Residual
 from keras_attention.layers.self_attention import MultiHeadSelfAttention, self_attention_mask
 from keras_attention.layers.validation import check_divides, check_positive
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.types import Mask, Tensor
 
 
@@ -284,7 +284,7 @@ class DecoderBlock(TransformerBlock):
         return_attention_scores: bool = False,
         training: bool | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        x, weights, _ = self.forward(
+        x, weights, _ = self.full_pass(
             x,
             self.memory(encoded, encoded_mask),
             mask=self_attention_mask(x, mask, attention_mask, use_causal_mask=True),
@@ -309,7 +309,7 @@ class DecoderBlock(TransformerBlock):
         check_encoded(encoded)
         return self.cross_attention.memory(encoded, mask=mask)
 
-    def forward(
+    def full_pass(
         self,
         x: Tensor,
         memory: Memory | None,
@@ -361,11 +361,8 @@ class DecoderBlock(TransformerBlock):
         x: Tensor,
         memory: Memory | None,
         cache: KVCache,
-        slot: Tensor,
+        step: CacheStep,
         *,
-        mask: Mask,
-        positions: Tensor,
-        key_positions: Tensor,
         position_bias: PositionEncoding | None = None,
         return_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, KVCache]:
@@ -375,11 +372,7 @@ class DecoderBlock(TransformerBlock):
             x: `(B, K, D)`.
             memory: From `memory`, shared by all beams.
             cache: Keys and values of earlier positions, `(B, K, G, L, D)`.
-            slot: Int scalar, the slot of the cache to which the new position is written.
-            mask: Bool `(B * K, 1, L)` or `(1, 1, L)`, True for the slots in use, the new one
-                included.
-            positions: Positions of `x`, int `(B * K, 1)` or `(1, 1)`.
-            key_positions: Positions in the cache, int `(B * K, L)` or `(1, L)`.
+            step: Slot, positions and mask of the step.
             position_bias: See the call arguments.
             return_weights: Whether to return the attention weights.
 
@@ -391,10 +384,7 @@ class DecoderBlock(TransformerBlock):
         y, weights, cache = self.self_attention.attend_to_cache(
             self.self_attention_residual.before(x),
             cache,
-            slot,
-            mask=mask,
-            positions=positions,
-            key_positions=key_positions,
+            step,
             position_bias=position_bias,
             return_weights=return_weights,
         )

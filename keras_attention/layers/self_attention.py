@@ -8,7 +8,7 @@ from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.validation import check_query, check_values
 from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.types import Mask, Tensor
 
 
@@ -124,11 +124,8 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         self,
         x: Tensor,
         cache: KVCache,
-        slot: Tensor,
+        step: CacheStep,
         *,
-        mask: Mask = None,
-        positions: Tensor,
-        key_positions: Tensor,
         position_bias: PositionEncoding | None = None,
         return_weights: bool = False,
     ) -> AttentionOutput:
@@ -137,11 +134,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         Args:
             x: New position of each beam, `(B, K, Q)`.
             cache: From `init_cache` or the previous step, keys and values `(B, K, G, L, D)`.
-            slot: Int scalar, the slot of the cache to which the new position is written.
-            mask: Bool `(B * K, 1, L)` or `(1, 1, L)`, True for the slots in use, the new one
-                included.
-            positions: Positions of `x`, int `(B * K, 1)` or `(1, 1)`.
-            key_positions: Positions in the cache, int `(B * K, L)` or `(1, L)`.
+            step: Slot, positions and mask of the step.
             position_bias: See `attend_to_self`.
             return_weights: Whether to return the attention weights.
 
@@ -149,18 +142,18 @@ class MultiHeadSelfAttention(MultiHeadAttention):
             An `AttentionOutput`: the output `(B, K, output_dim)`, the weights `(B, H, K, L)` or
             `None` unless requested, and as its state the updated cache.
         """
-        positions = as_positions(positions, 1)
-        key_positions = as_positions(key_positions, ops.shape(cache.keys)[3])
+        positions = as_positions(step.positions, 1)
+        key_positions = as_positions(step.key_positions, ops.shape(cache.keys)[3])
         batch, beams = ops.shape(x)[:2]
         x = ops.reshape(x, (batch * beams, 1, x.shape[-1]))  # each beam is a row of the batch
         query, keys, values = self._project(ops.cast(x, self.compute_dtype), positions)
         row_cache = KVCache(*(_merge_beams(array) for array in cache))  # (B * K, G, L, D)
-        row_cache = heads.update_cache(row_cache, KVCache(keys, values), slot)
+        row_cache = heads.update_cache(row_cache, KVCache(keys, values), step.slot)
         output, weights, _ = self._attend(
             query,
             Memory(row_cache.values, row_cache.keys, None, key_positions),
             positions,
-            mask=mask,
+            mask=step.mask,
             position_bias=position_bias,
             return_weights=return_weights,
         )

@@ -11,7 +11,7 @@ from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import make_norm
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.types import Mask, Tensor
 
 
@@ -96,7 +96,7 @@ class TransformerEncoder(keras.layers.Layer):
 class DecoderStack(keras.layers.Layer):
     """Stack of decoder blocks, the part that all Transformer decoders have in common.
 
-    The layer is not called: a decoder uses `forward` for a whole sequence, and `init_cache` and
+    The layer is not called: a decoder uses `full_pass` for a whole sequence, and `init_cache` and
     `step` for one position after the other.
 
     Args:
@@ -128,7 +128,7 @@ class DecoderStack(keras.layers.Layer):
         """Projects the outputs of an encoder, `(B, S, E)`, once for each block."""
         return [block.memory(encoded, mask) for block in self.blocks]
 
-    def forward(
+    def full_pass(
         self,
         x: Tensor,
         memories: Sequence[Memory | None] | None = None,
@@ -151,7 +151,7 @@ class DecoderStack(keras.layers.Layer):
         """
         caches = []
         for block, memory in zip(self.blocks, memories or self._no_memories(), strict=True):
-            x, _, cache = block.forward(
+            x, _, cache = block.full_pass(
                 x,
                 memory,
                 mask=mask,
@@ -171,11 +171,8 @@ class DecoderStack(keras.layers.Layer):
         x: Tensor,
         memories: Sequence[Memory | None] | None,
         caches: Sequence[KVCache],
-        slot: Tensor,
+        step: CacheStep,
         *,
-        mask: Mask,
-        positions: Tensor,
-        key_positions: Tensor,
         return_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, list[KVCache]]:
         """Processes one new position of each beam; see `DecoderBlock.step`.
@@ -193,10 +190,7 @@ class DecoderStack(keras.layers.Layer):
                 x,
                 memory,
                 cache,
-                slot,
-                mask=mask,
-                positions=positions,
-                key_positions=key_positions,
+                step,
                 position_bias=self.position_bias,
                 return_weights=return_weights and block is self.blocks[-1],
             )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_attention.types import Tensor
+from keras_attention.types import Mask, Tensor
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -58,6 +58,22 @@ class KVCache(NamedTuple):
 
     keys: Tensor
     values: Tensor
+
+
+class CacheStep(NamedTuple):
+    """Slot, positions and mask of one decoding step with a cache of L slots and K beams.
+
+    Attributes:
+        slot: int scalar, the slot to which the new position is written.
+        positions: int (B * K, 1) or (1, 1), the position of the new tokens.
+        key_positions: int (B * K, L) or (1, L), the positions in the cache.
+        mask: bool (B * K, 1, L) or (1, 1, L), True for the slots in use, the new one included.
+    """
+
+    slot: Tensor
+    positions: Tensor
+    key_positions: Tensor
+    mask: Mask = None
 
 
 def update_cache(cache: KVCache, new: KVCache, slot: Tensor) -> KVCache:

@@ -15,7 +15,7 @@ from keras_attention.layers import (
     RotaryEmbedding,
     make_blocks,
 )
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.heads import CacheStep, KVCache
 
 B, T, S, D, E, F, H = 2, 4, 5, 8, 6, 12, 2
 MASK = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], bool)
@@ -210,7 +210,7 @@ def test_decoder_block_equals_pytorch(norm, activation):
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("cross", [True, False])
-def test_steps_of_beams_equal_the_forward_pass(norm, encoding, cross, shared):
+def test_steps_of_beams_equal_the_full_pass(norm, encoding, cross, shared):
     """Two beams with different tokens, with grouped queries and a window."""
     beams, batch = 2, 3
     x, encoded = normal(batch * beams, T, D), [normal(batch, S, E, seed=1)] * cross
@@ -231,8 +231,8 @@ def test_steps_of_beams_equal_the_forward_pass(norm, encoding, cross, shared):
     slots = np.arange(T)[None]
     for t in range(T):
         output, weights, cache = block.step(
-            ops.convert_to_tensor(np.reshape(x[:, t], (batch, beams, D))), memory, cache, t,
-            mask=(slots <= t)[None], positions=np.array([[t]], "int32"), key_positions=slots,
+            ops.convert_to_tensor(np.reshape(x[:, t], (batch, beams, D))), memory, cache,
+            CacheStep(t, np.array([[t]], "int32"), slots, (slots <= t)[None]),
             position_bias=bias, return_weights=True,
         )  # fmt: skip
         assert_all_close([ops.reshape(output, (-1, D))], [expected[:, t]])
@@ -242,20 +242,20 @@ def test_steps_of_beams_equal_the_forward_pass(norm, encoding, cross, shared):
 
 
 @pytest.mark.parametrize("cross", [True, False])
-def test_forward_returns_the_cache_of_the_steps(cross):
+def test_full_pass_returns_the_cache_of_the_steps(cross):
     x, encoded = normal(B, T, D), [normal(B, S, E, seed=1)] * cross
     shapes = [array.shape for array in (x, *encoded)]
     block = built(DecoderBlock, *shapes, positions=RotaryEmbedding(), cross_attention=cross)
     memory = block.memory(*encoded or [None])
     causal = np.tri(T, dtype=bool)[None]
-    expected, _, _ = block.forward(x, memory, mask=causal)
-    _, weights, cache = block.forward(x[:, : T - 1], memory, mask=causal[:, : T - 1, : T - 1])
+    expected, _, _ = block.full_pass(x, memory, mask=causal)
+    _, weights, cache = block.full_pass(x[:, : T - 1], memory, mask=causal[:, : T - 1, : T - 1])
     assert weights is None
     padding = ((0, 0), (0, 0), (0, 1), (0, 0))
     cache = KVCache(*(ops.expand_dims(ops.pad(array, padding), 1) for array in cache))
     output, weights, _ = block.step(
-        x[:, T - 1 :], memory, cache, T - 1, mask=np.ones((1, 1, T), bool),
-        positions=np.array([[T - 1]], "int32"), key_positions=np.arange(T, dtype="int32")[None],
+        x[:, T - 1 :], memory, cache,
+        CacheStep(T - 1, np.array([[T - 1]], "int32"), np.arange(T)[None]),
     )  # fmt: skip
     assert weights is None
     assert_all_close([output], [expected[:, T - 1 :]])

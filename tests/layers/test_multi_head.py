@@ -1,6 +1,6 @@
 """Multi-head attention against float64 NumPy written from the equations.
 
-tests/interop holds it to Keras's and PyTorch's layers with the same weights.
+tests/interop compares it with the layers of Keras and PyTorch with the same weights.
 """
 
 import keras
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import array
+from helpers import array, normal
 from keras_attention.layers import (
     AlibiBias,
     MultiHeadAttention,
@@ -16,10 +16,11 @@ from keras_attention.layers import (
     RelativePositionBias,
     RotaryEmbedding,
 )
+from keras_attention.ops.heads import CacheStep
 
 B, T, S, D, H, K = 2, 3, 5, 6, 4, 2
-KEPT = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
-SCHEMES = {
+MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+ENCODINGS = {
     "none": lambda: None,
     "rotary": RotaryEmbedding,
     "rotary-linear": lambda: RotaryEmbedding(base=100.0, scaling="linear", factor=2.0),
@@ -38,15 +39,11 @@ OPTIONS = {
     "window": {"window": 2},
     "all": {"num_key_value_heads": 2, "value_dim": 3, "soft_cap": 1.5, "qk_norm": True},
 }
-every_scheme = pytest.mark.parametrize("scheme", SCHEMES)
+every_encoding = pytest.mark.parametrize("encoding", ENCODINGS)
 
 
-def data(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def made(cls, *shapes, **options):
-    """A built layer, all of whose weights are far from zero and from one."""
+def built(cls, *shapes, **options):
+    """Returns a built layer with random weights of normal size."""
     layer = cls(**{"num_heads": H, "key_dim": K, **options})
     layer.build(*shapes)
     rng = np.random.default_rng(1)
@@ -55,14 +52,14 @@ def made(cls, *shapes, **options):
 
 
 def half(layer, *shapes, policy):
-    """The same layer in half precision."""
+    """Returns the same layer with another dtype policy."""
     config = {**layer.get_config(), "dtype": policy}
     if config["positions"] is not None:
         config["positions"]["config"]["dtype"] = policy
-    again = type(layer).from_config(config)
-    again.build(*shapes)
-    again.set_weights(layer.get_weights())
-    return again
+    restored = type(layer).from_config(config)
+    restored.build(*shapes)
+    restored.set_weights(layer.get_weights())
+    return restored
 
 
 # The equations. Positions are 0, 1, ... on both sides.
@@ -78,10 +75,10 @@ def rotated(x, base, factor):
 
 
 def bias_of(positions, distance):
-    """What is added to the energies, (H, T, S); `distance` is key - query, nowhere above 8."""
+    """Returns the bias of the scores, (H, T, S), for distances key - query of at most 8."""
     if isinstance(
         positions, RelativePositionBias
-    ):  # a bucket for each distance, ahead the upper half
+    ):  # one bucket per distance; the upper half is for later keys
         buckets = np.abs(distance) + positions.num_buckets // 2 * (distance > 0)
         return np.moveaxis(array(positions.table)[buckets], -1, 0)
     if isinstance(positions, AlibiBias):
@@ -91,7 +88,7 @@ def bias_of(positions, distance):
 
 
 def expected(layer, query, value, key=None, mask=None):
-    """Vaswani et al. 2017, section 3.2, with its later options: output and scores."""
+    """Vaswani et al. 2017, section 3.2, with the later options: output and weights."""
     weights = {
         weight.path.removeprefix(f"{layer.name}/"): array(weight).astype("float64")
         for weight in layer.weights
@@ -115,39 +112,39 @@ def expected(layer, query, value, key=None, mask=None):
         q, k = (rotated(x, layer.positions.base, layer.positions.factor) for x in (q, k))
     k, v = (np.repeat(x, H // x.shape[1], axis=1) for x in (k, v))  # Ainslie et al. 2023
 
-    energies = q @ np.moveaxis(k, 2, 3) / np.sqrt(layer.key_dim)
+    scores = q @ np.moveaxis(k, 2, 3) / np.sqrt(layer.key_dim)
     if layer.soft_cap is not None:
-        energies = layer.soft_cap * np.tanh(energies / layer.soft_cap)
+        scores = layer.soft_cap * np.tanh(scores / layer.soft_cap)
     distance = np.arange(k.shape[2]) - np.arange(q.shape[2])[:, None]
-    energies = energies + bias_of(layer.positions, distance)
-    kept = np.ones((1, 1, 1, 1), bool) if mask is None else mask[:, None]  # (B, 1, T, S)
+    scores = scores + bias_of(layer.positions, distance)
+    mask = np.ones((1, 1, 1, 1), bool) if mask is None else mask[:, None]  # (B, 1, T, S)
     if layer.window is not None:
-        kept = kept & (np.abs(distance) < layer.window)
-    exponentials = np.exp(energies) * kept
+        mask = mask & (np.abs(distance) < layer.window)
+    exponentials = np.exp(scores) * mask
     total = exponentials.sum(-1, keepdims=True)
-    scores = exponentials / np.where(total == 0, 1, total)
-    heads = np.moveaxis(scores @ v, 1, 2)
-    return projected("output", heads.reshape(*heads.shape[:2], -1)), scores
+    attention_weights = exponentials / np.where(total == 0, 1, total)
+    heads = np.moveaxis(attention_weights @ v, 1, 2)
+    return projected("output", heads.reshape(*heads.shape[:2], -1)), attention_weights
 
 
-def assert_same(got, want, atol=1e-5):
+def assert_all_close(got, want, atol=1e-5):
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(array(a), array(b), rtol=1e-4, atol=atol)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_it_is_the_equations(options):
-    """Without masks, and with every one of them; the first sequence has a query without keys."""
+def test_output_follows_the_equations(options):
+    """Without masks, and with all of them; the first sequence has a fully masked query."""
     length = T if options == "window" else S
-    query, key, value = data(B, T, D), data(B, length, 4, seed=1), data(B, length, 8, seed=2)
-    layer = made(MultiHeadAttention, query.shape, value.shape, key.shape, **OPTIONS[options])
+    query, key, value = normal(B, T, D), normal(B, length, 4, seed=1), normal(B, length, 8, seed=2)
+    layer = built(MultiHeadAttention, query.shape, value.shape, key.shape, **OPTIONS[options])
     output, scores = layer(query, value, key, return_attention_scores=True)
-    assert_same((output, scores), expected(layer, query, value, key))
+    assert_all_close((output, scores), expected(layer, query, value, key))
 
     rng = np.random.default_rng(3)
     masks = {
         "query_mask": rng.random((B, T)) < 0.8,
-        "value_mask": KEPT[:, :length],
+        "value_mask": MASK[:, :length],
         "key_mask": rng.random((B, length)) < 0.9,
         "attention_mask": rng.random((B, T, length)) < 0.8,
     }
@@ -156,7 +153,7 @@ def test_it_is_the_equations(options):
     together = together & masks["query_mask"][:, :, None] & masks["value_mask"][:, None]
     together = together & masks["key_mask"][:, None]
     got = layer(query, value, key, **masks, use_causal_mask=True, return_attention_scores=True)
-    assert_same(got, expected(layer, query, value, key, together))
+    assert_all_close(got, expected(layer, query, value, key, together))
 
     empty = ~together.any(-1)
     assert empty[0, 1] and not empty.all()
@@ -165,25 +162,25 @@ def test_it_is_the_equations(options):
     np.testing.assert_allclose(array(got[0])[empty], array(nothing)[empty], atol=1e-6)
 
 
-@every_scheme
+@every_encoding
 @pytest.mark.parametrize("options", ["plain", "grouped", "window", "soft-cap", "qk-norm"])
-def test_positions_are_the_equations(scheme, options):
-    x = data(B, S, D)
-    layer = made(
-        MultiHeadAttention, x.shape, x.shape, positions=SCHEMES[scheme](), **OPTIONS[options]
+def test_position_encodings_follow_the_equations(encoding, options):
+    x = normal(B, S, D)
+    layer = built(
+        MultiHeadAttention, x.shape, x.shape, positions=ENCODINGS[encoding](), **OPTIONS[options]
     )
-    got = layer(x, x, value_mask=KEPT, return_attention_scores=True)
-    assert_same(got, expected(layer, x, x, mask=np.repeat(KEPT[:, None], S, 1)))
+    got = layer(x, x, value_mask=MASK, return_attention_scores=True)
+    assert_all_close(got, expected(layer, x, x, mask=np.repeat(MASK[:, None], S, 1)))
 
 
 @pytest.mark.parametrize("options", ["plain", "all"])
-@every_scheme
-def test_the_fused_projection_is_the_three_of_them(scheme, options):
-    if scheme.startswith("rotary") and options == "all":
+@every_encoding
+def test_fused_projection_equals_separate_projections(encoding, options):
+    if encoding.startswith("rotary") and options == "all":
         options = "grouped"
-    x, options = data(B, S, D), {**OPTIONS[options], "positions": SCHEMES[scheme]()}
-    apart = made(MultiHeadAttention, x.shape, x.shape, **options)
-    fused = made(MultiHeadSelfAttention, x.shape, **options)
+    x, options = normal(B, S, D), {**OPTIONS[options], "positions": ENCODINGS[encoding]()}
+    apart = built(MultiHeadAttention, x.shape, x.shape, **options)
+    fused = built(MultiHeadSelfAttention, x.shape, **options)
     denses = apart.query_dense, apart.key_dense, apart.value_dense
     fused.fused_dense.kernel.assign(np.concatenate([array(d.kernel) for d in denses], 1))
     fused.fused_dense.bias.assign(np.concatenate([array(d.bias) for d in denses]))
@@ -192,21 +189,21 @@ def test_the_fused_projection_is_the_three_of_them(scheme, options):
         fused.query_norm.set_weights(apart.query_norm.get_weights())
         fused.key_norm.set_weights(apart.key_norm.get_weights())
     limits = {"attention_mask": np.tri(S, S, 1, dtype=bool)[None], "use_causal_mask": True}
-    want = apart(x, x, value_mask=KEPT, **limits, return_attention_scores=True)
-    assert_same(fused(x, mask=KEPT, **limits, return_attention_scores=True), want)
-    # `memory` and `attend` are there, too
+    want = apart(x, x, value_mask=MASK, **limits, return_attention_scores=True)
+    assert_all_close(fused(x, mask=MASK, **limits, return_attention_scores=True), want)
+    # also through `memory` and `attend`
     mask = np.tri(S, S, dtype=bool)[None]
-    got = fused.attend(x, fused.memory(x, mask=KEPT), mask=mask, return_weights=True)
-    assert_same(got[:2], want)
+    got = fused.attend(x, fused.memory(x, mask=MASK), mask=mask, return_weights=True)
+    assert_all_close(got[:2], want)
 
 
-# One numeric meaning
+# Weights, masks and dropout do not change the output
 
 
 @pytest.mark.parametrize("options", ["plain", "all"])
-def test_scores_masks_and_dropout_do_not_change_the_answer(options):
-    query, value = data(B, T, D), data(B, S, D, seed=1)
-    layer = made(MultiHeadAttention, query.shape, value.shape, **OPTIONS[options])
+def test_weights_masks_and_dropout_do_not_change_the_output(options):
+    query, value = normal(B, T, D), normal(B, S, D, seed=1)
+    layer = built(MultiHeadAttention, query.shape, value.shape, **OPTIONS[options])
     output = array(layer(query, value))
     np.testing.assert_array_equal(
         array(layer(query, value, return_attention_scores=True)[0]), output
@@ -226,128 +223,126 @@ def test_scores_masks_and_dropout_do_not_change_the_answer(options):
     np.testing.assert_array_equal(array(drops(query, value)), output)
 
 
-def test_dropout_is_on_the_weights_and_the_scores_are_those_before_it():
-    """Values that name their keys show the weights: each is dropped, or twice the score."""
+def test_returned_weights_are_those_before_dropout():
+    """With one-hot values the output is the weights after dropout: 0 or doubled."""
     layer = MultiHeadAttention(1, K, value_dim=S, output_dim=S, use_bias=False, dropout=0.5)
-    query, key = data(B, T, D), data(B, S, D, seed=1)
+    query, key = normal(B, T, D), normal(B, S, D, seed=1)
     value = np.stack([np.eye(S, dtype="float32")] * B)
     layer.build(query.shape, value.shape, key.shape)
     for dense in (layer.value_dense, layer.output_dense):
         dense.kernel.assign(np.eye(S))
-    quiet, scores = layer(query, value, key, return_attention_scores=True)
+    inference, scores = layer(query, value, key, return_attention_scores=True)
     weights, same = layer(query, value, key, return_attention_scores=True, training=True)
     np.testing.assert_array_equal(array(same), array(scores))
     scores, weights = array(scores)[:, 0], array(weights)
-    np.testing.assert_allclose(array(quiet), scores, atol=1e-6)
+    np.testing.assert_allclose(array(inference), scores, atol=1e-6)
     dropped = weights == 0
     assert 0 < dropped.sum() < dropped.size
     np.testing.assert_allclose(weights[~dropped], 2 * scores[~dropped], rtol=1e-5)
 
 
-def test_output_dropout_is_on_the_output():
-    x = data(B, T, D)
-    layer = made(MultiHeadSelfAttention, x.shape, output_dropout=0.5)
-    quiet, output = array(layer(x)), array(layer(x, training=True))
+def test_output_dropout_is_applied_to_the_output():
+    x = normal(B, T, D)
+    layer = built(MultiHeadSelfAttention, x.shape, output_dropout=0.5)
+    inference, output = array(layer(x)), array(layer(x, training=True))
     dropped = output == 0
     assert 0 < dropped.sum() < dropped.size
-    np.testing.assert_allclose(output[~dropped], 2 * quiet[~dropped], rtol=1e-5)
+    np.testing.assert_allclose(output[~dropped], 2 * inference[~dropped], rtol=1e-5)
 
 
 @pytest.mark.parametrize("options", ["plain", "value-dim", "all"])
-def test_call_is_attend_on_the_memory(options):
-    query, value = data(B, T, D), data(B, S, D, seed=1)
-    layer = made(
+def test_call_equals_attend_on_the_memory(options):
+    query, value = normal(B, T, D), normal(B, S, D, seed=1)
+    layer = built(
         MultiHeadAttention,
         query.shape,
         value.shape,
         positions=AlibiBias(H),
         **OPTIONS[options],
     )
-    output, scores = layer(query, value, value_mask=KEPT, return_attention_scores=True)
-    memory = layer.memory(value, mask=KEPT)
+    output, scores = layer(query, value, value_mask=MASK, return_attention_scores=True)
+    memory = layer.memory(value, mask=MASK)
     assert memory.keys.shape == (B, layer.num_key_value_heads, S, K)
     assert memory.values.shape == (B, layer.num_key_value_heads, S, layer.value_dim)
     for t in range(T):
         got = layer.attend(
             query[:, t : t + 1], memory, positions=np.array(t, "int32"), return_weights=True
         )
-        assert_same(got[:2], (output[:, t : t + 1], scores[:, :, t : t + 1]))
+        assert_all_close(got[:2], (output[:, t : t + 1], scores[:, :, t : t + 1]))
 
 
 # Stepping
 
 
-@every_scheme
+@every_encoding
 @pytest.mark.parametrize(
     "options",
     [{}, {"num_key_value_heads": 1}, {"window": 2}, {"qk_norm": True, "soft_cap": 1.0}],
     ids=["plain", "multi-query", "window", "norm-and-cap"],
 )
-def test_steps_with_a_cache_equal_the_causal_pass(scheme, options):
+def test_steps_with_a_cache_equal_the_causal_pass(encoding, options):
     """The first sequence begins with padding, which is not counted in its positions."""
-    x, mask = data(B, S, D), KEPT[:, ::-1]
+    x, mask = normal(B, S, D), MASK[:, ::-1]
     positions = np.array([[0, 0, 0, 1, 2], range(S)], "int32")
-    layer = made(MultiHeadSelfAttention, x.shape, positions=SCHEMES[scheme](), **options)
+    layer = built(MultiHeadSelfAttention, x.shape, positions=ENCODINGS[encoding](), **options)
     causal = np.tri(S, S, dtype=bool)[None]
     output, weights, full_cache = layer.attend_to_self(
         x, mask=causal & mask[:, None], positions=positions, return_weights=True
     )
     if "window" not in options:  # all encodings depend on the distance only
         expected = layer(x, mask=mask, use_causal_mask=True)
-        assert_same((array(output)[mask],), (array(expected)[mask],))
+        assert_all_close((array(output)[mask],), (array(expected)[mask],))
 
     cache = layer.init_cache(B, 1, S)  # each sequence is the one beam of its row
     for t in range(S):
         in_use = (np.arange(S) <= t)[None, None] & mask[:, None]  # (B, 1, S)
         step_output, step_weights, cache = layer.attend_to_cache(
-            x[:, t : t + 1], cache, t, mask=in_use, positions=positions[:, t : t + 1],
-            key_positions=positions, return_weights=True,
+            x[:, t : t + 1], cache,
+            CacheStep(t, positions[:, t : t + 1], positions, in_use), return_weights=True,
         )  # fmt: skip
         expected = output[:, t : t + 1], weights[:, :, t : t + 1]
-        assert_same((step_output, step_weights), expected)
-    assert_same((cache.keys[:, 0], cache.values[:, 0]), full_cache)
+        assert_all_close((step_output, step_weights), expected)
+    assert_all_close((cache.keys[:, 0], cache.values[:, 0]), full_cache)
 
 
 def test_self_attention_projects_once_per_call(monkeypatch):
-    x = data(B, S, D)
-    layer = made(MultiHeadSelfAttention, x.shape)
+    x = normal(B, S, D)
+    layer = built(MultiHeadSelfAttention, x.shape)
     calls, project = [], layer.fused_dense.call
     monkeypatch.setattr(layer.fused_dense, "call", lambda *args: calls.append(0) or project(*args))
     memory = layer.memory(x)
     layer.attend(x, memory)
     layer(x)
-    layer.attend_to_cache(
-        x[:, :1], layer.init_cache(B, 1, S), 0, positions=0, key_positions=np.arange(S)
-    )
+    layer.attend_to_cache(x[:, :1], layer.init_cache(B, 1, S), CacheStep(0, 0, np.arange(S)))
     assert len(calls) == 4
 
 
-# What Keras asks of a layer
+# Keras layer requirements
 
 
 @pytest.mark.parametrize("cls", [MultiHeadAttention, MultiHeadSelfAttention])
-@every_scheme
-def test_it_comes_back_from_its_config(cls, scheme):
+@every_encoding
+def test_config_restores_the_layer(cls, encoding):
     shapes = [(B, S, D)] * (2 if cls is MultiHeadAttention else 1)
     options = {"num_key_value_heads": 2, "window": 4, "soft_cap": 2.0, "output_dim": 5}
     options |= {"dropout": 0.1, "output_dropout": 0.2, "use_bias": False, "value_dim": 3}
-    layer = made(cls, *shapes, positions=SCHEMES[scheme](), **options)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert again.get_config() == layer.get_config()
-    assert options.items() <= again.get_config().items()
-    again.set_weights(layer.get_weights())
-    inputs = [data(*shape) for shape in shapes]
-    np.testing.assert_array_equal(array(again(*inputs)), array(layer(*inputs)))
+    layer = built(cls, *shapes, positions=ENCODINGS[encoding](), **options)
+    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert restored.get_config() == layer.get_config()
+    assert options.items() <= restored.get_config().items()
+    restored.set_weights(layer.get_weights())
+    inputs = [normal(*shape) for shape in shapes]
+    np.testing.assert_array_equal(array(restored(*inputs)), array(layer(*inputs)))
 
 
-@every_scheme
-def test_it_trains_with_empty_rows_and_reloads(scheme, tmp_path):
-    """Gradients are finite though one sequence is nothing but padding; the file gives the same."""
+@every_encoding
+def test_layer_trains_with_empty_rows_and_is_saved(encoding, tmp_path):
+    """Gradients are finite although one sequence is all padding; the saved model is equal."""
     source = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, D, mask_zero=True)(source)
     own = {"num_key_value_heads": 2, "window": 3}
     options = {"qk_norm": True, "soft_cap": 5.0}
-    fused = MultiHeadSelfAttention(H, K, positions=SCHEMES[scheme](), **own)
+    fused = MultiHeadSelfAttention(H, K, positions=ENCODINGS[encoding](), **own)
     x, scores = fused(x, use_causal_mask=True, return_attention_scores=True)
     assert x.shape == (None, None, D) and scores.shape == (None, H, None, None)
     y, scores = MultiHeadAttention(H, K, output_dim=3, **options)(
@@ -372,14 +367,14 @@ def test_it_trains_with_empty_rows_and_reloads(scheme, tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("scheme", ["none", "rotary", "relative"])
-def test_mixed_precision(policy, scheme):
+@pytest.mark.parametrize("encoding", ["none", "rotary", "relative"])
+def test_mixed_precision(policy, encoding):
     """A sequence without keys gives the bias; a cache has the dtype of what it caches."""
-    x = data(B, S, D)
-    options = {"positions": SCHEMES[scheme](), "qk_norm": True, "num_key_value_heads": 2}
-    full = made(MultiHeadAttention, x.shape, x.shape, **options)
+    x = normal(B, S, D)
+    options = {"positions": ENCODINGS[encoding](), "qk_norm": True, "num_key_value_heads": 2}
+    full = built(MultiHeadAttention, x.shape, x.shape, **options)
     layer = half(full, x.shape, x.shape, policy=policy)
-    mask = np.array([[False] * S, KEPT[0]])
+    mask = np.array([[False] * S, MASK[0]])
     want = full(x, x, value_mask=mask, return_attention_scores=True)
     got = layer(x, x, value_mask=mask, return_attention_scores=True)
     memory = layer.memory(x, mask=mask)  # outside of the call's autocast scope
@@ -393,38 +388,38 @@ def test_mixed_precision(policy, scheme):
 
 
 @pytest.mark.parametrize("explicit", [False, True])
-def test_masks_that_keras_carries(explicit):
-    """They reach the layers, an attention mask beside them or not, and go on behind the layers."""
-    x, value = data(B, S, D), data(B, S, D, seed=1)
+def test_keras_masks_are_used_and_propagated(explicit):
+    """With and without an attention mask."""
+    x, value = normal(B, S, D), normal(B, S, D, seed=1)
     x[0, 3:] = 0
     masked = keras.layers.Masking()(x)
-    fused = made(MultiHeadSelfAttention, x.shape)
-    apart = made(MultiHeadAttention, x.shape, value.shape)
+    fused = built(MultiHeadSelfAttention, x.shape)
+    apart = built(MultiHeadAttention, x.shape, value.shape)
     limit = {"attention_mask": ops.convert_to_tensor(np.tri(S, S, 1, dtype=bool))}
     for options in ({}, limit, {"use_causal_mask": True}):
-        output = fused(masked, **({"mask": KEPT} if explicit else {}), **options)
-        np.testing.assert_allclose(array(output), array(fused(x, mask=KEPT, **options)), atol=1e-6)
-        np.testing.assert_array_equal(array(output._keras_mask), KEPT)
+        output = fused(masked, **({"mask": MASK} if explicit else {}), **options)
+        np.testing.assert_allclose(array(output), array(fused(x, mask=MASK, **options)), atol=1e-6)
+        np.testing.assert_array_equal(array(output._keras_mask), MASK)
         output = apart(masked, value, **options)
-        want = apart(x, value, query_mask=KEPT, **options)
+        want = apart(x, value, query_mask=MASK, **options)
         np.testing.assert_allclose(array(output), array(want), atol=1e-6)
-        np.testing.assert_array_equal(array(output._keras_mask), KEPT)
+        np.testing.assert_array_equal(array(output._keras_mask), MASK)
         output = apart(value, masked, **options)
-        want = apart(value, x, value_mask=KEPT, **options)
+        want = apart(value, x, value_mask=MASK, **options)
         np.testing.assert_allclose(array(output), array(want), atol=1e-6)
 
 
 @pytest.mark.parametrize("cls", [MultiHeadAttention, MultiHeadSelfAttention])
 @pytest.mark.parametrize("length", [0, 1])
 def test_the_smallest_inputs(cls, length):
-    x = data(B, length, D)
+    x = normal(B, length, D)
     inputs = [x] * (2 if cls is MultiHeadAttention else 1)
     layer = cls(H, K, num_key_value_heads=2, positions=RotaryEmbedding())
     assert array(layer(*inputs)).shape == (B, length, D)
     assert array(layer(*[x[:0] for x in inputs])).shape == (0, length, D)
 
 
-# Bad input
+# Invalid input
 
 
 @pytest.mark.parametrize(
@@ -447,7 +442,7 @@ def test_the_smallest_inputs(cls, length):
         ),
     ],
 )
-def test_bad_arguments_are_named(options, message):
+def test_invalid_arguments_raise(options, message):
     with pytest.raises(ValueError, match=message):
         MultiHeadAttention(**{"num_heads": H, "key_dim": K, **options})
 
@@ -466,7 +461,7 @@ def test_bad_arguments_are_named(options, message):
         ({"window": 2}, {}, "from the same sequence.* Received: window=2, 3 queries, 5 keys"),
     ],
 )
-def test_shapes_that_do_not_fit(options, shapes, message, symbolic):
+def test_shapes_that_do_not_match_raise(options, shapes, message, symbolic):
     make_input = keras.KerasTensor if symbolic else np.ones
     shapes = {"query": (B, T, D), "value": (B, S, D), **shapes}
     inputs = {name: make_input(shape, dtype="float32") for name, shape in shapes.items()}
@@ -477,13 +472,13 @@ def test_shapes_that_do_not_fit(options, shapes, message, symbolic):
 
 
 def test_memory_and_attend_check_their_arguments():
-    query, value = data(B, T, D), data(B, S, D)
+    query, value = normal(B, T, D), normal(B, S, D)
     layer = MultiHeadAttention(H, K)
     with pytest.raises(ValueError, match="call it, or .*build.* Received: multi_head_attention"):
         layer.memory(value)
     layer.build(query.shape, value.shape)
     with pytest.raises(ValueError, match=r"`mask` must .* Received: mask.shape=\(2, 3\)"):
-        layer.memory(value, mask=KEPT[:, :3])
+        layer.memory(value, mask=MASK[:, :3])
     memory = layer.memory(value)
     with pytest.raises(ValueError, match=r"`query` must .* Received: query.shape=\(1, 3, 6\)"):
         layer.attend(query[:1], memory)
@@ -504,7 +499,7 @@ def test_memory_and_attend_check_their_arguments():
         ),
     ],
 )
-def test_shapes_that_do_not_fit_one_sequence(arguments, message):
+def test_shapes_of_self_attention_that_do_not_match_raise(arguments, message):
     layer = MultiHeadSelfAttention(H, K)
     layer.build((B, S, D))
     inputs = {name: np.ones(shape) for name, shape in {"x": (B, S, D), **arguments}.items()}
