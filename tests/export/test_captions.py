@@ -16,22 +16,28 @@ from keras_attention.text import WordPieceTokenizer
 WORDS = WordPieceTokenizer.train(["a red circle", "two blue squares"], 60)
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 256, shape).astype("uint8") for shape in [(20, 30, 3)] * 2 + [(9, 9, 1)]]
-KINDS = ["soft", pytest.param("transformer", marks=pytest.mark.slow)]
-KINDS += [pytest.param(kind, marks=pytest.mark.slow) for kind in ("hard", "luong", None)]
+KINDS = {
+    "soft": {"attention": "soft"},
+    "transformer": {"decoder": "transformer"},
+    "hard": {"attention": "hard"},
+    "luong": {"attention": "luong"},
+    "no attention": {"attention": None},
+}
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(
+    scope="module",
+    params=["soft", *(pytest.param(kind, marks=pytest.mark.slow) for kind in [*KINDS][1:])],
+)
 def task(request):
     grid = ResidualCNN((8, 12))
-    model = captioner(
-        WORDS.vocabulary_size, (16, 24), request.param, grid, hidden_dim=8, num_heads=2
-    )
+    sizes = {"hidden_dim": 8, "num_heads": 2}
+    model = captioner(WORDS.vocabulary_size, (16, 24), grid=grid, **sizes, **KINDS[request.param])
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.6, weight.shape))
-    model.encoder(
-        np.stack([IMAGES[0][:16, :24]] * 2), training=True
-    )  # changes the moving statistics
+    # Changes the moving statistics of batch normalization.
+    model.encoder(np.stack([IMAGES[0][:16, :24]] * 2), training=True)
     return Captioner(model, WORDS, BeamSearch(3, num_return_sequences=2, max_new_tokens=5))
 
 
