@@ -94,7 +94,7 @@ class TransformerConfig:
 
         Args:
             size: `"tiny"`, `"small"`, `"base"` or `"big"`.
-            **options: arguments of `TransformerConfig`, where None stands for the size's value
+            **options: arguments of `TransformerConfig`, where None means the size's value
                 (except `positions=None`), and further arguments of the blocks.
 
         Raises:

@@ -261,8 +261,8 @@ def test_weights_are_returned_on_request_only(kind):
     output, same_state, _ = layer(x[:, :1], state, memory, return_weights=True)
     assert weights is None
     np.testing.assert_array_equal(array(output), array(expected))
-    for leaf, same in zip(*map(keras.tree.flatten, (next_state, same_state)), strict=True):
-        np.testing.assert_array_equal(array(leaf), array(same))
+    for leaf, same_leaf in zip(*map(keras.tree.flatten, (next_state, same_state)), strict=True):
+        np.testing.assert_array_equal(array(leaf), array(same_leaf))
     outputs, weights = layer.call_sequence(x, state, memory)
     assert weights is None
     expected, _ = layer.call_sequence(x, state, memory, return_weights=True)

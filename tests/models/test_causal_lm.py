@@ -43,9 +43,9 @@ def model():
 def full_log_probs(model, ids):
     """As the strategies count: PAD and START have their share, and are not taken."""
     logits = array(model(np.array([ids])))[0, -1].astype("float64")
-    found = logits - np.log(np.exp(logits).sum())
-    found[:2] = -np.inf
-    return found
+    output = logits - np.log(np.exp(logits).sum())
+    output[:2] = -np.inf
+    return output
 
 
 def go_on(model, prompt, length):
@@ -53,9 +53,9 @@ def go_on(model, prompt, length):
     ids, score = [1, *[int(id) for id in prompt if id]], 0.0
     start = len(ids)
     for _ in range(length):
-        found = full_log_probs(model, ids)
-        ids.append(int(found.argmax()))
-        score += found[ids[-1]]
+        output = full_log_probs(model, ids)
+        ids.append(int(output.argmax()))
+        score += output[ids[-1]]
         if ids[-1] == 2:
             break
     return ids[start:], score
@@ -74,30 +74,30 @@ def go_on(model, prompt, length):
 )
 def test_greedy_is_the_argmax_of_full_passes(options):
     model = make(**options)
-    found = model.generate(PROMPTS, GREEDY)
-    assert found.ids.shape == (4, 1, 6) and found.ids.dtype == "int32"
+    output = model.generate(PROMPTS, GREEDY)
+    assert output.ids.shape == (4, 1, 6) and output.ids.dtype == "int32"
     for row, prompt in enumerate(PROMPTS):
         ids, score = go_on(model, prompt, 6)
-        assert [id for id in found.ids[row, 0] if id] == ids
-        np.testing.assert_allclose(found.scores[row, 0], score, rtol=1e-4)
-    assert len({tuple(row) for row in found.ids[:, 0]}) > 1
+        assert [id for id in output.ids[row, 0] if id] == ids
+        np.testing.assert_allclose(output.scores[row, 0], score, rtol=1e-4)
+    assert len({tuple(row) for row in output.ids[:, 0]}) > 1
 
 
 def test_a_beam_as_wide_as_all_there_is_finds_the_best(model):
     """Of all answers of two tokens; and one beam is greedy."""
-    found = model.generate(
+    output = model.generate(
         PROMPTS, BeamSearch(V - 2, length_penalty=0.0, num_return_sequences=3, max_new_tokens=2)
     )
     for row, prompt in enumerate(PROMPTS):
-        given = [1, *[int(id) for id in prompt if id]]
-        first = full_log_probs(model, given)
+        prefix = [1, *[int(id) for id in prompt if id]]
+        first = full_log_probs(model, prefix)
         answers = {(2, 0): first[2]}
         for id in range(3, V):
-            then = full_log_probs(model, [*given, id])
+            then = full_log_probs(model, [*prefix, id])
             answers |= {(id, last): first[id] + then[last] for last in range(2, V)}
         best = sorted(answers, key=answers.get, reverse=True)[:3]
-        assert [tuple(ids) for ids in found.ids[row].tolist()] == best
-        np.testing.assert_allclose(found.scores[row], [answers[ids] for ids in best], rtol=1e-4)
+        assert [tuple(ids) for ids in output.ids[row].tolist()] == best
+        np.testing.assert_allclose(output.scores[row], [answers[ids] for ids in best], rtol=1e-4)
     one, greedy = (
         model.generate(PROMPTS, BeamSearch(1, 0.0, max_new_tokens=6)),
         model.generate(PROMPTS, GREEDY),
@@ -106,16 +106,16 @@ def test_a_beam_as_wide_as_all_there_is_finds_the_best(model):
 
 
 def test_samples_are_scored_by_full_passes(model):
-    found = model.generate(PROMPTS, SAMPLE)
-    assert (found.ids[:, 0] != found.ids[:, 1]).any()
+    output = model.generate(PROMPTS, SAMPLE)
+    assert (output.ids[:, 0] != output.ids[:, 1]).any()
     for row, prompt in enumerate(PROMPTS):
         for n in range(2):
             ids, score = [1, *[int(id) for id in prompt if id]], 0.0
-            for id in found.ids[row, n]:
+            for id in output.ids[row, n]:
                 if id:
                     score += full_log_probs(model, ids)[id]
                     ids.append(int(id))
-            np.testing.assert_allclose(found.scores[row, n], score, rtol=1e-4)
+            np.testing.assert_allclose(output.scores[row, n], score, rtol=1e-4)
     near = model.generate(PROMPTS, Sampling(temperature=1e-4, max_new_tokens=6))
     np.testing.assert_array_equal(near.ids, model.generate(PROMPTS, GREEDY).ids)
 
@@ -127,23 +127,25 @@ def test_a_prompt_alone_is_a_prompt_among_others(model, strategy):
     together = model.generate(PROMPTS, strategy, attention=True)
     assert together.attention.shape == (4, 1, 6, 4)
     for row, prompt in enumerate(PROMPTS):
-        kept = prompt > 0
+        is_token = prompt > 0
         alone = model.generate(
-            prompt[kept][None] if kept.any() else [[0]], strategy, attention=True
+            prompt[is_token][None] if is_token.any() else [[0]], strategy, attention=True
         )
         np.testing.assert_array_equal(alone.ids[0], together.ids[row])
         np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4)
-        looked = together.attention[row, 0]  # (L, P)
-        assert not looked[:, ~kept].any()
-        assert (looked.sum(-1) < 1).all()  # the rest is START's and of what was written
-        if kept.any():
-            np.testing.assert_allclose(alone.attention[0, 0], looked[:, kept], rtol=1e-3, atol=1e-6)
-            assert (looked[together.ids[row, 0] > 0][:, kept] > 0).all()
+        weights_row = together.attention[row, 0]  # (L, P)
+        assert not weights_row[:, ~is_token].any()
+        assert (weights_row.sum(-1) < 1).all()  # the rest is on START and generated tokens
+        if is_token.any():
+            np.testing.assert_allclose(
+                alone.attention[0, 0], weights_row[:, is_token], rtol=1e-3, atol=1e-6
+            )
+            assert (weights_row[together.ids[row, 0] > 0][:, is_token] > 0).all()
 
 
 def test_an_empty_batch(model):
-    found = model.generate(PROMPTS[:0], GREEDY)
-    assert found.ids.shape == (0, 1, 6)
+    output = model.generate(PROMPTS[:0], GREEDY)
+    assert output.ids.shape == (0, 1, 6)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +216,8 @@ def test_it_learns_packed_texts_by_heart():
     model.compile(keras.optimizers.Adam(0.01), MaskedCrossEntropy())
     losses = model.fit(IDS[:, :-1], labels, epochs=60, verbose=0).history["loss"]
     assert losses[-1] < 0.5 < losses[0]  # which of three texts begins cannot be known
-    found = model.generate([[5, 0], [7, 0], [9, 10]], GREEDY).ids[:, 0]
-    assert found.tolist() == [[6, 2, 0, 0, 0, 0], [8, 2, 0, 0, 0, 0], [4, 4, 3, 5, 2, 0]]
+    output = model.generate([[5, 0], [7, 0], [9, 10]], GREEDY).ids[:, 0]
+    assert output.tolist() == [[6, 2, 0, 0, 0, 0], [8, 2, 0, 0, 0, 0], [4, 4, 3, 5, 2, 0]]
     begun = model.generate([[0]], Sampling(seed=1, num_return_sequences=8, max_new_tokens=6)).ids[0]
     assert set(begun[:, 0]) <= {5, 7, 9} and len(set(begun[:, 0])) > 1
 

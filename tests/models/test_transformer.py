@@ -207,9 +207,9 @@ def test_it_learns_to_copy_and_generates_what_it_learned(strategy, options):
     model.compile(keras.optimizers.Adam(0.01), MaskedCrossEntropy())
     losses = model.fit(inputs, labels, epochs=80, verbose=0).history["loss"]
     assert losses[0] > 2 and losses[-1] < 0.1
-    found = model.generate(inputs["source"], strategy)
-    np.testing.assert_array_equal(found.ids[:, 0, :5], labels)
-    assert not found.ids[:, 0, 5].any()
+    output = model.generate(inputs["source"], strategy)
+    np.testing.assert_array_equal(output.ids[:, 0, :5], labels)
+    assert not output.ids[:, 0, 5].any()
 
 
 @pytest.mark.slow
