@@ -40,6 +40,7 @@ def blocks(text, language):
 )
 def test_snippets_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "saved_models").symlink_to(README.parent / "saved_models")
     snippets = blocks(page.read_text(encoding="utf-8"), "python")
     assert snippets
     names = {"__name__": "readme"}
