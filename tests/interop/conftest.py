@@ -58,8 +58,8 @@ def vocabulary_of(*protos: bytes, codes: tuple = CODES) -> dict[str, int]:
     models = [SentencePieceProcessor(model_proto=proto) for proto in protos]
     pieces = {m.id_to_piece(id): 0 for m in models for id in range(3, m.vocab_size())}
     # Not every piece is in a vocabulary: OPUS-MT's leave out the rare ones.
-    kept = [piece for place, piece in enumerate(sorted(pieces)) if place % 9]
-    return {token: id for id, token in enumerate(["</s>", "<unk>", *kept, *codes, "<pad>"])}
+    frequent = [piece for index, piece in enumerate(sorted(pieces)) if index % 9]
+    return {token: id for id, token in enumerate(["</s>", "<unk>", *frequent, *codes, "<pad>"])}
 
 
 def train(model: Any, tokenizer: Any, steps: int) -> None:
@@ -67,12 +67,12 @@ def train(model: Any, tokenizer: Any, steps: int) -> None:
     import torch
 
     sources, targets = map(list, zip(*PAIRS, strict=True))
-    given = tokenizer(sources, text_target=targets, return_tensors="pt", padding=True)
-    given["labels"][given["labels"] == tokenizer.pad_token_id] = -100
+    batch = tokenizer(sources, text_target=targets, return_tensors="pt", padding=True)
+    batch["labels"][batch["labels"] == tokenizer.pad_token_id] = -100
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     for _ in range(steps):
         optimizer.zero_grad()
-        model(**given).loss.backward()
+        model(**batch).loss.backward()
         optimizer.step()
     model.eval()
 

@@ -21,12 +21,12 @@ def translator(opus) -> Translator:
 
 @pytest.fixture(scope="module")
 def expected(opus) -> list[str]:
-    """What transformers translates the texts to, beam 4."""
+    """Translations by transformers, with beam search of 4 beams."""
     batch = opus.tokenizer(opus.texts, return_tensors="pt", padding=True)
     return opus.tokenizer.batch_decode(opus.model.generate(**batch), skip_special_tokens=True)
 
 
-def test_text_to_text_is_that_of_transformers(translator, opus, expected):
+def test_translations_equal_those_of_transformers(translator, opus, expected):
     assert translator(opus.texts) == expected
     assert len(set(expected)) > 3
     whole = Translator.from_marian(opus.folder, GreedySearch(max_new_tokens=3))
@@ -35,13 +35,13 @@ def test_text_to_text_is_that_of_transformers(translator, opus, expected):
     )
 
 
-def test_a_tokenizer_comes_back_from_its_folder(translator, opus, tmp_path):
+def test_tokenizer_is_saved_and_loaded(translator, opus, tmp_path):
     tokenizer = translator.target_tokenizer
     tokenizer.save(tmp_path)
     again = load_tokenizer(tmp_path)
     assert isinstance(again, MarianTokenizer) and again.vocabulary == tokenizer.vocabulary
-    ids, same = (each.encode(opus.texts).numpy() for each in (tokenizer, again))
-    np.testing.assert_array_equal(ids, same)
+    ids, loaded_ids = (each.encode(opus.texts).numpy() for each in (tokenizer, again))
+    np.testing.assert_array_equal(ids, loaded_ids)
     spm = (opus.folder / "target.spm").read_bytes()
     assert (tmp_path / "sentencepiece.model").read_bytes() == spm
 

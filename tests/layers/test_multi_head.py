@@ -232,8 +232,8 @@ def test_returned_weights_are_those_before_dropout():
     for dense in (layer.value_dense, layer.output_dense):
         dense.kernel.assign(np.eye(S))
     inference, scores = layer(query, value, key, return_attention_scores=True)
-    weights, same = layer(query, value, key, return_attention_scores=True, training=True)
-    np.testing.assert_array_equal(array(same), array(scores))
+    weights, training_scores = layer(query, value, key, return_attention_scores=True, training=True)
+    np.testing.assert_array_equal(array(training_scores), array(scores))
     scores, weights = array(scores)[:, 0], array(weights)
     np.testing.assert_allclose(array(inference), scores, atol=1e-6)
     dropped = weights == 0
@@ -340,9 +340,9 @@ def test_layer_trains_with_empty_rows_and_is_saved(encoding, tmp_path):
     """Gradients are finite although one sequence is all padding; the saved model is equal."""
     source = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, D, mask_zero=True)(source)
-    own = {"num_key_value_heads": 2, "window": 3}
+    grouped = {"num_key_value_heads": 2, "window": 3}
     options = {"qk_norm": True, "soft_cap": 5.0}
-    fused = MultiHeadSelfAttention(H, K, positions=ENCODINGS[encoding](), **own)
+    fused = MultiHeadSelfAttention(H, K, positions=ENCODINGS[encoding](), **grouped)
     x, scores = fused(x, use_causal_mask=True, return_attention_scores=True)
     assert x.shape == (None, None, D) and scores.shape == (None, H, None, None)
     y, scores = MultiHeadAttention(H, K, output_dim=3, **options)(

@@ -171,19 +171,19 @@ def test_tflite_with_dynamic_shapes(tmp_path):
     relative.build()
     names = "rotary linear relative alibi sines halves sliding packed counted last".split()
 
-    def everything(x, places, segments):
-        kept = masks.padding_mask(segments)
+    def all_encodings(x, positions, segments):
+        mask = masks.padding_mask(segments)
         results = (
-            RotaryEmbedding().rotate(x, places),
-            RotaryEmbedding(scaling="linear", factor=2.0).rotate(x, places),
-            relative.bias(places, places),
-            AlibiBias(H).bias(places, places),
-            sinusoidal(places, 6),
-            sinusoidal(places, 6, "halves"),
-            masks.sliding_window_mask(places, places, 2),
+            RotaryEmbedding().rotate(x, positions),
+            RotaryEmbedding(scaling="linear", factor=2.0).rotate(x, positions),
+            relative.bias(positions, positions),
+            AlibiBias(H).bias(positions, positions),
+            sinusoidal(positions, 6),
+            sinusoidal(positions, 6, "halves"),
+            masks.sliding_window_mask(positions, positions, 2),
             masks.segment_mask(segments, segments),
-            masks.segment_positions(segments, kept),
-            masks.last_mask(kept),
+            masks.segment_positions(segments, mask),
+            masks.last_mask(mask),
         )
         return dict(zip(names, results, strict=True))
 
@@ -194,7 +194,7 @@ def test_tflite_with_dynamic_shapes(tmp_path):
     ]
     archive = keras.export.ExportArchive()
     archive.track(relative)
-    archive.add_endpoint("serve", everything, input_signature=signature)
+    archive.add_endpoint("serve", all_encodings, input_signature=signature)
     archive.write_out(tmp_path, verbose=False)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -202,10 +202,10 @@ def test_tflite_with_dynamic_shapes(tmp_path):
     for batch, length in [(1, 3), (2, 7)]:
         rng = np.random.default_rng(length)
         x = rng.normal(size=(batch, H, length, 4)).astype("float32")
-        places = rng.integers(0, 200, (batch, length)).astype("int32")
+        positions = rng.integers(0, 200, (batch, length)).astype("int32")
         segments = np.sort(rng.integers(0, 3, (batch, length))).astype("int32")
-        expected = everything(*map(tf.constant, (x, places, segments)))
-        got = run(x=x, places=places, segments=segments)
+        expected = all_encodings(*map(tf.constant, (x, positions, segments)))
+        got = run(x=x, positions=positions, segments=segments)
         assert sorted(got) == sorted(names)
         for name in names:
             np.testing.assert_allclose(got[name], array(expected[name]), atol=1e-5, err_msg=name)

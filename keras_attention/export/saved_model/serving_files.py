@@ -39,8 +39,8 @@ model_config_list {{
 PAGE = """\
 # Serving {name}
 
-This folder is the base path of the model `{name}` for TF Serving. The export wrote this page, and
-the next export overwrites it.
+This folder is the base path of the model `{name}` for TF Serving.
+The export wrote this page, and the next export overwrites it.
 
 ## Start the server
 
@@ -89,7 +89,9 @@ Use TF Serving {tensorflow} or later; the model was written by TensorFlow {tenso
 CORE_OPERATIONS = """\
 The graph contains only TensorFlow's core operations, which every build of TF Serving can run."""
 TEXT_OPERATIONS = """\
-The graph contains these operations of tensorflow-text: {names}.
+The graph contains these operations of tensorflow-text:
+
+{names}
 
 The official model server links them (`SUPPORTED_TENSORFLOW_OPS` in its `model_servers/BUILD`). For
 a server without them, export again with `tokenizer=False`. Clients then send and receive ids."""
@@ -171,7 +173,7 @@ def _page(
     )
     operations = CORE_OPERATIONS
     if verified.operations:
-        names = ", ".join(f"`{operation}`" for operation in verified.operations)
+        names = "\n".join(f"- `{operation}`" for operation in verified.operations)
         operations = TEXT_OPERATIONS.format(names=names)
     return PAGE.format(
         name=name,
