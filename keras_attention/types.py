@@ -41,7 +41,7 @@ class Decoder(Protocol):
         encoded_mask: Mask = None,
         num_beams: int = 1,
         max_length: int | None = None,
-    ) -> tuple[dict, dict]:
+    ) -> tuple[dict, Any]:
         """Prepares generation.
 
         Args:
@@ -60,10 +60,10 @@ class Decoder(Protocol):
         self,
         ids: Tensor,
         position: Tensor,
-        state: dict,
+        state: Any,
         constants: dict,
         return_weights: bool = False,
-    ) -> tuple[Tensor, dict, Tensor | None]:
+    ) -> tuple[Tensor, Any, Tensor | None]:
         """Computes one step of every beam.
 
         Args:

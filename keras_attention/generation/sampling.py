@@ -14,8 +14,8 @@ from keras_attention.generation.logits_processors import (
     TopP,
     process_logits,
 )
-from keras_attention.generation.strategy import check_positive
 from keras_attention.ops.noise import as_int32, gumbel
+from keras_attention.utils.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -66,9 +66,10 @@ class Sampling(GreedySearch):
         force_end: bool = False,
     ):
         super().__init__(max_new_tokens, length_ratio, suppress_tokens, force_end)
-        check_positive(
-            temperature=temperature, top_k=top_k, num_return_sequences=num_return_sequences
-        )
+        check_positive("temperature", temperature)
+        check_positive("num_return_sequences", num_return_sequences)
+        if top_k is not None:
+            check_positive("top_k", top_k)
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"`top_p` must be in (0, 1]. Received: top_p={top_p}")
         self.temperature = temperature

@@ -15,6 +15,7 @@ from keras_attention.generation.logits_processors import (
 from keras_attention.ops.ids import END, PAD, START
 from keras_attention.ops.loop import while_loop
 from keras_attention.types import Mask, Tensor
+from keras_attention.utils.validation import check_positive
 
 
 class GenerationOutput(NamedTuple):
@@ -59,7 +60,9 @@ class Strategy:
         suppress_tokens: Sequence[int] = (),
         force_end: bool = False,
     ):
-        check_positive(max_new_tokens=max_new_tokens, length_ratio=length_ratio)
+        check_positive("max_new_tokens", max_new_tokens)
+        if length_ratio is not None:
+            check_positive("length_ratio", length_ratio)
         if END in suppress_tokens:
             raise ValueError(
                 f"`suppress_tokens` must not contain END, {END}. "
@@ -227,13 +230,6 @@ class Strategy:
     def __repr__(self):
         options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({options})"
-
-
-def check_positive(**values: float | None) -> None:
-    """Raises a `ValueError` unless each value is positive or None."""
-    for name, value in values.items():
-        if value is not None and value <= 0:
-            raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
 
 
 def write_position(buffer: Tensor, position: Tensor, values: Tensor) -> Tensor:

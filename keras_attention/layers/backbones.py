@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.validation import check_positive
+from keras_attention.utils.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 
 from keras_attention.layers.base_attention import ScoredAttention
-from keras_attention.layers.validation import check_positive
 from keras_attention.ops import scores
 from keras_attention.ops.attention import Memory
 from keras_attention.types import Tensor
+from keras_attention.utils.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

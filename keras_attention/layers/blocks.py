@@ -10,10 +10,11 @@ from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import Residual
 from keras_attention.layers.self_attention import MultiHeadSelfAttention, self_attention_mask
-from keras_attention.layers.validation import check_divides, check_positive
+from keras_attention.layers.validation import check_divides
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.types import Mask, Tensor
+from keras_attention.utils.validation import check_positive
 
 
 class TransformerBlock(keras.layers.Layer):

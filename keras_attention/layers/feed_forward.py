@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.linear import Linear
-from keras_attention.layers.validation import check_positive
+from keras_attention.utils.validation import check_positive
 
 # Gated linear units and the activation of their gate (Shazeer 2020, equations 5 and 6).
 GATED_UNITS = {

@@ -6,10 +6,10 @@ import keras
 from keras import ops
 
 from keras_attention.layers.build import build_if_needed
-from keras_attention.layers.validation import check_one_of, check_positive
 from keras_attention.ops import scores
 from keras_attention.ops.attention import context, masked_softmax
 from keras_attention.types import Tensor
+from keras_attention.utils.validation import check_one_of, check_positive
 
 FORMS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
 

@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_attention.layers.build import build_if_needed, deserialize_config
-from keras_attention.layers.validation import check_positive
 from keras_attention.ops.positions import sinusoidal
+from keras_attention.utils.validation import check_positive
 
 POSITIONS = ("sinusoidal", "learned", None)
 

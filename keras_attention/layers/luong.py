@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from keras_attention.layers.base_attention import ScoredAttention
-from keras_attention.layers.validation import check_one_of, check_positive, check_same_width
+from keras_attention.layers.validation import check_same_width
 from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import Memory, gaussian_window, masked_softmax, predicted_centers
 from keras_attention.ops.linear import project
 from keras_attention.types import Mask, Tensor
+from keras_attention.utils.validation import check_one_of, check_positive
 
 SCORE_MODES = ("dot", "general", "concat", "location")
 WINDOWS = (None, "local-m", "local-p")

@@ -8,12 +8,12 @@ from keras import ops
 from keras_attention.layers.bahdanau import BahdanauAttention
 from keras_attention.layers.base_attention import ScoredAttention
 from keras_attention.layers.luong import LuongAttention
-from keras_attention.layers.validation import check_one_of, check_positive
 from keras_attention.ops import masks
 from keras_attention.ops.attention import AttentionOutput, Memory, context
 from keras_attention.ops.loop import scan
 from keras_attention.ops.monotonic import MODES
 from keras_attention.types import Mask, Tensor
+from keras_attention.utils.validation import check_one_of, check_positive
 
 SCORE_MODES = ("bahdanau", "luong")
 

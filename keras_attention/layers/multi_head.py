@@ -13,7 +13,6 @@ from keras_attention.layers.validation import (
     check_heads,
     check_mask,
     check_positions,
-    check_positive,
     check_query,
     check_values,
     check_window,
@@ -22,6 +21,7 @@ from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
 from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
+from keras_attention.utils.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

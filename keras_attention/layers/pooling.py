@@ -7,10 +7,10 @@ from keras import ops
 
 from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.linear import Linear
-from keras_attention.layers.validation import check_one_of, check_positive
 from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import context, masked_softmax
 from keras_attention.types import Mask, Tensor
+from keras_attention.utils.validation import check_one_of, check_positive
 
 POOLINGS = ("mean", "first", "attention")
 

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.validation import check_positive
 from keras_attention.ops.positions import SCALINGS, alibi_slopes, relative_buckets, rotary
+from keras_attention.utils.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

@@ -1,21 +1,8 @@
 """Argument checks of the layers; each raises a `ValueError` in Keras's wording."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from keras_attention.types import Mask, Tensor
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raises a `ValueError` unless the value is positive."""
-    if not value > 0:
-        raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
-
-
-def check_one_of(name: str, value: Any, choices: Sequence) -> None:
-    """Raises a `ValueError` unless the value is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"`{name}` must be one of {tuple(choices)}. Received: {name}={value!r}")
 
 
 def check_built(layer: Any) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from keras_attention.decoders import CausalLMDecoder
 from keras_attention.generation import GreedySearch, Strategy, Streamer
 from keras_attention.layers import DecoderBlock, PromptEncoder
-from keras_attention.layers.validation import check_positive
 from keras_attention.models.generative_model import GenerativeModel
 from keras_attention.models.transformer_config import TransformerConfig
+from keras_attention.utils.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")

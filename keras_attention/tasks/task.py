@@ -49,16 +49,16 @@ class Task:
 
     def check_model(self, model: keras.Model) -> None:
         """Raises a `ValueError` unless the model fits the other parts."""
-        raise NotImplementedError
+        raise NotImplementedError("Task is abstract.")
 
     def save_parts(self, folder: Path) -> dict[str, Any]:
         """Writes the tokenizers to a folder; returns the configuration of the other parts."""
-        raise NotImplementedError
+        raise NotImplementedError("Task is abstract.")
 
     @classmethod
     def load_parts(cls, folder: Path, config: dict[str, Any]) -> tuple[Preprocessor, Postprocessor]:
-        """Loads what `save_parts` wrote."""
-        raise NotImplementedError
+        """Loads the parts that `save_parts` wrote."""
+        raise NotImplementedError("Task is abstract.")
 
     @property
     def metadata(self) -> dict[str, Any]:

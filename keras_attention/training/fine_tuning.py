@@ -9,8 +9,8 @@ import keras
 
 from keras_attention.layers.base_attention import BaseAttention
 from keras_attention.layers.linear import Linear
-from keras_attention.training.schedules import check_positive
 from keras_attention.types import Tensor
+from keras_attention.utils.validation import check_positive
 
 
 def discriminative_rates(
@@ -53,7 +53,7 @@ def discriminative_rates(
     >>> [round(float(each.learning_rate), 6) for each in optimizer.optimizers]
     [0.005, 0.01]
     """
-    check_positive(factor=factor)
+    check_positive("factor", factor)
     if not layers:
         raise ValueError(f"`layers` must contain at least one layer. Received: layers={layers}")
     assigned: set[str] = set()

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.types import Tensor
+from keras_attention.utils.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -36,7 +37,9 @@ class Noam(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, hidden_dim: int, warmup_steps: int, scale: float = 1.0):
-        check_positive(hidden_dim=hidden_dim, warmup_steps=warmup_steps, scale=scale)
+        check_positive("hidden_dim", hidden_dim)
+        check_positive("warmup_steps", warmup_steps)
+        check_positive("scale", scale)
         self.hidden_dim = hidden_dim
         self.warmup_steps = warmup_steps
         self.scale = scale
@@ -48,7 +51,8 @@ class Noam(keras.optimizers.schedules.LearningRateSchedule):
         >>> round(float(Noam.with_peak(1e-3, warmup_steps=100)(99)), 6)
         0.001
         """
-        check_positive(peak=peak, warmup_steps=warmup_steps)
+        check_positive("peak", peak)
+        check_positive("warmup_steps", warmup_steps)
         return cls(1, warmup_steps, scale=peak * warmup_steps**0.5)
 
     def __call__(self, step: Tensor) -> Tensor:
@@ -88,9 +92,10 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, peak: float, warmup_steps: int, decay_steps: int | None = None):
-        check_positive(peak=peak, warmup_steps=warmup_steps)
+        check_positive("peak", peak)
+        check_positive("warmup_steps", warmup_steps)
         if decay_steps is not None:
-            check_positive(decay_steps=decay_steps)
+            check_positive("decay_steps", decay_steps)
         self.peak = peak
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
@@ -109,10 +114,3 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "decay_steps": self.decay_steps,
         }
-
-
-def check_positive(**arguments: float) -> None:
-    """Raises a `ValueError` unless every argument is positive."""
-    for name, value in arguments.items():
-        if not value > 0:
-            raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
