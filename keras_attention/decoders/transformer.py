@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.blocks import DecoderBlock
 from keras_attention.layers.build import build_if_needed
+from keras_attention.layers.decoder_block import DecoderBlock
 from keras_attention.layers.embedding import TokenEmbedding, check_output
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.transformer import (

@@ -4,9 +4,10 @@ from keras_attention.layers.backbones import KerasApplicationBackbone, ResidualC
 from keras_attention.layers.bahdanau import BahdanauAttention
 from keras_attention.layers.bahdanau_decoder_cell import BahdanauDecoderCell
 from keras_attention.layers.base_attention import BaseAttention, ScoredAttention
-from keras_attention.layers.blocks import DecoderBlock, EncoderBlock, make_blocks
+from keras_attention.layers.decoder_block import DecoderBlock
 from keras_attention.layers.dot import ContentAttention, DotAttention
 from keras_attention.layers.embedding import TokenEmbedding
+from keras_attention.layers.encoder_block import EncoderBlock
 from keras_attention.layers.feed_forward import FeedForward
 from keras_attention.layers.hard_attention_cell import HardAttentionCell
 from keras_attention.layers.image_attention import NonLocal2D, SelfAttention2D
@@ -29,6 +30,7 @@ from keras_attention.layers.residual import Residual
 from keras_attention.layers.self_attention import MultiHeadSelfAttention
 from keras_attention.layers.text_encoder import TextEncoder
 from keras_attention.layers.transformer import TransformerEncoder
+from keras_attention.layers.transformer_block import make_blocks
 
 __all__ = [
     "AlibiBias",

@@ -6,10 +6,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.blocks import DecoderBlock, EncoderBlock, TransformerBlock
 from keras_attention.layers.build import build_if_needed, deserialize_config
+from keras_attention.layers.decoder_block import DecoderBlock
+from keras_attention.layers.encoder_block import EncoderBlock
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import make_norm
+from keras_attention.layers.transformer_block import TransformerBlock
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.types import Mask, Tensor
