@@ -103,8 +103,8 @@ SLOW = {
 )
 def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
     attention = options.get("attention")
-    built = {**options, "attention": attention()} if callable(attention) else options
-    task = make_translator(strategy, max_source_length=LIMIT, **built)
+    layers = {"attention": attention(), "decoder_cell": "luong"} if callable(attention) else {}
+    task = make_translator(strategy, max_source_length=LIMIT, **{**options, **layers})
     write_saved_model(task, tmp_path / "saved")
     details = tf.saved_model.load(str(tmp_path / "saved")).signatures["details"]
     (tmp_path / "model.tflite").write_bytes(convert(task))
