@@ -80,6 +80,7 @@ def test_minimum_risk_requires_a_trained_task(transformer, error_of):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default:.*were truncated:UserWarning")
 def test_truncated_texts_are_reported_once(files, tmp_path, capsys):
     options = ["--max-length", "5", "--epochs", "2", "--output", str(tmp_path / "model")]
     assert main(["train", *files.options, *options]) == 0

@@ -60,7 +60,7 @@ def test_bytes_and_control_pieces_are_written_as_sentencepiece_writes_them(maria
         assert tokenizer.detokenize(ids).numpy()[0].decode() == text
     half = [[tokenizer.vocabulary.index(p) for p in ("▁", "<s>", "<0xE6>", "▁", "e")]]
     assert tokenizer.detokenize(half).numpy()[0].decode() == "\ufffd e"
-    with pytest.raises(ValueError, match="Received: b'no model'"):
+    with pytest.raises(ValueError, match="Received: .*=b'no model'"):
         MarianTokenizer(b"no model", [*specials, "a"])
 
 
@@ -133,4 +133,4 @@ def test_the_commands_take_its_folder(opus, translator, capsys):
     ((best,),) = changed.generate([text])
     assert (written, score) == (best.text, f"{best.score:.4f}")
     assert main(["export", str(opus.folder.parent), "--tflite", "x"]) == 2
-    assert "or a Marian model's" in capsys.readouterr().err
+    assert "or of a Marian model" in capsys.readouterr().err

@@ -142,16 +142,16 @@ def test_each_strategy_has_its_own_graph():
 
 
 @pytest.mark.parametrize(
-    "source, received",
+    "source, message",
     [
-        ([5, 6, 2], r"shape=\(3,\), ids from 2 to 6"),
-        ([[5, 11]], "ids from 5 to 11"),
-        ([[-1, 5]], "ids from -1 to 5"),
-        ([[], []], r"shape=\(2, 0\)"),
+        ([5, 6, 2], r"shape \(batch, length\).* Received: source.shape=\(3,\)"),
+        ([[5, 11]], "ids from 0 to 10. Received: ids from 5 to 11"),
+        ([[-1, 5]], "ids from 0 to 10. Received: ids from -1 to 5"),
+        ([[], []], r"shape \(batch, length\).* Received: source.shape=\(2, 0\)"),
     ],
 )
-def test_invalid_sources(source, received):
-    with pytest.raises(ValueError, match=f"source: .* from 0 to 10.* Received: .*{received}"):
+def test_invalid_sources(source, message):
+    with pytest.raises(ValueError, match=f"`source` must .*{message}"):
         make().generate(source)
 
 
