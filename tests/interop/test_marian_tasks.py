@@ -95,7 +95,7 @@ def exports(opus, tmp_path_factory):
     sentences = folder / "sentences"
     sentences.write_text("".join(f"{text}\n" for text in opus.texts if text.strip()))
     both = folder / "serving", folder / "phone"
-    options = f"--saved-model {both[0]} --tflite {both[1]} --sentences {sentences} --count 3"
+    options = f"--saved-model {both[0]} --tflite {both[1]} --samples {sentences} --num-samples 3"
     assert main(["export", str(opus.folder), *options.split()]) == 0
     return both
 
@@ -103,8 +103,8 @@ def exports(opus, tmp_path_factory):
 @pytest.mark.slow
 def test_one_command_exports_it(exports, opus, expected):
     serving, phone = exports
-    for proof in (serving / "1" / "verification.json", phone / "verification.json"):
-        agreement = json.loads(proof.read_text())["agreement"]
+    for report in (serving / "1" / "verification.json", phone / "verification.json"):
+        agreement = json.loads(report.read_text())["agreement"]
         assert agreement["equal"] == agreement["compared"] == 10
     for folder in exports:
         assert load_exported(folder)(opus.texts) == expected
