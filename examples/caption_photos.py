@@ -62,8 +62,11 @@ def augment(images):
 
 def train_model(model, data, epochs, loss, rate, name):
     """Trains a model; resumes an interrupted training and does not repeat a completed one."""
-    steps = epochs * len(data)
-    rate = keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=rate, warmup_steps=200)
+    warmup = 200
+    decay_steps = max(1, epochs * len(data) - warmup)  # Keras counts them after the warm-up
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps, warmup_target=rate, warmup_steps=warmup
+    )
     model.compile(keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=1.0), loss)
     backup = keras.callbacks.BackupAndRestore(options.output / name, delete_checkpoint=False)
     start = time.perf_counter()

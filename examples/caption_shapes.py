@@ -66,8 +66,9 @@ model = captioner(
     doubly_stochastic=0.0,  # a caption does not name every cell
 )
 steps = options.epochs * len(data)
-rate = keras.optimizers.schedules.CosineDecay(
-    0.0, steps, warmup_target=2e-3, warmup_steps=steps // 10
+warmup = steps // 10
+rate = keras.optimizers.schedules.CosineDecay(  # Keras counts the decay after the warm-up
+    0.0, steps - warmup, warmup_target=2e-3, warmup_steps=warmup
 )
 model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), MaskedCrossEntropy())
 model.fit(data, epochs=options.epochs, shuffle=False, verbose=2)

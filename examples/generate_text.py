@@ -105,10 +105,9 @@ model = causal_lm(
     dropout=0.1,
 )
 data = packed_batches(train, tokenizer, length, batch_size=16)
+decay_steps = max(1, (options.epochs - 1) * len(data))  # after a warm-up of one epoch
 model.compile(
-    keras.optimizers.Adam(
-        LinearWarmup(3e-3, len(data), options.epochs * len(data)), global_clipnorm=1.0
-    ),
+    keras.optimizers.Adam(LinearWarmup(3e-3, len(data), decay_steps), global_clipnorm=1.0),
     MaskedCrossEntropy(),
     metrics=[Perplexity()],
     jit_compile=True,

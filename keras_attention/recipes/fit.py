@@ -26,9 +26,11 @@ from keras_attention.training import (
     MinimumRisk,
     MovingAverage,
     Noam,
+    RaiseOnNonFinite,
     RDrop,
     TokenAccuracy,
 )
+from keras_attention.training.callbacks import check_finite
 from keras_attention.utils.atomic_io import check_replaceable
 
 Pair = tuple[str, str]
@@ -58,8 +60,9 @@ def fit(
         The history of `model.fit`.
 
     Raises:
-        ValueError: If the folder holds anything but a task, or an interrupted training in it had
-            other settings.
+        ValueError: If the folder holds anything but a task, an interrupted training in it had
+            other settings, or the loss, a score or a weight becomes NaN or infinite. The folder
+            then holds the best task so far, if there is one.
 
     Example:
 
@@ -91,6 +94,7 @@ def fit(
     average = _average_checkpoints(state_folder, config)
     callbacks = [
         *bfloat16,
+        RaiseOnNonFinite(),  # before the callbacks that save
         *average,
         # double_checkpoint: Ctrl-C while one copy is written leaves the other
         keras.callbacks.BackupAndRestore(
@@ -146,7 +150,8 @@ def _optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Adam:
     ema = config.ema_momentum
     options = {} if ema is None else {"use_ema": True, "ema_momentum": ema}
     if config.decay == "linear":
-        rate = LinearWarmup(config.learning_rate, config.warmup_steps, steps)
+        decay_steps = max(1, steps - config.warmup_steps)
+        rate = LinearWarmup(config.learning_rate, config.warmup_steps, decay_steps)
     else:
         rate = Noam.with_peak(config.learning_rate, config.warmup_steps)
         options |= {"beta_2": 0.98, "epsilon": 1e-9}
@@ -182,6 +187,7 @@ def _score_average(
     num_epochs = len(average.paths)
     last_epoch = int(average.paths[-1].stem.removeprefix("epoch-"))
     average_score = score.measure()
+    check_finite(score.name, average_score, last_epoch - 1)
     print(f"{save_best.monitor} of {num_epochs} epochs averaged: {average_score:.4f}; ", end="")
     print(
         "best epoch: " + ("not scored" if best == -math.inf else f"{best:.4f} (epoch {best_epoch})")

@@ -6,7 +6,7 @@ from keras_attention.training.averaging import (
     average_weights,
 )
 from keras_attention.training.bfloat16 import Bfloat16
-from keras_attention.training.callbacks import GenerationScore
+from keras_attention.training.callbacks import GenerationScore, RaiseOnNonFinite
 from keras_attention.training.fine_tuning import discriminative_rates, enable_lora
 from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
 from keras_attention.training.masking import MaskedTexts, mask_tokens
@@ -35,6 +35,7 @@ __all__ = [
     "Noam",
     "Perplexity",
     "RDrop",
+    "RaiseOnNonFinite",
     "SamplingSchedule",
     "TokenAccuracy",
     "average_weights",

@@ -1,11 +1,13 @@
-"""Callback that scores generated text during training."""
+"""Callbacks that score generated text during training, and that end a training that diverges."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 
 class GenerationScore(keras.callbacks.Callback):
@@ -31,8 +33,8 @@ class GenerationScore(keras.callbacks.Callback):
 
     Raises:
         ValueError: if there are no sources, the number of references differs from that of the
-            sources, `every` or `batch_size` is below 1, or `generate` returns another number of
-            texts than of sources.
+            sources, `every` or `batch_size` is below 1, `generate` returns another number of texts
+            than of sources, or a score is NaN or infinite.
 
     Example:
 
@@ -87,6 +89,7 @@ class GenerationScore(keras.callbacks.Callback):
         if (epoch + 1) % self.every:
             return
         score = self.measure()
+        check_finite(self.name, score, epoch)
         if logs is not None:
             logs[self.name] = score
 
@@ -123,3 +126,43 @@ class GenerationScore(keras.callbacks.Callback):
         print(f"  source:    {self.sources[0]}")
         print(f"  reference: {reference if isinstance(reference, str) else reference[0]}")
         print(f"  generated: {hypothesis}")
+
+
+class RaiseOnNonFinite(keras.callbacks.Callback):
+    """Ends a training with an error if its loss, a metric or a weight becomes NaN or infinite.
+
+    `keras.callbacks.TerminateOnNaN` reads the loss only, which does not show what the last step of
+    an epoch did to the weights. Place it before callbacks that save the model, so that they keep
+    the last one that is finite.
+
+    Raises:
+        ValueError: At the end of an epoch in which a value became NaN or infinite; the message
+            names the value and the epoch.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(1e30), "mse")
+    >>> x = np.ones((8, 1))
+    >>> model.fit(x, x, batch_size=1, callbacks=[RaiseOnNonFinite()], verbose=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: `loss` must be finite; a smaller learning rate may help. Received: ... in epoch 1
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for name, value in (logs or {}).items():
+            check_finite(name, value, epoch)
+        for weight in self.model.trainable_weights:
+            if not bool(ops.all(ops.isfinite(weight))):
+                check_finite(weight.path, math.nan, epoch)
+
+
+def check_finite(name: str, value: float, epoch: int) -> None:
+    """Raises a `ValueError` if a value at the end of an epoch, counted from 0, is not finite."""
+    if not math.isfinite(value):
+        raise ValueError(
+            f"`{name}` must be finite; a smaller learning rate may help. "
+            f"Received: {name}={value} in epoch {epoch + 1}"
+        )

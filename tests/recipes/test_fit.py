@@ -231,7 +231,9 @@ def test_optimizer_of_each_decay():
     options = {"learning_rate": 0.5, "warmup_steps": 2}
     linear = _optimizer(TrainingConfig(decay="linear", **options), steps=4)
     assert (linear.beta_2, linear.epsilon, linear.use_ema) == (0.999, 1e-7, False)
-    assert [float(linear._learning_rate(step)) for step in (0, 1, 3)] == [0.25, 0.5, 0.25]
+    assert [float(linear._learning_rate(step)) for step in range(4)] == [0.25, 0.5, 0.25, 0.0]
+    no_decay = _optimizer(TrainingConfig(**options), steps=2)
+    assert [float(no_decay._learning_rate(step)) for step in range(2)] == [0.25, 0.5]
     config = TrainingConfig(decay="inverse_sqrt", ema_momentum=0.9, **options)
     inverse = _optimizer(config, steps=4)
     assert (inverse.beta_2, inverse.epsilon) == (0.98, 1e-9)
@@ -312,3 +314,16 @@ def test_default_metric_is_bleu(tmp_path):
     assert 0 <= history.history["val_bleu"][0] <= 100
     bleu_score = _default_metric(TrainingConfig())
     assert bleu_score(["a b c d"], ["a b c d"]) == pytest.approx(100)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_weights_that_are_not_finite_end_the_training(tmp_path):
+    with pytest.raises(ValueError, match="must be finite.*Received: .*=nan in epoch 1"):
+        train(make_task(), tmp_path / "task", learning_rate=1e300)  # one step; its loss is finite
+    assert not (tmp_path / "task").exists()
+
+
+def test_score_that_is_not_finite_keeps_the_best_task(tmp_path):
+    with pytest.raises(ValueError, match="Received: val_bleu=inf in epoch 2"):
+        train(make_task(), tmp_path / "task", metric=ScriptedMetric(1.0, float("inf")))
+    assert read_json(tmp_path / "task" / "training.json") == {"val_bleu": 1.0, "epoch": 1}

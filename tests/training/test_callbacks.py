@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.training.callbacks import GenerationScore
+from keras_attention.training.callbacks import GenerationScore, RaiseOnNonFinite
 
 
 def counting_model():
@@ -149,3 +149,22 @@ def test_invalid_arguments_raise():
         make(batch_size=0)
     with pytest.raises(ValueError, match="Received: 0 texts for 1 sources"):
         make().on_epoch_end(0, {})
+
+
+@pytest.mark.parametrize("name, value", [("loss", np.nan), ("val_bleu", np.inf)])
+def test_logs_that_are_not_finite_name_value_and_epoch(name, value):
+    callback = RaiseOnNonFinite()
+    callback.set_model(counting_model())
+    callback.on_epoch_end(0, {"loss": 1.0, "val_bleu": 0.0})
+    with pytest.raises(ValueError, match=f"`{name}` must be finite.*{name}={value} in epoch 3"):
+        callback.on_epoch_end(2, {"loss": 1.0, name: value})
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_weights_that_are_not_finite_end_the_training(value):
+    model = counting_model()
+    model.layers[0].kernel.assign([[value]])
+    callback = RaiseOnNonFinite()
+    callback.set_model(model)
+    with pytest.raises(ValueError, match="kernel` must be finite.*in epoch 1"):
+        callback.on_epoch_end(0, {"loss": 1.0})
