@@ -149,6 +149,31 @@ def trace_once(function: Callable, input_spec: dict[str, tf.TensorSpec]) -> Call
     return tf.function(function, input_signature=[input_spec], autograph=False)
 
 
+def save_signatures(
+    signatures: Sequence[Signature], folder: str | Path, resources: Sequence[Any] = ()
+) -> None:
+    """Writes a SavedModel that contains the signatures and the weights that they use.
+
+    `keras.export.ExportArchive` passes `tf.function`s to `tf.saved_model.save`, which traces each
+    of them a second time; here they are traced once. As there, the first is `serving_default` too
+    unless one has this name.
+
+    Args:
+        signatures: functions of the SavedModel.
+        folder: where it is written.
+        resources: objects whose resources the graphs use, such as tables of tokenizers.
+    """
+    traced = {
+        signature.name: trace_once(signature.function, signature.input_spec).get_concrete_function()
+        for signature in signatures
+    }
+    traced.setdefault("serving_default", traced[signatures[0].name])
+    module = tf.Module()
+    module.resources = list(resources)
+    module.weights = list({id(v): v for each in traced.values() for v in each.variables}.values())
+    tf.saved_model.save(module, str(folder), signatures=traced)
+
+
 def with_defaults(
     input_spec: tf.TensorSpec, defaults: dict[str, np.ndarray]
 ) -> dict[str, tf.TensorSpec]:

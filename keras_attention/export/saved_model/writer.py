@@ -10,7 +10,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from keras_attention.export.saved_model import serving_files
 from keras_attention.export.saved_model.verify import verify_saved_model
 from keras_attention.export.saved_model.versions import new_version
-from keras_attention.export.signatures import Exportable
+from keras_attention.export.signatures import Exportable, save_signatures
 from keras_attention.export.verification.compare import sample_batches
 from keras_attention.export.verification.report import REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
@@ -88,14 +88,7 @@ def check_backend() -> None:
 
 def write_saved_model(exportable: Exportable, folder: Path) -> None:
     """Traces the signatures and writes them, with the files of the tokenizers."""
-    archive = keras.export.ExportArchive()
-    # The endpoints track the weights that they use; tracking the model would write them twice.
-    for resource in exportable.resources:
-        archive.track(resource)
-    for signature in exportable.signatures:
-        spec = [signature.input_spec]
-        archive.add_endpoint(signature.name, signature.function, input_signature=spec)
-    archive.write_out(str(folder), verbose=False)
+    save_signatures(exportable.signatures, folder, exportable.resources)
     write_defaults(exportable, folder)
     extra = folder / EXTRA
     extra.mkdir()

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_attention.export.saved_model.writer import EXPORT_FORMAT, check_backend
-from keras_attention.export.signatures import Exportable, Signature
+from keras_attention.export.signatures import Exportable, Signature, save_signatures
 from keras_attention.export.tflite.int4 import quantize_to_int4
 from keras_attention.export.tflite.metadata import add_metadata
 from keras_attention.export.tflite.quantization import configure_converter, has_loop
@@ -173,15 +172,9 @@ def convert(
     Raises:
         ExportError: if an operation is not one of TFLite's own.
     """
-    archive = keras.export.ExportArchive()
-    for resource in resources:
-        archive.track(resource)
     with tempfile.TemporaryDirectory() as scratch:
         with masks.mask_value_scope(PRECISIONS[weights].mask_value):  # traced here
-            for signature in signatures:
-                spec = [signature.input_spec]
-                archive.add_endpoint(signature.name, signature.function, input_signature=spec)
-            archive.write_out(scratch, verbose=False)
+            save_signatures(signatures, scratch, resources)
         names = [signature.name for signature in signatures]
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=names)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
