@@ -35,8 +35,8 @@ def make_decoding(options, jit_compile):
     model = seq2seq(options.vocabulary, options.vocabulary, options.embedding, options.units)
     generator = Generator(model, GreedySearch(max_new_tokens=options.length))
     compiled = tf.function(generator.__call__, jit_compile=jit_compile)
-    source = tf.constant(x["source"])
-    return lambda: compiled(source)["ids"].numpy()
+    inputs = {"source": tf.constant(x["source"])}
+    return lambda: compiled(inputs)["ids"].numpy()
 
 
 def main():

@@ -28,7 +28,8 @@ class CausalLMDecoder(keras.layers.Layer):
     A row of ids may hold several packed texts, each of which begins with START. They do not attend
     to each other, and the positions of each count from 0, as if it had a row of its own.
 
-    Generation processes the prompt in one pass, which fills the key/value cache of the steps.
+    Generation processes the prompt in one pass, which fills the key/value cache of the steps. A
+    prompt that contains START holds several texts, too, and generation continues the last one.
 
     Args:
         embedding: A `TokenEmbedding` with an output projection.
@@ -87,6 +88,11 @@ class CausalLMDecoder(keras.layers.Layer):
         return self.embedding.vocabulary_size
 
     @property
+    def max_positions(self) -> int | None:
+        """Number of learned positions, or `None` if there is no limit."""
+        return self.embedding.max_positions
+
+    @property
     def blocks(self) -> list[DecoderBlock]:
         """Decoder blocks."""
         return self.stack.blocks
@@ -132,13 +138,17 @@ class CausalLMDecoder(keras.layers.Layer):
         ids = ops.concatenate([start, prompt], axis=1)  # (B, P)
         _, caches = self._forward(ids, False)
         mask = masks.padding_mask(ids)  # (B, P)
+        segments = _segments(ids)
+        is_last_text = ops.equal(segments, segments[:, -1:])  # (B, P)
         # The first step predicts the token after the last one of the prompt, so it processes that
         # token again, in the first slot after the prompt; its slot in the prompt is masked.
         is_last = masks.last_mask(mask)  # (B, P)
         constants = {
             "first_ids": ops.sum(ops.where(is_last, ids, 0), axis=1, keepdims=True),  # (B, 1)
             "is_last": is_last,
-            "prompt_mask": masks.combine_masks(mask, ops.logical_not(is_last)),  # (B, P)
+            "prompt_mask": masks.combine_masks(
+                mask, is_last_text, ops.logical_not(is_last)
+            ),  # (B, P)
             "steps": ops.arange(max_length, dtype="int32"),  # (L,)
         }
         state = [
@@ -210,7 +220,7 @@ class CausalLMDecoder(keras.layers.Layer):
     def _forward(self, ids, training):
         """Returns the outputs (B, T, D) of all positions, and the keys and values of each block."""
         mask = masks.padding_mask(ids)  # (B, T)
-        segments = ops.cumsum(ops.cast(ops.equal(ids, START), "int32"), axis=1)  # (B, T)
+        segments = _segments(ids)  # (B, T)
         length = ops.shape(ids)[1]
         attention_mask = masks.combine_masks(
             masks.expand_key_mask(mask),
@@ -231,6 +241,11 @@ class CausalLMDecoder(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         return cls(**deserialize_stack_config(config, "embedding"))
+
+
+def _segments(ids):
+    """Numbers the texts of each row: (B, T) -> (B, T)."""
+    return ops.cumsum(ops.cast(ops.equal(ids, START), "int32"), axis=1)
 
 
 def _enlarge(x, length, beams):

@@ -79,6 +79,11 @@ class TransformerDecoder(keras.layers.Layer):
         return self.embedding.vocabulary_size
 
     @property
+    def max_positions(self) -> int | None:
+        """Number of learned positions, or `None` if there is no limit."""
+        return self.embedding.max_positions
+
+    @property
     def blocks(self) -> list[DecoderBlock]:
         """Decoder blocks."""
         return self.stack.blocks

@@ -142,10 +142,10 @@ class BeamSearch(Strategy):
         """
         return {**super().options(batch), "num_beams": np.full(batch, self.num_beams, "int32")}
 
-    def resolve_options(self, source_mask, options):
-        resolved = super().resolve_options(source_mask, options)
-        num_beams = ops.clip(resolved["num_beams"], self.num_return_sequences, self.num_beams)
-        return {**resolved, "num_beams": num_beams}
+    @property
+    def option_ranges(self):
+        num_beams = self.num_return_sequences, self.num_beams
+        return {**super().option_ranges, "num_beams": num_beams}
 
     def initial_hypotheses(self, batch, source_length, attention):
         shape = (batch, self.num_beams)

@@ -4,12 +4,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from keras_attention.generation.strategy import GenerationOutput, Strategy
 from keras_attention.types import Mask, Tensor
+from keras_attention.utils.compiled import recompile_on_layer_change
 
 
+@recompile_on_layer_change
 class Generator(keras.Model):
     """Keras model from a source to the fields of a `GenerationOutput`.
 
@@ -28,20 +30,24 @@ class Generator(keras.Model):
         self.strategy = strategy
         self.attention = attention
         self.supports_masking = True  # the source may carry a mask; without this, Keras warns
+        # Options and scores stay float32, also where the layers compute in another dtype.
+        self._convert_input_args = False
+        self._allow_non_tensor_positional_args = True
 
-    def call(self, source: Tensor, options: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def call(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Generates from a batch of sources.
 
         Args:
-            source: the encoder's input, (batch, ...).
-            options: values that replace some of the strategy's per-row options.
+            inputs: `source`, the encoder's input, (batch, ...), and values that replace some of
+                the strategy's per-row options.
 
         Returns:
             Dictionary of `ids`, `scores` and, if requested, `attention`.
         """
-        source_mask, constants, carry = self.prefill(source)
+        inputs = tree.map_structure(ops.convert_to_tensor, dict(inputs))
+        source_mask, constants, carry = self.prefill(inputs.pop("source"))
         limit = self.strategy.max_new_tokens
-        *_, hypotheses = self.decode(source_mask, constants, carry, limit, options)
+        *_, hypotheses = self.decode(source_mask, constants, carry, limit, options=inputs)
         outputs = self.strategy.finalize(hypotheses)._asdict()
         return {name: x for name, x in outputs.items() if x is not None}
 
@@ -73,11 +79,21 @@ class Generator(keras.Model):
 
         return self.strategy.run(step, carry, source_mask, max_steps, options)
 
-    def generate(self, source: Any) -> GenerationOutput:
-        """Generates from a batch of sources and returns NumPy arrays."""
+    def generate(self, source: Any, strategy: Strategy | None = None) -> GenerationOutput:
+        """Generates from a batch of sources and returns NumPy arrays.
+
+        Args:
+            source: the encoder's input, (batch, ...).
+            strategy: a strategy that differs from the compiled one in its per-row options only, and
+                has no greater `max_new_tokens`; `None` is the compiled one.
+        """
+        strategy = strategy or self.strategy
         source = ops.convert_to_numpy(source)
         batch = len(source)
         if not batch:  # an empty batch does not compile on every backend
             source = np.zeros_like(source, shape=(1, *source.shape[1:]))
-        outputs = self.predict_on_batch(source)
-        return GenerationOutput(**{name: np.asarray(x)[:batch] for name, x in outputs.items()})
+        outputs = self.predict_on_batch({"source": source, **strategy.options(len(source))})
+        outputs = {name: np.asarray(x)[:batch] for name, x in outputs.items()}
+        for name in outputs.keys() & {"ids", "attention"}:
+            outputs[name] = outputs[name][:, :, : strategy.max_new_tokens]
+        return GenerationOutput(**outputs)

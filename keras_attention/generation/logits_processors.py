@@ -51,14 +51,23 @@ class ForceEnd:
 
 
 class Temperature:
-    """Divides the logits by the row's `temperature`: below 1 sharpens the distribution."""
+    """Divides the logits by the row's `temperature`: below 1 sharpens the distribution.
+
+    A temperature of 0 leaves the logits as they are; `Sampling` then takes the most probable token.
+    Impossible tokens stay impossible at every temperature.
+    """
 
     def __call__(self, logits, position, options):
-        return logits / ops.expand_dims(options["temperature"], -1)
+        temperature = ops.expand_dims(options["temperature"], -1)  # (B, 1, 1)
+        temperature = ops.where(temperature > 0, temperature, 1.0)
+        # The greatest logit becomes 0, so that a low temperature does not move it out of range.
+        scaled = (logits - ops.max(logits, axis=-1, keepdims=True)) / temperature
+        is_possible = logits > MIN_LOG_PROB / 2
+        return ops.where(is_possible, ops.maximum(scaled, MIN_LOG_PROB / 4), MIN_LOG_PROB)
 
 
 class TopK:
-    """Makes all tokens but the k most probable impossible.
+    """Makes all tokens but the k most probable impossible; of equal ones, the first are kept.
 
     Args:
         k: number of tokens.
@@ -70,14 +79,17 @@ class TopK:
     def __call__(self, logits, position, options):
         k = min(self.k, logits.shape[-1])
         threshold = ops.top_k(logits, k)[0][..., -1:]  # (B, K, 1)
-        return ops.where(logits < threshold, MIN_LOG_PROB, logits)
+        return keep_most_probable(logits, threshold, k)
 
 
 class TopP:
     """Makes all tokens impossible but the fewest most probable ones that hold p of the probability.
 
+    Of equally probable tokens, the first are kept.
+
     Args:
-        p: probability that the remaining tokens hold together at least.
+        p: probability that the remaining tokens hold together at least, up to a rounding error of
+            1e-6.
 
     References:
         Holtzman et al. 2020, [The Curious Case of Neural Text
@@ -91,9 +103,32 @@ class TopP:
         sorted_logits = ops.top_k(logits, logits.shape[-1])[0]  # (B, K, V)
         probs = ops.softmax(sorted_logits, axis=-1)
         preceding = ops.cumsum(probs, axis=-1) - probs  # held by the more probable tokens
-        in_nucleus = ops.where(preceding < self.p, sorted_logits, -MIN_LOG_PROB)
-        threshold = ops.min(in_nucleus, axis=-1, keepdims=True)  # (B, K, 1)
-        return ops.where(logits < threshold, MIN_LOG_PROB, logits)
+        is_first = np.arange(logits.shape[-1]) == 0  # (V,)
+        in_nucleus = (preceding < self.p - 1e-6) | ops.convert_to_tensor(is_first)
+        threshold = ops.where(in_nucleus, sorted_logits, -MIN_LOG_PROB)
+        threshold = ops.min(threshold, axis=-1, keepdims=True)  # (B, K, 1)
+        count = ops.sum(ops.cast(in_nucleus, "int32"), axis=-1, keepdims=True)  # (B, K, 1)
+        return keep_most_probable(logits, threshold, count)
+
+
+def keep_most_probable(logits: Tensor, threshold: Tensor, count: Tensor) -> Tensor:
+    """Makes all but the `count` most probable tokens impossible; of equal ones, keeps the first.
+
+    Args:
+        logits: float32 (batch, beams, vocabulary).
+        threshold: the smallest logit to keep, (batch, beams, 1).
+        count: int, or int32 (batch, beams, 1).
+
+    Example:
+
+    >>> logits = ops.convert_to_tensor([[[2.0, 5.0, 2.0]]])
+    >>> ops.convert_to_numpy(keep_most_probable(logits, 2.0, 2)).tolist()
+    [[[2.0, 5.0, -1000000000.0]]]
+    """
+    is_greater, is_equal = logits > threshold, ops.equal(logits, threshold)
+    room = count - ops.sum(ops.cast(is_greater, "int32"), axis=-1, keepdims=True)  # (B, K, 1)
+    rank = ops.cumsum(ops.cast(is_equal, "int32"), axis=-1)  # among the equal ones, from 1
+    return ops.where(is_greater | (is_equal & (rank <= room)), logits, MIN_LOG_PROB)
 
 
 def compute_log_probs(

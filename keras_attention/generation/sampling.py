@@ -17,6 +17,9 @@ from keras_attention.generation.logits_processors import (
 from keras_attention.ops.noise import as_int32, gumbel
 from keras_attention.utils.validation import check_positive
 
+MIN_TEMPERATURE = 1e-6  # lower ones are 0
+MAX_TEMPERATURE = 1e6  # where all tokens are equally probable
+
 
 @keras.saving.register_keras_serializable(package="keras_attention")
 class Sampling(GreedySearch):
@@ -27,7 +30,8 @@ class Sampling(GreedySearch):
     log-probabilities, before temperature, top-k and top-p.
 
     Args:
-        temperature: divides the logits; below 1 sharpens the distribution.
+        temperature: divides the logits; below 1 sharpens the distribution, and 0 takes the most
+            probable token, as `GreedySearch` does.
         top_k: draws from the k most probable tokens only.
         top_p: draws from the fewest tokens whose probabilities sum to p at least (nucleus
             sampling).
@@ -40,8 +44,8 @@ class Sampling(GreedySearch):
             then 0; otherwise it is cut.
 
     Raises:
-        ValueError: if `temperature`, `top_k` or `num_return_sequences` is not positive, or `top_p`
-            is not in (0, 1].
+        ValueError: if `temperature` is negative or not finite, `top_k` or `num_return_sequences` is
+            not positive, or `top_p` is not in (0, 1].
 
     References:
         Holtzman et al. 2020, [The Curious Case of Neural Text
@@ -66,7 +70,11 @@ class Sampling(GreedySearch):
         force_end: bool = False,
     ):
         super().__init__(max_new_tokens, length_ratio, suppress_tokens, force_end)
-        check_positive("temperature", temperature)
+        if not 0 <= temperature <= MAX_TEMPERATURE:
+            raise ValueError(
+                f"`temperature` must be between 0 and {MAX_TEMPERATURE:g}. "
+                f"Received: temperature={temperature}"
+            )
         check_positive("num_return_sequences", num_return_sequences)
         if top_k is not None:
             check_positive("top_k", top_k)
@@ -86,11 +94,23 @@ class Sampling(GreedySearch):
             "seed": np.full(batch, as_int32(self.seed), "int32") + np.arange(batch, dtype="int32"),
         }
 
+    @property
+    def option_ranges(self):
+        ranges = {"temperature": (0.0, MAX_TEMPERATURE), "seed": (-(2**31), 2**31 - 1)}
+        return {**super().option_ranges, **ranges}
+
+    def with_default_options(self, max_new_tokens):
+        return super().with_default_options(max_new_tokens).replace(temperature=1.0, seed=0)
+
     def resolve_options(self, source_mask, options):
         if "seed" not in options:
             row = ops.arange(ops.shape(source_mask)[0], dtype="int32")
             options = {**options, "seed": as_int32(self.seed) + row}
-        return super().resolve_options(source_mask, options)
+        resolved = super().resolve_options(source_mask, options)
+        temperature = resolved["temperature"]
+        # False for NaN, too
+        is_positive = temperature >= MIN_TEMPERATURE
+        return {**resolved, "temperature": ops.where(is_positive, temperature, 0.0)}
 
     @property
     def sampling_processors(self) -> list[LogitsProcessor]:
@@ -98,7 +118,7 @@ class Sampling(GreedySearch):
         processors: list[LogitsProcessor] = [Temperature()]
         if self.top_k is not None:
             processors.append(TopK(self.top_k))
-        if self.top_p is not None:
+        if self.top_p is not None and self.top_p < 1:
             processors.append(TopP(self.top_p))
         return processors
 
@@ -106,7 +126,8 @@ class Sampling(GreedySearch):
         logits = process_logits(log_probs, self.sampling_processors, position, options)
         # The argmax of logits plus Gumbel noise is a draw from their softmax.
         noise = gumbel(options["seed"][:, 0], position, ops.shape(logits))
-        return most_probable(logits + noise)
+        is_sampled = ops.expand_dims(options["temperature"] > 0, -1)  # (B, 1, 1)
+        return most_probable(logits + ops.where(is_sampled, noise, 0.0))
 
     def get_config(self) -> dict:
         return {

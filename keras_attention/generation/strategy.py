@@ -92,7 +92,12 @@ class Strategy:
             attention: whether to return the attention weights.
             options: values for this batch that replace some of `self.options()`, each (batch,)
                 or (1,).
+
+        Raises:
+            ValueError: if an option is unknown, out of range, or neither (batch,) nor (1,). Values
+                of tensors are not checked but clipped, as they may be unknown while tracing.
         """
+        self.check_options(options or {}, batch=ops.shape(source_mask)[0])
         carry = self.initial_carry(state, source_mask, attention)
         *_, hypotheses = self.run(step, carry, source_mask, self.max_new_tokens, options)
         return self.finalize(hypotheses)
@@ -104,18 +109,57 @@ class Strategy:
         """
         return {"max_new_tokens": np.full(batch, self.max_new_tokens, "int32")}
 
+    @property
+    def option_ranges(self) -> dict[str, tuple[float, float]]:
+        """Smallest and greatest value of each per-row option."""
+        return {"max_new_tokens": (1, self.max_new_tokens)}
+
+    def check_options(self, options: dict[str, Any], batch: int) -> None:
+        """Raises a `ValueError` for options that `resolve_options` would ignore or clip."""
+        defaults = self.options()
+        for name, value in options.items():
+            if name not in defaults:
+                raise ValueError(
+                    f"`options` must be some of {sorted(defaults)}. Received: {name}={value}"
+                )
+            low, high = self.option_ranges[name]
+            if ops.is_tensor(value):
+                continue
+            array = np.asarray(value)
+            is_valid = array.dtype.kind in "iuf" and ((low <= array) & (array <= high)).all()
+            if is_valid and defaults[name].dtype.kind == "i":
+                is_valid = (array == np.floor(array)).all()
+            if not is_valid or array.ndim > 1 or array.size not in (1, batch):
+                kind = "integers" if defaults[name].dtype.kind == "i" else "numbers"
+                raise ValueError(
+                    f"The option `{name}` must be {kind} from {low} to {high}, one for each of the "
+                    f"{batch} rows or one for all. Received: {name}={value}"
+                )
+
+    def with_default_options(self, max_new_tokens: int) -> "Strategy":
+        """Returns a strategy that gives the same results with the options of this one.
+
+        Generation is compiled for it, so that strategies that differ in their per-row options share
+        the compiled function.
+
+        Args:
+            max_new_tokens: its limit, at least that of this strategy.
+        """
+        return self.replace(max_new_tokens=max_new_tokens)
+
     def resolve_options(self, source_mask: Mask, options: dict[str, Any]) -> dict[str, Tensor]:
-        """Returns the value of every option for each row, (batch, 1)."""
+        """Returns the value of every option for each row, (batch, 1), clipped to its range."""
         resolved, shape = {}, (ops.shape(source_mask)[0], 1)
         for name, default in self.options().items():
             option = ops.cast(options.get(name, default), default.dtype)
+            option = ops.clip(option, *self.option_ranges[name])
             resolved[name] = ops.broadcast_to(ops.reshape(option, (-1, 1)), shape)  # (B, 1)
-        limit = ops.clip(resolved["max_new_tokens"], 1, self.max_new_tokens)
         if self.length_ratio is not None:
             source_length = ops.sum(ops.cast(source_mask, "float32"), -1, keepdims=True)
             ratio_limit = ops.cast(ops.ceil(self.length_ratio * source_length), "int32")
-            limit = ops.minimum(limit, ops.maximum(ratio_limit, 1))
-        return {**resolved, "max_new_tokens": limit}
+            limit = ops.minimum(resolved["max_new_tokens"], ops.maximum(ratio_limit, 1))
+            resolved["max_new_tokens"] = limit
+        return resolved
 
     @property
     def uses_weights(self) -> bool:

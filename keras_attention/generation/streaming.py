@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops, tree
 
@@ -19,7 +18,8 @@ class Streamer:
 
     Args:
         model: a model with `encoder` and `decoder`.
-        strategy: `GreedySearch` or `Sampling`.
+        strategy: `GreedySearch` or `Sampling`. As for a `Generator`, its per-row options can be
+            replaced at each call.
 
     Raises:
         ValueError: if the strategy is `BeamSearch`, which may replace tokens of earlier steps.
@@ -35,19 +35,25 @@ class Streamer:
         self._prefill = Prefill(model, strategy)
         self._decode_loop = DecodeLoop(model, strategy)
 
-    def stream(self, source: Any, every: int = 1) -> Iterator[np.ndarray]:
+    def stream(
+        self, source: Any, every: int = 1, strategy: Strategy | None = None
+    ) -> Iterator[np.ndarray]:
         """Generates from a batch of sources and yields the new ids after every few steps.
 
         Args:
             source: int (batch, source), padded with 0.
             every: number of steps between two outputs.
+            strategy: see `Generator.generate`.
 
         Yields:
             int32 (batch, num_return_sequences, new), with `new` at most `every`. Joined, they are
             the ids of `generate`, without the padding after the longest sequence.
         """
-        inputs = self._prefill.predict_on_batch(ops.convert_to_numpy(source))
-        limit, streamed = self.strategy.max_new_tokens, 0
+        strategy = strategy or self.strategy
+        source = ops.convert_to_numpy(source)
+        inputs = self._prefill.predict_on_batch({"source": source})
+        inputs["options"] = strategy.options(len(source))
+        limit, streamed = strategy.max_new_tokens, 0
         for max_steps in range(every, limit + every, every):
             inputs["max_steps"] = np.int32(min(max_steps, limit))
             inputs["carry"] = self._decode_loop.predict_on_batch(inputs)
@@ -62,8 +68,8 @@ class Streamer:
 class Prefill(Generator):
     """Keras model from a source to the inputs of `DecodeLoop`, but for `max_steps`."""
 
-    def call(self, source):
-        source_mask, constants, carry = self.prefill(source)
+    def call(self, inputs):
+        source_mask, constants, carry = self.prefill(ops.convert_to_tensor(inputs["source"]))
         return {"source_mask": source_mask, "constants": constants, "carry": carry}
 
 
@@ -71,11 +77,6 @@ class DecodeLoop(Generator):
     """Keras model from the loop's carry to its carry after at most `max_steps` steps in total."""
 
     def call(self, inputs):
-        *others, hypotheses = inputs["carry"]
-        # Keras casts inputs to the compute dtype, but the loop keeps hypotheses in float32.
-        carry = (*others, tree.map_structure(_as_float32, hypotheses))
-        return self.decode(inputs["source_mask"], inputs["constants"], carry, inputs["max_steps"])
-
-
-def _as_float32(x):
-    return ops.cast(x, "float32") if keras.backend.is_float_dtype(x.dtype) else x
+        inputs = tree.map_structure(ops.convert_to_tensor, inputs)
+        names = "source_mask", "constants", "carry", "max_steps", "options"
+        return self.decode(*(inputs[name] for name in names))

@@ -160,6 +160,11 @@ class TokenEmbedding(keras.layers.Layer):
             logits = logits + ops.cast(self.output_bias, logits.dtype)
         return logits
 
+    @property
+    def max_positions(self) -> int | None:
+        """Number of learned positions, or `None` if there is no limit."""
+        return self.max_length if self.positions == "learned" else None
+
     def check_length(self, length: int, description: str) -> None:
         """Raises a `ValueError` if there are more positions than the learned table holds.
 
@@ -167,7 +172,7 @@ class TokenEmbedding(keras.layers.Layer):
             length: Number of positions.
             description: Name of the sequence in the error message.
         """
-        if self.positions == "learned" and length > self.max_length:
+        if self.max_positions is not None and length > self.max_positions:
             raise ValueError(
                 "The learned position table holds at most "
                 f"max_length={self.max_length} positions. Received: {length} for {description}"

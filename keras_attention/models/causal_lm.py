@@ -63,7 +63,12 @@ class CausalLM(GenerativeModel):
         prompt, strategy = np.asarray(prompt), strategy or GreedySearch()
         self.check(prompt, strategy)
         check_positive("every", every)
-        return self._generators.get(Streamer, self, strategy).stream(prompt, every)
+        return self.compiled_model(Streamer, prompt, strategy).stream(prompt, every, strategy)
+
+    def max_steps(self, source: np.ndarray) -> int | None:
+        """Returns how many tokens the decoder has positions for, `None` for any number."""
+        max_positions = self.decoder.max_positions
+        return None if max_positions is None else max_positions - source.shape[1]
 
     def check(self, source: np.ndarray, strategy: Strategy) -> None:
         """Raises a `ValueError` unless the model can continue this prompt."""

@@ -4,8 +4,11 @@ from typing import Any
 
 import keras
 
+from keras_attention.utils.compiled import recompile_on_layer_change
+
 
 @keras.saving.register_keras_serializable(package="keras_attention")
+@recompile_on_layer_change
 class EncoderOnly(keras.Model):
     """Encoder-only model, a functional Keras model from ids to the outputs of its head.
 

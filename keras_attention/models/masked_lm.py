@@ -7,9 +7,11 @@ import keras
 from keras_attention.layers import TextEncoder
 from keras_attention.layers.embedding import check_output
 from keras_attention.models.transformer_config import TransformerConfig
+from keras_attention.utils.compiled import recompile_on_layer_change
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
+@recompile_on_layer_change
 class MaskedLM(keras.Model):
     """Masked language model, a functional Keras model from ids to logits of every token.
 

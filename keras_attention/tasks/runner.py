@@ -8,6 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_attention.generation import Generator, Strategy
+from keras_attention.utils.compiled import recompile_on_layer_change
+
+
+@recompile_on_layer_change
+class Classifier(keras.Model):
+    """Functional Keras model from ids to `probabilities`."""
 
 
 class ModelRunner:
@@ -26,7 +32,7 @@ class ModelRunner:
         self.strategy = strategy
         if strategy is None:
             probabilities = ops.softmax(ops.cast(model.output, "float32"))
-            self._classifier = keras.Model(model.input, {"probabilities": probabilities})
+            self._classifier = Classifier(model.input, {"probabilities": probabilities})
 
     def __call__(self, model_inputs: Any, details: bool = False) -> dict[str, np.ndarray]:
         """Runs the compiled model.
@@ -45,9 +51,12 @@ class ModelRunner:
         return {name: x for name, x in output._asdict().items() if x is not None}
 
     def graph(self, details: bool = False) -> Callable:
-        """Returns the Keras model that an export traces: model inputs to a dictionary."""
+        """Returns the function that an export traces, from a dictionary to a dictionary.
+
+        Its inputs are `source` and, of a model that generates, options of the strategy.
+        """
         if self.strategy is None:
-            return self._classifier
+            return lambda inputs: self._classifier(inputs["source"])
         return Generator(self.model, self.strategy, attention=details)
 
     def __repr__(self):

@@ -119,15 +119,14 @@ class _SignatureBuilder:
         self.generates = strategy is not None
         self.comparison = comparison_for(task.postprocessor)
         self.source_spec = {"source": task.preprocessor.model_input_spec}
-        self.graph = trace_once(_on_source(runner.graph()), self.source_spec)
+        self.graph = trace_once(runner.graph(), self.source_spec)
         self.details_graph = self.graph
         if strategy is not None:
-            details = _on_source(runner.graph(details=True))
-            self.details_graph = trace_once(details, self.source_spec)
+            self.details_graph = trace_once(runner.graph(details=True), self.source_spec)
             self.options_spec = with_defaults(
                 task.preprocessor.model_input_spec, strategy.options()
             )
-            self.options_graph = trace_once(_with_options(runner.graph()), self.options_spec)
+            self.options_graph = trace_once(runner.graph(), self.options_spec)
 
     def of_ids(self, default: str, details: str, options: str | None) -> list[Signature]:
         """Returns the signatures that take model inputs, by these names.
@@ -233,15 +232,3 @@ class _SignatureBuilder:
             return postprocess(outputs, batch)
 
         return function
-
-
-def _on_source(graph: Callable) -> Callable:
-    return lambda inputs: graph(inputs["source"])
-
-
-def _with_options(graph: Callable) -> Callable:
-    def function(inputs):
-        inputs = dict(inputs)
-        return graph(inputs.pop("source"), inputs)
-
-    return function

@@ -19,9 +19,9 @@ from keras_attention.text.tokenizer import Tokenizer, training_lines
 class SentencePieceTokenizer(Tokenizer):
     """SentencePiece tokenizer (Kudo and Richardson, 2018).
 
-    A space is written "▁" and belongs to the piece that follows it, so that joining the pieces
-    restores the text, except for spaces at its ends and repeated spaces. Characters that did not
-    occur in the training text become `[UNK]`.
+    A space is written "▁" (U+2581) and belongs to the piece that follows it, so that joining the
+    pieces restores the text, except for spaces at its ends and repeated spaces. A "▁" in the text
+    comes back as a space. Characters that did not occur in the training text become `[UNK]`.
 
     The model is learned by the `sentencepiece` library, and text is split by tensorflow-text's
     `SentencepieceTokenizer`.

@@ -119,6 +119,22 @@ def test_steps_after_a_prompt_give_the_logits_of_call(configuration):
             assert_close(logits[row, :, beam], expected[0, len(prefix) - 1 :])
 
 
+@every_configuration
+def test_steps_after_a_prompt_with_start_continue_its_last_text(configuration):
+    """START begins a new text, as in `call`: the steps are those after the last text alone."""
+    decoder = make(configuration)
+    prompts = [[5, 6, 1, 7, 4], [0, 5, 1, 8, 0], [5, 1, 6, 9, 1]]
+    tokens = np.random.default_rng(2).integers(2, V, (3, 4, 2))
+    logits, weights = steps(decoder, prompts, tokens)
+    for row, (prompt, last) in enumerate(zip(prompts, ([7, 4], [8], []), strict=True)):
+        for beam in range(2):
+            packed = [1, *[id for id in prompt if id], *tokens[row, :, beam]]
+            assert_close(logits[row, :, beam], decoder(np.array([packed]))[0, -5:])
+            alone = decoder(np.array([[1, *last, *tokens[row, :, beam]]]))
+            assert_close(logits[row, :, beam], alone[0, -5:])
+    assert not weights[0, ..., :2].any() and weights[0, ..., 2:].all()
+
+
 @pytest.mark.parametrize("configuration", ["rotary", "relative", "learned", "window-alibi"])
 def test_padding_anywhere_in_the_prompt_does_not_change_the_steps(configuration):
     decoder = make(configuration)

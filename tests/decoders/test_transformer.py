@@ -173,9 +173,9 @@ def test_padding_on_either_side_does_not_change_the_output_text(option):
         make(option), BeamSearch(2, num_return_sequences=2, max_new_tokens=4), attention=True
     )
     source = SOURCE[:1, :4]
-    expected = {name: array(x)[0] for name, x in generate(source).items()}
+    expected = {name: array(x)[0] for name, x in generate({"source": source}).items()}
     padded = np.concatenate([np.pad(source, ((0, 0), side)) for side in ((0, 3), (3, 0))])
-    outputs = {name: array(x) for name, x in generate(padded).items()}
+    outputs = {name: array(x) for name, x in generate({"source": padded}).items()}
     for row, mask in enumerate(padded > 0):
         np.testing.assert_array_equal(outputs["ids"][row], expected["ids"])
         np.testing.assert_allclose(outputs["scores"][row], expected["scores"], rtol=1e-4)

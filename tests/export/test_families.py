@@ -112,7 +112,9 @@ def test_exports_equal_the_model(make_translator, tmp_path, strategy, options):
     # As `model.generate`, compiled once for all shapes.
     generator = Generator(task.model, strategy, attention=True)
     generate = tf.function(
-        lambda source: generator(source), [tf.TensorSpec((None, None), tf.int32)], autograph=False
+        lambda source: generator({"source": source}),
+        [tf.TensorSpec((None, None), tf.int32)],
+        autograph=False,
     )
 
     longest = ("abc de" * LIMIT)[:LIMIT]  # and END: one more than the limit

@@ -2,15 +2,22 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from helpers import model_inputs
+from helpers import model_inputs, write_saved_model
 from keras_attention.export import ExportError
 from keras_attention.export.saved_model.c_api import Session
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.verification.compare import check_consistent
-from keras_attention.generation import BeamSearch, Sampling
+from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import transformer
 
+DTYPES = {
+    "source": "int32",
+    "seed": "int32",
+    "max_new_tokens": "int32",
+    "temperature": "float32",
+}
 TEXTS = ["bcade", "deed abba", "ab"]
 
 
@@ -80,6 +87,28 @@ def test_tflite_samples_by_seed_and_temperature(sampling):
         expected.append(np.asarray(task.model.generate(source, strategy).ids))
         np.testing.assert_array_equal(outputs["ids"], expected[-1])
     assert len({x.tobytes() for x in expected}) == 3
+
+
+def test_options_out_of_range_are_clipped_and_temperature_0_is_greedy(sampling, tmp_path):
+    task, runner = sampling
+    source = model_inputs(task, TEXTS)
+    greedy = np.asarray(task.model.generate(source, GreedySearch(max_new_tokens=9)).ids)
+    options = {"seed": np.arange(3), "max_new_tokens": np.array([9, 999, 9])}
+    options["temperature"] = np.array([0.0, -1.0, np.nan])
+    outputs = runner.call("with_options", {"source": source, **options})
+    for sequence in range(2):
+        np.testing.assert_array_equal(outputs["ids"][:, sequence], greedy[:, 0])
+    shortest = {**options, "max_new_tokens": np.array([0, -5, 1])}
+    outputs = runner.call("with_options", {"source": source, **shortest})
+    np.testing.assert_array_equal(outputs["ids"][:, 0, 0], greedy[:, 0, 0])
+    assert not outputs["ids"][:, :, 1:].any()
+
+    write_saved_model(task, tmp_path)
+    signature = tf.saved_model.load(str(tmp_path)).signatures["ids_with_options"]
+    inputs = {"source": source, **options}
+    outputs = signature(**{name: tf.constant(x, DTYPES[name]) for name, x in inputs.items()})
+    for sequence in range(2):
+        np.testing.assert_array_equal(outputs["ids"][:, sequence], greedy[:, 0])
 
 
 def test_default_options_must_change_nothing(sampling):

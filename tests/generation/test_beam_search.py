@@ -294,9 +294,11 @@ def test_options_per_row_equal_separate_searches(make, seed):
 
 
 @pytest.mark.parametrize("make", [BeamSearch, refilled])
-def test_num_beams_per_row_is_clipped(make):
+def test_num_beams_of_a_tensor_is_clipped(make):
     table, strategy = Table(1, 6, end=1.0), make(4, num_return_sequences=2, max_new_tokens=6)
     for option, clipped in ((0, 2), (9, 4)):
-        outputs, expected = (table.run(strategy, num_beams=[n]) for n in (option, clipped))
+        outputs, expected = (
+            table.run(strategy, num_beams=ops.convert_to_tensor([n])) for n in (option, clipped)
+        )
         np.testing.assert_array_equal(array(outputs.ids), array(expected.ids))
         np.testing.assert_array_equal(array(outputs.scores), array(expected.scores))

@@ -50,10 +50,18 @@ def test_force_end_applies_to_the_last_position_only():
     assert process(ForceEnd(), position=1, max_new_tokens=2).tolist() == expected
 
 
-def test_temperature_divides():
-    np.testing.assert_allclose(
-        process(Temperature(), temperature=0.5), LOGITS[0, 0] / 0.5, rtol=1e-6
-    )
+def test_temperature_divides_the_distance_from_the_greatest_logit():
+    expected = (LOGITS[0, 0] - np.log(0.5)) / 0.5
+    np.testing.assert_allclose(process(Temperature(), temperature=0.5), expected, atol=1e-5)
+    expected = LOGITS[0, 0] - np.log(0.5)
+    np.testing.assert_allclose(process(Temperature(), temperature=0.0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1.0, 1e6])
+def test_suppressed_tokens_are_impossible_at_every_temperature(temperature):
+    logits = process(SuppressTokens([1, 2]), Temperature(), temperature=temperature)
+    assert (logits == MIN_LOG_PROB).tolist() == [False, True, True, False]
+    assert logits[3] == 0 and np.isfinite(logits).all()
 
 
 def test_processors_run_in_order():

@@ -167,6 +167,43 @@ def test_limits_must_be_positive(name, limits):
         STRATEGIES[name](**limits)
 
 
+@pytest.mark.parametrize(
+    "strategy, options, message",
+    [
+        ("greedy", {"max_new_tokens": [0]}, "`max_new_tokens` must be integers from 1 to 64"),
+        ("greedy", {"max_new_tokens": [65, 3]}, "`max_new_tokens` must be integers from 1 to 64"),
+        ("greedy", {"max_new_tokens": [2.5]}, "`max_new_tokens` must be integers"),
+        ("greedy", {"max_new_tokens": [1, 2, 3]}, "one for each of the 2 rows or one for all"),
+        ("greedy", {"max_new_tokens": [[1], [2]]}, "one for each of the 2 rows or one for all"),
+        ("greedy", {"max_new_tokens": ["4"]}, "must be integers .* Received: max_new_tokens=.'4'"),
+        ("greedy", {"temperature": 1.0}, r"`options` must be some of \['max_new_tokens'\]"),
+        ("beam", {"num_beams": [4, 2]}, "`num_beams` must be integers from 1 to 3"),
+        ("beam", {"num_beams": [0, 2]}, "`num_beams` must be integers from 1 to 3"),
+        ("sampling", {"temperature": [-1.0]}, "`temperature` must be numbers from 0.0 to"),
+        ("sampling", {"temperature": np.array([np.nan])}, "must be numbers .* temperature=.nan"),
+        ("sampling", {"temperature": [np.inf, 1.0]}, "`temperature` must be numbers"),
+        ("sampling", {"seed": [2**31]}, "`seed` must be integers from -2147483648"),
+    ],
+)
+def test_invalid_options_of_a_request_raise(strategy, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(STRATEGIES[strategy](), table(), options=options)
+
+
+def test_options_of_tensors_are_clipped():
+    """As in an exported graph, which cannot raise."""
+    for name, received, expected in (
+        ("greedy", {"max_new_tokens": [0, 99]}, {"max_new_tokens": [1, 8]}),
+        ("beam", {"num_beams": [-1, 99]}, {"num_beams": [1, 3]}),
+    ):
+        tensors = {key: ops.convert_to_tensor(value) for key, value in received.items()}
+        strategy = STRATEGIES[name](max_new_tokens=8)
+        clipped = run(strategy, table_without_end(), options=tensors)
+        in_range = run(strategy, table_without_end(), options=expected)
+        np.testing.assert_array_equal(array(clipped.ids), array(in_range.ids))
+        np.testing.assert_allclose(array(clipped.scores), array(in_range.scores))
+
+
 def test_base_class_is_abstract():
     with pytest.raises(NotImplementedError):
         Strategy()(make_step(table()), {"steps": ops.zeros((2, 1), "int32")}, MASK)

@@ -32,6 +32,14 @@ def test_pieces_join_to_the_text():
     assert "".join(tokenizer.tokens(ids)) == "▁der▁hund▁läuft"
 
 
+def test_a_space_and_its_symbol_are_the_same_token():
+    """SentencePiece cannot tell them apart; docs/text.md says so."""
+    for tokenizer in (SentencePieceTokenizer.train(LINES, 60), CharacterTokenizer.train(LINES)):
+        ids = tokenizer.tokenize(["der\u2581hund"])
+        assert ids.to_list() == tokenizer.tokenize(["der hund"]).to_list()
+        assert tokenizer.detokenize(ids).numpy().tolist() == [b"der hund"]
+
+
 def test_characters():
     tokenizer = CharacterTokenizer.train(["ab ba", "aa"])
     assert tokenizer.vocabulary == [*SPECIALS, "a", "b", "▁"]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import array
 from keras_attention.models import transformer
 from keras_attention.training import Bfloat16, MaskedCrossEntropy
 
@@ -81,3 +82,45 @@ def test_restore_after_an_interruption():
     assert dtypes(trained) == {"bfloat16"}
     precision.restore()
     assert dtypes(trained) == {"float32"}
+
+
+def test_fits_with_and_without_it_keep_their_own_precision():
+    """Compared with models that are fitted for the first time."""
+    x, labels = batch()
+
+    def fit(fitted, with_bfloat16, start):
+        fitted.set_weights(start)
+        callbacks = [Bfloat16()] if with_bfloat16 else []
+        fitted.fit(x, labels, batch_size=4, shuffle=False, callbacks=callbacks, verbose=0)
+        return np.concatenate([weight.ravel() for weight in fitted.get_weights()])
+
+    used = model()
+    start = [np.array(weight) for weight in used.get_weights()]
+    expected = {each: fit(model(), each, start) for each in (True, False)}
+    assert np.abs(expected[True] - expected[False]).max() > 1e-4
+    for with_bfloat16 in (False, True, True, False):
+        received = fit(used, with_bfloat16, start)
+        np.testing.assert_allclose(received, expected[with_bfloat16], rtol=0, atol=1e-6)
+
+
+def test_evaluation_after_a_fit_is_in_float32_and_functions_are_kept():
+    x, labels = batch()
+    trained, expected = model(), model()
+    expected.set_weights(trained.get_weights())
+    trained.optimizer.learning_rate = 0.0
+    before = trained.evaluate(x, labels, verbose=0)
+    functions = []
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            functions.append(trained.train_function)
+
+    history = trained.fit(
+        x, labels, batch_size=4, epochs=2, callbacks=[Bfloat16(), Record()],
+        validation_data=(x, labels), verbose=0,
+    ).history  # fmt: skip
+    assert len(set(functions)) == 1  # compiled once for both epochs
+    assert abs(history["val_loss"][0] - before) > 1e-5  # validation is in bfloat16
+    assert trained.evaluate(x, labels, verbose=0) == pytest.approx(before, abs=1e-7)
+    after = trained.predict(x, verbose=0)
+    np.testing.assert_allclose(after, array(expected(x)), rtol=1e-5, atol=1e-6)
