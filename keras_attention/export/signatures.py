@@ -144,7 +144,9 @@ class Exportable:
         return inputs
 
 
-def trace_once(function: Callable, input_spec: dict[str, tf.TensorSpec]) -> Callable:
+def trace_once(
+    function: Callable, input_spec: dict[str, tf.TensorSpec]
+) -> tf.types.experimental.PolymorphicFunction:
     """Returns a function that is traced once, so that signatures that call it share its graph."""
     return tf.function(function, input_signature=[input_spec], autograph=False)
 
