@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 
 def array(x: Any) -> np.ndarray:
@@ -14,6 +15,16 @@ def array(x: Any) -> np.ndarray:
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     """Returns float32 numbers drawn from the standard normal distribution."""
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def assert_outputs_as_declared(layer: Any, output: Any, *inputs: Any) -> None:
+    """Checks shapes and dtypes of an output against `layer.compute_output_spec`."""
+    specs = tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), inputs)
+    declared = layer.compute_output_spec(*specs)
+    tree.assert_same_structure(declared, output)
+    for spec, x in zip(tree.flatten(declared), tree.flatten(output), strict=True):
+        assert spec.shape == tuple(x.shape)
+        assert spec.dtype == keras.backend.standardize_dtype(x.dtype)
 
 
 def model_inputs(task: Any, raw_inputs: Any) -> np.ndarray:

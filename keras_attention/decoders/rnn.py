@@ -121,6 +121,9 @@ class RNNDecoder(keras.layers.Layer):
             )
         self.built = True
 
+    def compute_output_shape(self, target_ids_shape, encoded_shape=None):
+        return (*target_ids_shape, self.vocabulary_size)
+
     def call(self, target_ids, encoded, encoded_mask=None, training=None):
         constants, state = self.start(encoded, encoded_mask)
         if training and self.scheduled_sampling is not None:

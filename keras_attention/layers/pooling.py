@@ -154,6 +154,9 @@ class ClassifierHead(_Head):
         build_if_needed(self.pooling, x_shape)
         super().build(x_shape)
 
+    def compute_output_shape(self, x_shape):
+        return (x_shape[0], self.dense.units)
+
     def call(self, x: Tensor, mask: Mask = None, training: bool | None = None) -> Tensor:
         pooled = self.pooling(x, mask=mask)  # (B, D)
         return self.dense(self.dropout(pooled, training=training))  # (B, num_classes)
@@ -188,6 +191,9 @@ class TaggerHead(_Head):
 
     def __init__(self, num_classes: int, dropout: float = 0.0, **kwargs: Any):
         super().__init__(num_classes, dropout, **kwargs)
+
+    def compute_output_shape(self, x_shape):
+        return (*x_shape[:-1], self.dense.units)
 
     def call(self, x: Tensor, mask: Mask = None, training: bool | None = None) -> Tensor:
         return self.dense(self.dropout(x, training=training))  # (B, S, num_classes)

@@ -108,6 +108,11 @@ class RecurrentEncoder(keras.layers.Layer):
             x = ops.concatenate(outputs, axis=-1)  # (B, S, directions * U)
         return {"sequence": x, "state": ops.concatenate(hidden_states, axis=-1)}
 
+    def compute_output_shape(self, inputs_shape):
+        batch, time, _ = inputs_shape
+        width = sum(output_size(cell) for cell in self.stack[-1])
+        return {"sequence": (batch, time, width), "state": (batch, width)}
+
     def compute_mask(self, inputs, previous_mask=None):
         return {"sequence": previous_mask, "state": None}
 

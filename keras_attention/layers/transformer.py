@@ -84,6 +84,9 @@ class TransformerEncoder(keras.layers.Layer):
             x = self.final_norm(x)
         return {"sequence": x}
 
+    def compute_output_shape(self, x_shape):
+        return {"sequence": x_shape}
+
     def compute_mask(self, x, mask=None):
         return None  # Keras would attach the mask to the dictionary; callers pass it explicitly
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import assert_outputs_as_declared
 from keras_attention.decoders import RNNDecoder
 from keras_attention.generation import GreedySearch
 from keras_attention.layers import (
@@ -152,6 +153,7 @@ def test_mixed_precision(option, policy):
     encoded, mask = encode(half)
     logits = half.decoder(TARGET, encoded, mask)
     assert keras.backend.standardize_dtype(logits.dtype) == half.decoder.compute_dtype
+    assert_outputs_as_declared(half.decoder, logits, TARGET, encoded)
     expected = array(make(option)({"source": SOURCE, "target": TARGET}))
     np.testing.assert_allclose(array(logits), expected, atol=0.06)
     # outside of `__call__`, so without Keras's autocast scope

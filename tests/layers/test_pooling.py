@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import array
+from helpers import array, assert_outputs_as_declared
 from keras_attention.layers import ClassifierHead, Pooling, TaggerHead
 
 RNG = np.random.default_rng(0)
@@ -79,6 +79,7 @@ def test_dropout_and_config(head):
     assert restored.get_config() == head.get_config()
     head = make_layer(head)
     assert (array(head(X, mask=MASK, training=True)) != array(head(X, mask=MASK))).any()
+    assert_outputs_as_declared(head, head(X, mask=MASK), X)
 
 
 @pytest.mark.parametrize(

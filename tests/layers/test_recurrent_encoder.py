@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
-from helpers import array, normal
+from helpers import array, assert_outputs_as_declared, normal
 from keras_attention.layers import RecurrentEncoder
 
 B, S, D, U = 2, 5, 4, 3
@@ -89,7 +89,9 @@ def test_mixed_precision(cell, policy):
     expected = full(x, mask=MASK)
     half.build(x.shape)
     half.set_weights(full.get_weights())
-    for name, output in half(x, mask=MASK).items():
+    encoded = half(x, mask=MASK)
+    assert_outputs_as_declared(half, encoded, x)
+    for name, output in encoded.items():
         assert keras.backend.standardize_dtype(output.dtype) == half.compute_dtype
         np.testing.assert_allclose(
             array(ops.cast(output, "float32")), array(expected[name]), atol=0.03

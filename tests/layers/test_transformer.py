@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import array, normal
+from helpers import array, assert_outputs_as_declared, normal
 from keras_attention.layers import (
     AlibiBias,
     EncoderBlock,
@@ -134,6 +134,7 @@ def test_mixed_precision(policy, encoding):
     half = built(norm="post", encoding=encoding, dtype=policy)
     x, mask = normal(B, S, D), np.array([[False] * S, MASK[0]])
     output, expected = (encoder(x, mask=mask)["sequence"] for encoder in (half, full))
+    assert_outputs_as_declared(half, {"sequence": output}, x)
     assert keras.backend.standardize_dtype(output.dtype) == half.compute_dtype
     assert {block.compute_dtype for block in half.blocks} == {half.compute_dtype}
     np.testing.assert_allclose(array(ops.cast(output, "float32")), array(expected), atol=0.1)
