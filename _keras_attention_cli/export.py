@@ -46,7 +46,15 @@ def _add_export(commands: Commands) -> None:
     command.add_argument(
         "--samples",
         metavar="FILE",
-        help="inputs of the verification, one per line (.gz allowed) [made from the vocabulary]",
+        help="inputs of the verification, one per line (.gz allowed); the first eight are stored "
+        "in the export, see --no-record-samples [made from the vocabulary]",
+    )
+    command.add_argument(
+        "--no-record-samples",
+        dest="record_samples",
+        action="store_false",
+        help="store no line of --samples in the export, but made samples, for exports that are "
+        "passed on",
     )
     command.add_argument(
         "--num-samples",
@@ -86,10 +94,13 @@ def _add_verify(commands: Commands) -> None:
     command = commands.add_parser(
         "verify",
         help="run the verification of an export again",
-        description="Runs an export, for example on another machine, on the samples stored with "
-        "it, and compares the outputs with the stored ones. The trained model is not needed.",
+        description="Checks the SHA-256 of every file of an export or of a trained task. An export "
+        "is then run, for example on another machine, on the samples stored with it, and its "
+        "outputs are compared with the stored ones. The trained model is not needed.",
         epilog="Example: keras-attention verify serving/en-de",
     )
     command.add_argument(
-        "folder", type=Path, help="folder that 'export' wrote, or one of its versions"
+        "folder",
+        type=Path,
+        help="folder that 'export' wrote, one of its versions, or the folder of a trained task",
     )

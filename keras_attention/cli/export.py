@@ -5,6 +5,11 @@ from itertools import islice
 
 from _keras_attention_cli.export import SIGNATURES
 from keras_attention.cli.infer import load_trained
+from keras_attention.utils.manifest import DIGESTS, read_manifest
+
+RECORDED_NOTICE = """\
+The export contains up to eight of the samples, with their outputs: in samples.json and, of a
+SavedModel, in serving.md and the warm-up requests. --no-record-samples leaves them out."""
 
 
 def run_export(options: argparse.Namespace) -> None:
@@ -31,18 +36,31 @@ def run_export(options: argparse.Namespace) -> None:
     ):
         if folder:
             print(f"{format}: exporting and verifying", flush=True)
-            print_verification(task.export(folder, format, samples, **format_options))
+            print_verification(
+                task.export(folder, format, samples, options.record_samples, **format_options)
+            )
+    if samples and options.record_samples:
+        print(RECORDED_NOTICE)
 
 
 def run_verify(options: argparse.Namespace) -> None:
-    """Verifies an export again, and prints how far it agrees with the stored outputs."""
+    """Verifies an export or a trained task again.
+
+    Of an export, it prints how far it agrees with the stored outputs. Of a task, only the files are
+    checked.
+    """
+    if (options.folder / "task.json").is_file():
+        task = read_manifest(options.folder / "task.json")
+        print(f"{task.get('task')}: {options.folder}, {len(task[DIGESTS])} files as saved")
+        return
     from keras_attention.export import verify
 
     verification = verify(options.folder)
     agreement = verification["agreement"]
     print(f"{verification['format']}: {verification['path']}, exported {verification['date']}")
     print(
-        f"  verified: {agreement['equal']} of {agreement['compared']} outputs equal, "
+        f"  verified: {len(verification[DIGESTS])} files as written, "
+        f"{agreement['equal']} of {agreement['compared']} outputs equal, "
         f"scores within {agreement['max_score_difference']:.1g}"
     )
 

@@ -97,6 +97,8 @@ class Exportable:
         save_assets: writes the files of the tokenizers to a folder; returns further metadata.
         resources: objects whose resources the graphs use.
         num_bytes: size of the weights.
+        first_recorded: index of the first sample that may be written into the export, with those
+            after it.
         allows_empty_batch: whether raw inputs may be an empty batch.
         normalize: raw inputs to what signatures of TFLite take.
         compact: samples to smaller ones for the model, for those that are recorded.
@@ -115,6 +117,7 @@ class Exportable:
     save_assets: Callable[[Path], dict[str, Any]]
     resources: Sequence[Any]
     num_bytes: int
+    first_recorded: int = 0
     allows_empty_batch: bool = True
     normalize: Callable[[Sequence[Any]], Any] = list
     compact: Callable[[Sequence[Any]], list] = list

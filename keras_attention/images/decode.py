@@ -27,15 +27,6 @@ def decode_image(data: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     return resize(pixels, image_size)
 
 
-def decode_images(data: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """Applies `decode_image` to each string of (batch,): uint8 (batch, height, width, 3)."""
-    return tf.map_fn(
-        lambda one: decode_image(one, image_size),
-        data,
-        fn_output_signature=tf.TensorSpec((*image_size, 3), tf.uint8),
-    )
-
-
 def resize(pixels: Any, image_size: tuple[int, int]) -> tf.Tensor:
     """Resizes pixels (h, w, 3) from 0 to 255 to uint8 (height, width, 3), with antialiasing."""
     pixels = tf.image.resize(tf.cast(pixels, tf.float32), image_size, antialias=True)

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.images.batching import Image
-from keras_attention.images.decode import decode_images, read_image
+from keras_attention.images.decode import read_image
+from keras_attention.images.served import check_served_image, decode_images
 from keras_attention.types import Batch
 
 
@@ -80,7 +81,8 @@ class ImagePreprocessor:
             images: the first samples; `None` makes eight of random pixels.
 
         Returns:
-            The bytes of these images, and of a grey image of one pixel.
+            The bytes of these images, and of a grey image of one pixel. Those that an exported
+            graph does not take are PNG files of the pixels that the model reads.
 
         Raises:
             ValueError: if there is no image, or one cannot be read.
@@ -90,9 +92,16 @@ class ImagePreprocessor:
             images = list(rng.integers(0, 256, (8, *self.image_size, 3), "uint8"))
         if not len(images):
             raise ValueError("`samples` must contain at least one image. Received: no image")
-        self.encode_examples(images)  # an error names the image that cannot be read
+        pixels = self.encode_examples(images)  # an error names the image that cannot be read
+        files = [image_bytes(image) for image in images]
         one_pixel = tf.io.encode_png(np.full((1, 1, 1), 128, "uint8")).numpy()
-        return [*map(image_bytes, images), one_pixel]
+        return [
+            *(
+                file if _is_served(file) else image_bytes(small)
+                for file, small in zip(files, pixels, strict=True)
+            ),
+            one_pixel,
+        ]
 
     def compact_samples(self, samples: Sequence[bytes]) -> list[bytes]:
         """Returns samples with the same pixels in the size that the model reads."""
@@ -107,3 +116,11 @@ def image_bytes(image: Image) -> bytes:
         return Path(image).read_bytes()
     pixels = np.asarray(image)
     return tf.io.encode_png(read_image(pixels, pixels.shape[:2])).numpy()
+
+
+def _is_served(data: bytes) -> bool:
+    try:
+        check_served_image(tf.constant(data))
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True

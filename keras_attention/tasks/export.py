@@ -14,7 +14,12 @@ SIGNATURE_OPTIONS = {"saved_model": ("tokenizer",), "tflite": ("steps", "options
 
 
 def export_task(
-    task: Task, folder: str | Path, format: str, samples: Sequence[Any] | None, **options: Any
+    task: Task,
+    folder: str | Path,
+    format: str,
+    samples: Sequence[Any] | None,
+    record_samples: bool = True,
+    **options: Any,
 ) -> dict[str, Any]:
     """Writes an export; see `Task.export`."""
     task.model_runner("export")
@@ -22,7 +27,7 @@ def export_task(
         check_backend()
     names = options.keys() & SIGNATURE_OPTIONS.get(format, ())
     signatures = task.signatures(format, **{name: options.pop(name) for name in names})
-    exported = exportable(task, signatures, samples)
+    exported = exportable(task, signatures, samples, record_samples)
     if format == "saved_model":
         return export_saved_model(exported, folder, **options)
     from keras_attention.export.tflite.writer import export_tflite  # loads LiteRT
@@ -31,7 +36,10 @@ def export_task(
 
 
 def exportable(
-    task: Task, signatures: Sequence[Signature], samples: Sequence[Any] | None = None
+    task: Task,
+    signatures: Sequence[Signature],
+    samples: Sequence[Any] | None = None,
+    record_samples: bool = True,
 ) -> Exportable:
     """Returns what the writers need to know of a task.
 
@@ -39,17 +47,21 @@ def exportable(
         task: the task.
         signatures: from `task.signatures`.
         samples: inputs on which to verify the export; `None` makes some.
+        record_samples: whether they may be written into the export. Otherwise made samples are
+            verified, too, and those are written.
     """
     preprocessor, postprocessor = task.preprocessor, task.postprocessor
     comparison = comparison_for(postprocessor)
-    all_samples = preprocessor.samples(samples)
+    all_samples = verified = preprocessor.samples(samples)
+    if not record_samples:
+        all_samples = [*verified, *preprocessor.samples(None)]
     weights = [weight.value for weight in task.model.weights]
     tokenizers = (*preprocessor.tokenizers, *postprocessor.tokenizers)
     return Exportable(
         name=type(task).__name__,
         signatures=signatures,
         samples=all_samples,
-        num_samples=len(all_samples if samples is None else samples),
+        num_samples=len(verified if samples is None else samples),
         input_name=preprocessor.input_name,
         preprocess=preprocessor,
         predict=task.runner,
@@ -58,6 +70,7 @@ def exportable(
         metadata=task.metadata,
         save_assets=task.save_parts,
         resources=list({id(each): each for each in tokenizers}.values()),
+        first_recorded=0 if record_samples else len(verified),
         num_bytes=sum(x.dtype.size * x.shape.num_elements() for x in weights),
         allows_empty_batch=preprocessor.allows_empty_batch,
         normalize=preprocessor.normalize,

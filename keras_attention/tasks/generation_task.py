@@ -67,7 +67,8 @@ class GenerationTask(Task):
             strategy: replaces the saved strategy.
 
         Raises:
-            ValueError: if the folder holds no task of this class and format.
+            ValueError: if the folder holds no task of this class and format, or a file has changed
+                since it was saved.
         """
         return cls._load(Path(folder), strategy)
 

@@ -9,6 +9,7 @@ from keras_attention.tasks.text_generator import TextGenerator
 from keras_attention.tasks.text_tagger import TextTagger
 from keras_attention.tasks.translator import Translator
 from keras_attention.utils.atomic_io import read_json
+from keras_attention.utils.manifest import read_manifest
 
 TASKS = {
     task.__name__: task
@@ -26,12 +27,15 @@ def load_task(folder: str | Path) -> Task:
         The task, as the `load` of its class returns it.
 
     Raises:
-        ValueError: if the folder holds no task of a known class.
+        ValueError: if the folder holds no task of a known class, or a file has changed since it was
+            saved.
     """
-    name = read_json(Path(folder) / "task.json").get("task")
+    folder = Path(folder)
+    config = read_manifest(folder / "task.json")
+    name = config.get("task")
     if name not in TASKS:
         raise ValueError(f"`folder` must hold one of the tasks {sorted(TASKS)}. Received: {name!r}")
-    return TASKS[name].load(folder)
+    return TASKS[name]._load(folder, config=config)
 
 
 def load_exported(folder: str | Path) -> Task:
@@ -46,13 +50,16 @@ def load_exported(folder: str | Path) -> Task:
         `tag`; `save`, `export` and another strategy need the Keras model and raise a `ValueError`.
 
     Raises:
-        ValueError: if the folder holds no export of this format.
+        ValueError: if the folder holds no export of this format, or a file has changed since it was
+            written.
     """
     from keras_attention.export.saved_model.writer import EXPORT_FORMAT, EXTRA
     from keras_attention.export.tflite.runner import FILE
+    from keras_attention.export.verification.report import REPORT
     from keras_attention.export.verification.verify import find_export
 
     folder = find_export(folder)
+    read_manifest(folder / REPORT)
     format = "tflite" if (folder / FILE).is_file() else "saved_model"
     parts = folder if format == "tflite" else folder / EXTRA
     config = read_json(parts / "export.json")

@@ -11,7 +11,9 @@ from keras_attention.generation import Strategy
 from keras_attention.tasks.runner import ModelRunner
 from keras_attention.text import Tokenizer
 from keras_attention.types import Postprocessor, Preprocessor, Runner
-from keras_attention.utils.atomic_io import check_replaceable, read_json, replace_folder, write_json
+from keras_attention.utils.atomic_io import check_replaceable, replace_folder
+from keras_attention.utils.full_disk import explain_full_disk
+from keras_attention.utils.manifest import read_manifest, write_manifest
 
 TASK_FORMAT = 2  # of `task.json`
 
@@ -130,19 +132,21 @@ class Task:
     def save(self, folder: str | Path) -> None:
         """Writes the task to a folder: `model.keras`, the tokenizers and `task.json`.
 
-        An earlier task there is replaced only once everything is written.
+        `task.json` has the SHA-256 of every file, which `load` checks. An earlier task there is
+        replaced only once everything is written.
 
         Raises:
             ValueError: if the folder holds other files, or the task runs an exported file.
+            OSError: if the disk is full.
         """
         runner = self.model_runner("save")
         check_replaceable(folder, "task.json")
-        with replace_folder(folder) as new:
+        with explain_full_disk("A saved task", folder), replace_folder(folder) as new:
             runner.model.save(new / "model.keras")
             config = {"task": type(self).__name__, "format": TASK_FORMAT, **self.save_parts(new)}
             if runner.strategy is not None:
                 config["strategy"] = keras.saving.serialize_keras_object(runner.strategy)
-            write_json(new / "task.json", config)
+            write_manifest(new / "task.json", config)
 
     @classmethod
     def load(cls, folder: str | Path) -> Any:
@@ -152,13 +156,21 @@ class Task:
             folder: the folder.
 
         Raises:
-            ValueError: if the folder holds no task of this class and format.
+            ValueError: if the folder holds no task of this class and format, or a file has changed
+                since it was saved.
         """
         return cls._load(Path(folder))
 
     @classmethod
-    def _load(cls, folder: Path, strategy: Strategy | None = None) -> Any:
-        config = read_json(folder / "task.json")
+    def _load(
+        cls,
+        folder: Path,
+        strategy: Strategy | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> Any:
+        """Loads a task; `config` is the contents of `task.json`, if they have been read."""
+        if config is None:
+            config = read_manifest(folder / "task.json")
         if (config.get("task"), config.get("format")) != (cls.__name__, TASK_FORMAT):
             raise ValueError(
                 f"`folder` must hold a {cls.__name__} saved in format {TASK_FORMAT}. "
@@ -193,6 +205,7 @@ class Task:
         folder: str | Path,
         format: str = "saved_model",
         samples: Sequence[Any] | None = None,
+        record_samples: bool = True,
         **options: Any,
     ) -> dict[str, Any]:
         """Writes the task for a runtime without Python, runs it there, and compares the results.
@@ -202,6 +215,9 @@ class Task:
                 `"tflite"` the folder for `model.tflite` and the tokenizers.
             format: `"saved_model"` or `"tflite"`.
             samples: inputs on which to verify the export; `None` makes some.
+            record_samples: whether the first eight may be written into the export, with their
+                outputs, for its later verification and as examples. `False` writes made samples in
+                their place; do so if the export is passed on and the samples must not be.
             **options: of the format, see below.
 
         With `format="saved_model"`:
@@ -232,7 +248,7 @@ class Task:
         """
         from keras_attention.tasks.export import export_task
 
-        return export_task(self, folder, format, samples, **options)
+        return export_task(self, folder, format, samples, record_samples, **options)
 
 
 def check_vocabulary_size(name: str, tokenizer: Tokenizer, vocabulary_size: int) -> None:

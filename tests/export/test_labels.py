@@ -11,6 +11,7 @@ from keras_attention.export import ExportError
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.models import seq2seq
 from keras_attention.tasks import TextClassifier, load_exported
+from keras_attention.utils.manifest import read_manifest
 
 LABELS = ["eins", "zwei", "größer"]
 SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
@@ -67,7 +68,7 @@ def test_reports_describe_the_comparison(exported):
     texts = len(SAMPLES) + 2  # an empty one and one that is too long
     for name, path in (("saved_model", "serving/1"), ("tflite", "phone")):
         report = reports[name]
-        written = json.loads((folder / path / "verification.json").read_text(encoding="utf-8"))
+        written = read_manifest(folder / path / "verification.json")
         assert written == {key: value for key, value in report.items() if key != "path"}
         assert report["labels"] == LABELS and report["task"] == type(task).__name__
         agreement = report["agreement"]

@@ -1,7 +1,5 @@
 """Keras, SavedModel and TFLite continue prompts equally for all position encodings."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +11,7 @@ from keras_attention.models import causal_lm
 from keras_attention.tasks import TextGenerator, load_exported
 from keras_attention.text import CharacterTokenizer, WordPieceTokenizer
 from keras_attention.types import Batch
+from keras_attention.utils.manifest import read_manifest
 
 BEAM = BeamSearch(3, coverage_penalty=0.1, num_return_sequences=2, max_new_tokens=7)
 SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, num_return_sequences=2, max_new_tokens=7)
@@ -88,7 +87,7 @@ def test_a_loaded_export_works_like_the_task(tmp_path):
     for name in ("saved_model", "tflite"):
         report = task.export(tmp_path / name, name, prompts)
         where = tmp_path / name / "1" if name == "saved_model" else tmp_path / name
-        written = json.loads((where / "verification.json").read_text(encoding="utf-8"))
+        written = read_manifest(where / "verification.json")
         assert written == {key: value for key, value in report.items() if key != "path"}
         assert report["task"] == "TextGenerator"
         assert report["agreement"]["equal"] == report["agreement"]["compared"] >= 2 * len(prompts)

@@ -1,6 +1,5 @@
 """Saved tasks and exports are loaded as tasks of their class."""
 
-import json
 import subprocess
 import sys
 
@@ -18,6 +17,7 @@ from keras_attention.tasks import (
     load_task,
 )
 from keras_attention.text import CharacterTokenizer
+from keras_attention.utils.manifest import write_manifest
 
 pytestmark = pytest.mark.tensorflow_only
 TEXTS = ["bca", "", "x", "deed cab"]
@@ -33,7 +33,7 @@ def test_load_task_returns_the_saved_class(make_labeler, tmp_path, kind, expecte
 
 
 def test_load_task_of_an_unknown_class_raises(tmp_path):
-    (tmp_path / "task.json").write_text(json.dumps({"task": "Juggler"}))
+    write_manifest(tmp_path / "task.json", {"task": "Juggler"})
     with pytest.raises(ValueError, match=r"one of the tasks \['Captioner', .* Received: 'Jugg"):
         load_task(tmp_path)
 
@@ -101,15 +101,16 @@ def test_the_saved_model_of_another_library_raises(tmp_path):
     module = tf.Module()
     module.f = tf.function(lambda x: x, input_signature=[tf.TensorSpec((), tf.float32)])
     tf.saved_model.save(module, str(tmp_path))
-    with pytest.raises(ValueError, match="export.json"):
+    with pytest.raises(ValueError, match="verification.json"):
         load_exported(tmp_path)
 
 
 def test_the_tflite_file_of_another_library_raises(tmp_path):
     (tmp_path / "model.tflite").write_bytes(b"")
-    with pytest.raises(ValueError, match="export.json"):
+    with pytest.raises(ValueError, match="verification.json"):
         load_exported(tmp_path)
     (tmp_path / "export.json").write_text('{"export": "tflite", "format": 0}')
+    write_manifest(tmp_path / "verification.json", {})
     with pytest.raises(ValueError, match="tflite export of format 2. Received: .*'format': 0"):
         load_exported(tmp_path)
 

@@ -1,6 +1,5 @@
 """Translator: text to text, saving and loading."""
 
-import json
 import warnings
 
 import numpy as np
@@ -12,6 +11,7 @@ from keras_attention.ops.ids import END
 from keras_attention.tasks import Translator
 from keras_attention.tasks.generation_task import truncate_at_end
 from keras_attention.text import CharacterTokenizer
+from keras_attention.utils.manifest import read_manifest, write_manifest
 
 TEXTS = ["abc", "", "cab bac cab", "b", "x"]
 
@@ -138,12 +138,12 @@ def test_loading_from_other_folders_raises(translator, tmp_path):
         Translator.load(tmp_path / "none")
     translator.save(tmp_path / "task")
     path = tmp_path / "task" / "task.json"
-    task = json.loads(path.read_text())
+    task = read_manifest(path)
     for changed in ({**task, "format": 99}, {**task, "task": "Captioner"}, {}):
-        path.write_text(json.dumps(changed))
+        write_manifest(path, changed)
         with pytest.raises(ValueError, match="must hold a Translator .*format 2. Received: "):
             Translator.load(tmp_path / "task")
-    path.write_text(json.dumps(task))
+    write_manifest(path, task)
     (tmp_path / "task" / "model.keras").unlink()
     with pytest.raises(ValueError, match="model.keras"):
         Translator.load(tmp_path / "task")

@@ -112,6 +112,7 @@ def write_files(
     base_files: Path,
     name: str,
     samples: list,
+    outputs: dict[str, dict],
     verified: Verification,
 ) -> None:
     """Writes warm-up requests into a version, and the configurations and `serving.md`.
@@ -121,8 +122,9 @@ def write_files(
         version: folder of the version.
         base_files: folder of the files for the base path.
         name: name of the model.
-        samples: the first batch of the verification.
-        verified: outputs and signatures of the SavedModel.
+        samples: the batch for the warm-up requests, whose first request is the example.
+        outputs: outputs of the SavedModel for it, by signature.
+        verified: signatures and operations of the SavedModel.
     """
     batch = exportable.encode(samples)
     requests = {
@@ -135,7 +137,7 @@ def write_files(
             writer.write(prediction_log(name, signature, inputs))
     (base_files / "batching.config").write_text(BATCHING_CONFIG, encoding="utf-8")
     (base_files / "model.config").write_text(MODEL_CONFIG.format(name=name), encoding="utf-8")
-    page = _page(exportable, name, requests, verified)
+    page = _page(exportable, name, requests, outputs, verified)
     (base_files / "serving.md").write_text(page, encoding="utf-8")
 
 
@@ -159,13 +161,17 @@ def prediction_log(name: str, signature: str, inputs: dict[str, Any]) -> bytes:
 
 
 def _page(
-    exportable: Exportable, name: str, requests: dict[str, dict], verified: Verification
+    exportable: Exportable,
+    name: str,
+    requests: dict[str, dict],
+    outputs: dict[str, dict],
+    verified: Verification,
 ) -> str:
     """Returns the text of `serving.md`."""
     first, *_ = requests
     *_, last = requests
     (input_name, rows), *_ = requests[first].items()
-    response = {"outputs": verified.outputs[0][first]}
+    response = {"outputs": outputs[first]}
     has_free_length = any(
         None in signature.input_spec["source"].shape[1:]
         for signature in exportable.signatures

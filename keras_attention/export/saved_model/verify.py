@@ -118,9 +118,10 @@ def run_calls(version: Path, calls: Sequence[dict], text_operations: bool) -> di
         command += [] if text_operations else ["--no-libraries"]
         ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
         if ran.returncode:
+            reason = (ran.stderr.strip().splitlines() or [""])[-1]
             raise ExportError(
                 "The SavedModel must run without Python's TensorFlow. "
-                f"Received: exit status {ran.returncode}, {ran.stderr[-2000:]}"
+                f"Received: exit status {ran.returncode}, {reason[:2000]}"
             )
         results = json.loads(results_file.read_text(encoding="utf-8"))
     imported = {*c_api_script.BLOCKED_MODULES} & set(results["imported"])

@@ -1,24 +1,23 @@
 """Numbered version folders in TF Serving's base path, each created atomically."""
 
 import contextlib
-import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import tensorflow as tf
-
 from keras_attention.export.verification.compare import ExportError
+from keras_attention.utils.full_disk import explain_full_disk
+from keras_attention.utils.manifest import file_digest
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+BASE_DIGESTS = "base_path_sha256"  # key in `verification.json`
 TEMPORARY_PREFIX = ".writing-"  # not a number, so TF Serving ignores the folder
-DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def list_versions(folder: Path) -> list[int]:
@@ -63,16 +62,10 @@ def new_version(folder: Path, min_bytes: int) -> Iterator[tuple[Path, Callable[[
             temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
             stack.enter_context(_lock(temporary))
         (temporary / "version").mkdir()
+        what = f"A SavedModel of at least {min_bytes / 1e6:.1f} MB"
         try:
-            yield temporary / "version", lambda: _publish(temporary, folder)
-        except (OSError, tf.errors.OpError) as error:
-            if not _is_disk_full(error):
-                raise
-            raise ExportError(
-                f"The disk of {str(folder)!r} must have at least {min_bytes / 1e6:.1f} MB free. "
-                f"Received: {shutil.disk_usage(folder).free / 1e6:.1f} MB free when writing failed "
-                f"({error})"
-            ) from error
+            with explain_full_disk(what, folder, ExportError):
+                yield temporary / "version", lambda: _publish(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             if is_new and not any(folder.iterdir()):
@@ -86,10 +79,26 @@ def _publish(temporary: Path, folder: Path) -> Path:
     """
     version = _rename_to_next_number(temporary / "version", folder)
     for path in temporary.iterdir():
-        destination = folder / path.name
-        if path.suffix != ".config" or not destination.exists():
-            os.replace(path, destination)
+        if not _keeps(folder / path.name):
+            os.replace(path, folder / path.name)
     return version
+
+
+def base_digests(temporary: Path, folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of the files that are in the base path once a version is published.
+
+    Args:
+        temporary: folder of the version and of the files next to it.
+        folder: the base path.
+    """
+    files = (path for path in sorted(temporary.iterdir()) if path.is_file())
+    existing = ((folder / path.name, path) for path in files)
+    return {path.name: file_digest(old if _keeps(old) else path) for old, path in existing}
+
+
+def _keeps(path: Path) -> bool:
+    """Returns whether a file of the base path is not overwritten: operators edit it."""
+    return path.suffix == ".config" and path.exists()
 
 
 def _rename_to_next_number(new: Path, folder: Path) -> Path:
@@ -131,10 +140,3 @@ def _lock(folder: Path, wait: bool = True) -> Iterator[bool]:
         yield is_locked
     finally:
         os.close(descriptor)
-
-
-def _is_disk_full(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in DISK_FULL_ERRORS
-    messages = (os.strerror(number) for number in DISK_FULL_ERRORS)
-    return any(message in str(error) for message in messages)

@@ -9,12 +9,13 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from keras_attention.export.saved_model import serving_files
 from keras_attention.export.saved_model.verify import verify_saved_model
-from keras_attention.export.saved_model.versions import new_version
+from keras_attention.export.saved_model.versions import BASE_DIGESTS, base_digests, new_version
 from keras_attention.export.signatures import Exportable, save_signatures
 from keras_attention.export.verification.compare import sample_batches
 from keras_attention.export.verification.report import REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.utils.atomic_io import write_json
+from keras_attention.utils.manifest import write_manifest
 
 EXTRA = "assets.extra"  # files of no concern to TF Serving, except for the warm-up requests
 EXPORT_FORMAT = 2  # of `export.json`
@@ -52,15 +53,18 @@ def export_saved_model(exportable: Exportable, folder: str | Path) -> dict[str, 
             verified.agreement.values()
         )  # of ids, then of raw inputs if there are any
         recorded = next(x for x in exportable.signatures if x.comparison.predictions)
-        encoded = [exportable.encode(samples) for samples in batches]
+        first = exportable.first_recorded
+        # Indices of samples, and of their batches, which begin with those of one sample.
+        chosen = slice(first, min(first + MAX_SAMPLES, len(exportable.samples)))
         inputs = [
-            exportable.inputs(recorded, exportable.compact(samples), batch)
-            for samples, batch in zip(batches[:MAX_SAMPLES], encoded, strict=False)
+            exportable.inputs(recorded, exportable.compact(samples), exportable.encode(samples))
+            for samples in batches[chosen]
         ]
-        outputs = [each[recorded.name] for each in verified.outputs]
-        write_samples(version, recorded, exportable.samples, inputs, outputs)
+        outputs = [each[recorded.name] for each in verified.outputs[chosen]]
+        write_samples(version, recorded, exportable.samples[chosen], inputs, outputs)
         name = serving_files.model_name(folder)
-        serving_files.write_files(exportable, version, version.parent, name, batches[0], verified)
+        example = batches[first], verified.outputs[first]
+        serving_files.write_files(exportable, version, version.parent, name, *example, verified)
         uses_text = any(each.text_operations for each in exportable.signatures)
         contents = report(
             "saved_model",
@@ -73,7 +77,8 @@ def export_saved_model(exportable: Exportable, folder: str | Path) -> dict[str, 
         )
         contents["ids_agreement"] = agreements[0]
         contents["tensorflow_text_operations"] = verified.operations
-        write_json(version / REPORT, contents)
+        contents[BASE_DIGESTS] = base_digests(version.parent, folder)
+        contents = write_manifest(version / REPORT, contents)
         return {**contents, "path": str(finish())}
 
 

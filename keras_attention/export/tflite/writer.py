@@ -16,7 +16,6 @@ from keras_attention.export.tflite.quantization import configure_converter, has_
 from keras_attention.export.tflite.runner import FILE, TFLiteRunner
 from keras_attention.export.tflite.xnnpack import compute_shapes
 from keras_attention.export.verification.compare import (
-    BATCH,
     ExportError,
     check_consistent,
     compare,
@@ -26,11 +25,13 @@ from keras_attention.export.verification.compare import (
 )
 from keras_attention.export.verification.quality import compare_quality
 from keras_attention.export.verification.report import REPORT, report
-from keras_attention.export.verification.samples import write_samples
+from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.ops import masks
 from keras_attention.types import Batch
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
+from keras_attention.utils.full_disk import explain_full_disk
+from keras_attention.utils.manifest import write_manifest
 
 
 def export_tflite(
@@ -76,7 +77,7 @@ def export_tflite(
             not suit the model, or the number of references is wrong.
         ImportError: for `"int4"`, if ai-edge-quantizer is not installed.
         ExportError: if the model cannot be converted, or if the file, run by LiteRT, disagrees with
-            the model or loses quality.
+            the model or loses quality, or the disk is full.
     """
     check_backend()
     _check(exportable, weights, references)
@@ -85,15 +86,21 @@ def export_tflite(
     precision = PRECISIONS[weights]
     samples, signatures = exportable.samples, exportable.signatures
     batches = sample_batches(samples)
-    with replace_folder(folder) as new:
+    with explain_full_disk("A TFLite export", folder, ExportError), replace_folder(folder) as new:
         about = {"export": "tflite", "format": EXPORT_FORMAT, "task": exportable.name}
         about = {**about, "weights": weights, **exportable.save_assets(new), **exportable.metadata}
         write_json(new / "export.json", about)
-        encoded = [exportable.encode(batch) for batch in batches]
+        calibration = sample_batches(samples[: exportable.first_recorded] or samples)
+        encoded = [exportable.encode(batch) for batch in calibration]
         file = convert(signatures, weights, encoded, exportable.resources)
         (new / FILE).write_bytes(add_metadata(file, exportable.name, about))
         runner = TFLiteRunner(new / FILE)
-        timed = sample_batches(samples[:BATCH]) if precision.is_reduced else batches
+        first = exportable.first_recorded
+        recorded = samples[first : first + MAX_SAMPLES]
+        if precision.is_reduced:  # all samples are compared by `compare_quality`
+            timed, first = sample_batches(recorded), 0
+        else:
+            timed = batches
         encoded = [exportable.encode(batch) for batch in timed]
         outputs = run_signatures(exportable, new / FILE, timed, encoded)
         for each, batch in zip(outputs, encoded, strict=True):
@@ -113,8 +120,13 @@ def export_tflite(
         for signature in signatures:
             if signature.comparison.run:
                 results |= signature.comparison.run(runner.call, encoded, not precision.is_reduced)
-        inputs = [exportable.inputs(compared, *batch) for batch in zip(timed, encoded, strict=True)]
-        write_samples(new, compared, samples, inputs, [each[compared.name] for each in outputs])
+        chosen = slice(first, first + len(recorded))  # single samples come first in `timed`
+        inputs = [
+            exportable.inputs(compared, *batch)
+            for batch in zip(timed[chosen], encoded[chosen], strict=True)
+        ]
+        recorded_outputs = [each[compared.name] for each in outputs[chosen]]
+        write_samples(new, compared, recorded, inputs, recorded_outputs)
         export_time = median_latency(runner, encoded)
         runtime = f"LiteRT {importlib.metadata.version('ai-edge-litert')}, built-in operations"
         if any(each.text_operations for each in signatures):
@@ -123,7 +135,7 @@ def export_tflite(
         agreement = results.pop("agreement")
         contents = report("tflite", runtime, exportable, batches, agreement, latency, new)
         contents = {**contents, "weights": weights, **results}
-        write_json(new / REPORT, contents)
+        contents = write_manifest(new / REPORT, contents)
     return {**contents, "path": str(folder)}
 
 

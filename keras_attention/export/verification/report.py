@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from keras_attention import __version__
+from keras_attention.export.saved_model.versions import BASE_DIGESTS
 from keras_attention.export.signatures import Exportable
+from keras_attention.export.verification.tolerances import PRECISIONS
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "numpy")
 REPORT = "verification.json"
+# What `verify` reads of a report.
+TYPES = {"format": str, "date": str}
+SAVED_MODEL_TYPES = {"tensorflow_text_operations": list, BASE_DIGESTS: dict}
 
 
 def report(
@@ -53,3 +58,24 @@ def report(
         },
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def check_report(contents: dict[str, Any], path: Path) -> None:
+    """Checks the parts of a report that `verify` reads.
+
+    Args:
+        contents: of the file.
+        path: the file, for the error.
+
+    Raises:
+        ValueError: if one is missing or of another type.
+    """
+    types = TYPES if contents.get("format") == "tflite" else {**TYPES, **SAVED_MODEL_TYPES}
+    wrong = [name for name, type in types.items() if not isinstance(contents.get(name), type)]
+    if contents.get("weights", "float32") not in list(PRECISIONS):
+        wrong.append("weights")
+    if wrong:
+        raise ValueError(
+            f"{REPORT} must have valid values of {wrong}. Received: {str(path)!r} with "
+            f"{[contents.get(name) for name in wrong]}"
+        )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,17 +24,16 @@ def write_samples(
     inputs: Sequence[dict[str, Any]],
     outputs: Sequence[dict[str, Any]],
 ) -> None:
-    """Writes the first samples to `samples.json`.
+    """Writes samples to `samples.json`.
 
     Args:
         folder: where the file is written.
         signature: the signature that was run.
-        samples: raw inputs; texts are written, for readers.
+        samples: raw inputs, at most `MAX_SAMPLES`; texts are written, for readers.
         inputs: inputs of the signature for each sample alone.
         outputs: its outputs.
     """
-    count = min(MAX_SAMPLES, len(samples))
-    rows = list(zip(samples[:count], inputs, outputs, strict=False))
+    rows = list(zip(samples, inputs, outputs, strict=True))
     recorded = {
         "signature": signature.name,
         "samples": [sample if isinstance(sample, str) else None for sample, *_ in rows],
@@ -53,12 +53,28 @@ def read_samples(folder: Path) -> dict[str, Any]:
     Returns:
         `signature`, its name; `samples`, texts or `None`; `inputs` and `outputs`, a dictionary for
         each sample, of lists and arrays.
+
+    Raises:
+        ValueError: if the file does not have this form.
     """
     recorded = read_json(folder / SAMPLES)
-    inputs = [
-        {name: _from_json(value) for name, value in row.items()} for row in recorded["inputs"]
-    ]
-    return {**recorded, "inputs": inputs}
+    try:
+        rows = list(zip(recorded["samples"], recorded["inputs"], recorded["outputs"], strict=True))
+        return {
+            "signature": str(recorded["signature"]),
+            "samples": [sample for sample, *_ in rows],
+            "inputs": [
+                {name: _from_json(value) for name, value in inputs.items()} for _, inputs, _ in rows
+            ],
+            "outputs": [
+                {name: np.asarray(value) for name, value in outputs.items()} for *_, outputs in rows
+            ],
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, zlib.error) as error:
+        raise ValueError(
+            f"{SAMPLES} must have samples with their inputs and outputs. Received: "
+            f"{str(folder / SAMPLES)!r} ({type(error).__name__}: {error})"
+        ) from None
 
 
 def to_json(value: bytes | np.ndarray) -> Any:
@@ -78,6 +94,7 @@ def _compressed(value):
 
 def _from_json(value):
     if isinstance(value, dict):  # pixels
-        data = zlib.decompress(base64.b64decode(value["zlib"]))
+        size = math.prod(value["shape"])  # more than it says is not decompressed
+        data = zlib.decompressobj().decompress(base64.b64decode(value["zlib"]), size)
         return np.frombuffer(data, np.uint8).reshape(value["shape"])
     return [base64.b64decode(x["b64"]) if isinstance(x, dict) else x for x in value]

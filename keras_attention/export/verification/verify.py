@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 
 from keras_attention.export.saved_model.verify import run_calls
-from keras_attention.export.saved_model.versions import list_versions
+from keras_attention.export.saved_model.versions import BASE_DIGESTS, list_versions
 from keras_attention.export.tflite.runner import FILE, TFLiteRunner
 from keras_attention.export.verification.compare import ExportError
-from keras_attention.export.verification.report import REPORT
+from keras_attention.export.verification.report import REPORT, check_report
 from keras_attention.export.verification.samples import SAMPLES, read_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
-from keras_attention.utils.atomic_io import read_json
+from keras_attention.utils.manifest import check_digests, read_manifest
 
 
 def verify(folder: str | Path) -> dict[str, Any]:
     """Runs an export on the inputs in its `samples.json` and compares with the recorded outputs.
+
+    Before anything else is read, every file must have the SHA-256 in `verification.json`. Files
+    that are not in it are ignored. For a base path, the files next to the versions are checked,
+    too.
 
     A SavedModel is run by TensorFlow's C API in a process of its own, a TFLite file by LiteRT. The
     model is not needed.
@@ -30,20 +34,24 @@ def verify(folder: str | Path) -> dict[str, Any]:
         The contents of `verification.json`, with the new `agreement`.
 
     Raises:
-        ValueError: if the folder holds no export, or one without `samples.json`.
-        ExportError: if the size of a file or an output has changed.
+        ValueError: if the folder holds no export, or a file of it has changed.
+        ExportError: if the export does not run, or an output has changed.
     """
-    folder = find_export(folder)
-    if not (folder / SAMPLES).is_file():
-        raise ValueError(f"`folder` must be an export with {SAMPLES}. Received: {str(folder)!r}")
-    contents, recorded = read_json(folder / REPORT), read_samples(folder)
-    for name, expected in contents["bytes"].items():
-        path = folder / name
-        size = path.stat().st_size if path.is_file() else None
-        if size != expected:
-            raise ExportError(f"{name} must have {expected} bytes. Received: {size}")
-    run = _run_tflite if (folder / FILE).is_file() else _run_saved_model
-    received = run(folder, recorded["signature"], recorded["inputs"])
+    base, folder = Path(folder), find_export(folder)
+    contents = read_manifest(folder / REPORT)
+    check_report(contents, folder / REPORT)
+    if folder != base:
+        try:
+            check_digests(base, contents[BASE_DIGESTS])
+        except ValueError as error:
+            raise ValueError(
+                f"{error}. If you have edited this file, verify the version alone: {str(folder)!r}"
+            ) from None
+    recorded = read_samples(folder)
+    if (folder / FILE).is_file():
+        received = _run_tflite(folder, recorded)
+    else:
+        received = _run_saved_model(folder, recorded, contents["tensorflow_text_operations"])
     tolerance = PRECISIONS[contents.get("weights", "float32")].signature_tolerance
     return {
         **contents,
@@ -92,12 +100,16 @@ def compare_recorded(
     agreement: dict[str, Any] = {"compared": 0, "equal": 0, "ties": 0, "max_score_difference": 0.0}
     rows = zip(recorded["samples"], recorded["outputs"], received, strict=True)
     for i, (sample, expected, outputs) in enumerate(rows):
+        if expected.keys() - outputs.keys():
+            raise ExportError(
+                f"`outputs` must have the recorded {sorted(expected)}. Received: {sorted(outputs)}"
+            )
         outputs = {name: np.asarray(_decoded(outputs[name])) for name in expected}
         equal = True
         for name, values in expected.items():
             values = np.asarray(values)
             same_shape = values.shape == outputs[name].shape
-            if values.dtype.kind == "f" and same_shape:
+            if values.dtype.kind == "f" and outputs[name].dtype.kind in "fi" and same_shape:
                 differences = np.abs(values - outputs[name])
                 close = differences <= tolerance * np.maximum(1.0, np.abs(values))
                 difference = float(differences.max(initial=0.0))
@@ -118,15 +130,23 @@ def compare_recorded(
     return {**agreement, "tolerated_score_difference": tolerance}
 
 
-def _run_tflite(folder, signature, inputs):
-    runner = TFLiteRunner(folder / FILE)
-    return [runner.call(signature, each) for each in inputs]
+def _run_tflite(folder, recorded):
+    try:
+        runner = TFLiteRunner(folder / FILE)
+        return [runner.call(recorded["signature"], each) for each in recorded["inputs"]]
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:  # LiteRT's errors
+        raise ExportError(
+            f"{str(folder / FILE)!r} must run in LiteRT on the samples in {SAMPLES}. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
 
 
-def _run_saved_model(version, signature, inputs):
-    calls = [{"signature": signature, "inputs": each, "timed": False} for each in inputs]
-    uses_text = bool(read_json(version / REPORT)["tensorflow_text_operations"])
-    return run_calls(version, calls, uses_text)["outputs"]
+def _run_saved_model(version, recorded, text_operations):
+    calls = [
+        {"signature": recorded["signature"], "inputs": each, "timed": False}
+        for each in recorded["inputs"]
+    ]
+    return run_calls(version, calls, bool(text_operations))["outputs"]
 
 
 def _decoded(values):

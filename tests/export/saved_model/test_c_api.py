@@ -1,6 +1,7 @@
 """TensorFlow's C API compared with TensorFlow's Python, and alone in a process."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_text
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from keras_attention.export.saved_model import c_api_script
 from keras_attention.export.saved_model.c_api import Session
@@ -169,3 +171,86 @@ def test_unknown_operations_raise(version):
     last = ran.stderr.strip().splitlines()[-1]
     assert last.startswith("ValueError: `version` must be the folder of a SavedModel")
     assert "TFText>WhitespaceTokenizeWithOffsetsV2" in last
+
+
+@pytest.fixture(scope="module")
+def damaged(version, tmp_path_factory):
+    """A SavedModel whose signatures name tensors that its graph does not have."""
+    folder = shutil.copytree(version, tmp_path_factory.mktemp("damaged") / "1")
+    saved = SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    signatures = saved.meta_graphs[0].signature_def
+    for name in ("none:0", "", ":0", "strings_text", "strings_text:1", "strings_text:-1"):
+        signatures[name].CopyFrom(signatures["strings"])
+        signatures[name].inputs["text"].name = name
+        signatures[f"output {name}"].CopyFrom(signatures["strings"])
+        signatures[f"output {name}"].outputs["length"].name = name
+    for dtype in (0, 1, 8, 20, 99):  # none, float, complex64, resource, unknown
+        signatures[f"dtype {dtype}"].CopyFrom(signatures["strings"])
+        signatures[f"dtype {dtype}"].inputs["text"].dtype = dtype
+    (folder / "saved_model.pb").write_bytes(saved.SerializeToString())
+    return folder
+
+
+# Each runs in a process of its own, which a segmentation fault would end.
+CRASHES = {
+    "run after close": """
+session.close()
+session.close()
+raises("`run` needs an open session", "strings", {"text": [["a", "b"]]})
+""",
+    "close during run": """
+import threading
+import time
+
+sums, errors = [], []
+
+def run():
+    try:
+        while True:
+            sums.append(session.run("strings", {"text": [["a", "b"]] * 20000})["length"].sum())
+    except ValueError as error:
+        errors.append(str(error))
+
+threads = [threading.Thread(target=run) for _ in range(4)]
+[thread.start() for thread in threads]
+while len(sums) < 8:
+    time.sleep(0.01)
+session.close()
+[thread.join() for thread in threads]
+assert set(sums) == {40000}, set(sums)
+assert len(errors) == 4 and all("open session" in error for error in errors), errors
+""",
+    "signatures of tensors that do not exist": """
+names = [name for name in session.signatures if name not in ("numbers", "strings", "words")]
+assert len(names) == 17, names
+for name in names:
+    message = "must have a dtype" if "dtype" in name else "must name tensors of the graph"
+    if name == "dtype 1":  # the graph has a string there
+        raises("TF_Code", name, {"text": [[1.0, 2.0]]})
+    else:
+        raises(message, name, {"text": [["a", "b"]]})
+assert session.run("strings", {"text": [["a", "b"]]})["length"].tolist() == [[1, 1]]
+""",
+}
+
+
+@pytest.mark.parametrize("case", CRASHES)
+def test_nothing_crashes_the_process(damaged, case):
+    code = f"""
+import sys
+sys.path.insert(0, {c_api_script.__file__.rpartition("/")[0]!r})
+from c_api import Session
+
+session = Session({str(damaged)!r})
+
+def raises(message, *arguments):
+    try:
+        session.run(*arguments)
+    except ValueError as error:
+        assert message in str(error), error
+    else:
+        raise AssertionError(arguments)
+
+{CRASHES[case]}"""
+    ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]

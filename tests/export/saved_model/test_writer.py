@@ -1,6 +1,5 @@
 """The SavedModel writer: layout, report, signatures, and what remains after a failure."""
 
-import json
 import shutil
 
 import numpy as np
@@ -17,6 +16,7 @@ from keras_attention.models import seq2seq
 from keras_attention.tasks import Translator, load_exported
 from keras_attention.tasks.export import exportable
 from keras_attention.text import SentencePieceTokenizer, WordPieceTokenizer
+from keras_attention.utils.manifest import read_manifest
 
 BESIDE = ["batching.config", "model.config", "serving.md"]
 
@@ -30,7 +30,7 @@ def test_layout_is_that_of_tf_serving(saved_model):
 
 def test_report_describes_the_comparison(saved_model, samples):
     folder, report = saved_model
-    written = json.loads((folder / "1" / "verification.json").read_text(encoding="utf-8"))
+    written = read_manifest(folder / "1" / "verification.json")
     assert written == {name: value for name, value in report.items() if name != "path"}
     count = len(samples) + 2  # an empty text and one that is too long
     assert report["batch_sizes"] == [1] * count + [count]

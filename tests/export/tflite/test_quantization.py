@@ -18,6 +18,7 @@ from keras_attention.generation import GreedySearch
 from keras_attention.models import seq2seq, transformer
 from keras_attention.tasks import load_exported
 from keras_attention.tasks.export import exportable
+from keras_attention.utils.manifest import read_manifest
 
 LABELS = ["eins", "zwei", "größer"]
 SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
@@ -50,7 +51,7 @@ def files(label, tmp_path_factory):
 def test_reports_name_the_precision_and_the_scores(files):
     folder, reports = files
     for weights, report in reports.items():
-        written = json.loads((folder / weights / "verification.json").read_text(encoding="utf-8"))
+        written = read_manifest(folder / weights / "verification.json")
         assert written == {name: value for name, value in report.items() if name != "path"}
         about = json.loads((folder / weights / "export.json").read_text(encoding="utf-8"))
         assert about["weights"] == report["weights"] == weights

@@ -1,6 +1,5 @@
 """The TFLite writer: files, report, and what remains after a failure."""
 
-import json
 import shutil
 
 import keras
@@ -9,6 +8,7 @@ import pytest
 from keras_attention.export import ExportError
 from keras_attention.generation import GreedySearch
 from keras_attention.tasks import load_exported
+from keras_attention.utils.manifest import read_manifest
 
 
 def test_folder(tflite):
@@ -26,7 +26,7 @@ def test_folder(tflite):
 
 def test_report_describes_the_comparison(tflite, samples):
     folder, report = tflite
-    written = json.loads((folder / "verification.json").read_text(encoding="utf-8"))
+    written = read_manifest(folder / "verification.json")
     assert written == {name: value for name, value in report.items() if name != "path"}
     assert report["agreement"]["compared"] == 4 * (len(samples) + 2)
     assert report["agreement"]["equal"] == report["agreement"]["compared"]

@@ -65,6 +65,7 @@ FUNCTIONS = {
     "TF_NewGraph": (_P,),
     "TF_DeleteGraph": (None, _P),
     "TF_GraphOperationByName": (_P, _P, _S),
+    "TF_OperationNumOutputs": (_I, _P),
     "TF_NewSessionOptions": (_P,),
     "TF_DeleteSessionOptions": (None, _P),
     "TF_LoadSessionFromSavedModel": (

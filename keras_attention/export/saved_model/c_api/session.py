@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ class Signature(NamedTuple):
 class Session:
     """A SavedModel loaded with `TF_LoadSessionFromSavedModel` and the tag `serve`.
 
+    Several threads may call `run` at the same time.
+
     Args:
         version: folder that contains `saved_model.pb`.
         libraries: libraries of custom operations to load first. Defaults to those of
@@ -52,13 +55,16 @@ class Session:
         operations: names of the operations in the graph that come from `libraries`.
 
     Raises:
-        ValueError: if the folder contains no SavedModel, or one with unknown operations.
+        ValueError: if the folder contains no SavedModel, or one with unknown operations or
+            signatures that cannot be read.
 
     Example: `Session("serving/dates/1").run("serving_default", {"text": ["march 3, 1998"]})`
     """
 
     def __init__(self, version: str | Path, libraries: Sequence[str | Path] | None = None):
         self._library, self._session = load_library(), None
+        self._lock = threading.RLock()  # of the next two
+        self._is_closed, self._num_runs = False, 0
         custom_operations = {
             name
             for path in (tensorflow_text_libraries() if libraries is None else libraries)
@@ -66,15 +72,22 @@ class Session:
         }
         self._graph = self._library.TF_NewGraph()
         meta_graph = self._load_saved_model(version)
-        (info,) = field_values(meta_graph, 1)  # MetaGraphDef.meta_info_def
-        operations = {
-            string_value(operation, 1)  # OpDef.name
-            for op_list in field_values(info, 2)  # MetaInfoDef.stripped_op_list
-            for operation in field_values(op_list, 1)
-        }
-        self.operations = sorted(operations & custom_operations)
-        # MetaGraphDef.signature_def
-        self.signatures = dict(_parse_signature(entry) for entry in field_values(meta_graph, 5))
+        try:
+            (info,) = field_values(meta_graph, 1)  # MetaGraphDef.meta_info_def
+            operations = {
+                string_value(operation, 1)  # OpDef.name
+                for op_list in field_values(info, 2)  # MetaInfoDef.stripped_op_list
+                for operation in field_values(op_list, 1)
+            }
+            self.operations = sorted(operations & custom_operations)
+            # MetaGraphDef.signature_def
+            self.signatures = dict(_parse_signature(entry) for entry in field_values(meta_graph, 5))
+        except (ValueError, KeyError, TypeError) as error:
+            self.close()
+            raise ValueError(
+                "`version` must be a SavedModel whose signatures can be read. "
+                f"Received: version={str(version)!r} ({type(error).__name__}: {error})"
+            ) from None
         self.signatures.pop("__saved_model_init_op", None)
 
     def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -89,15 +102,29 @@ class Session:
             The outputs by name; strings are arrays of `bytes`.
 
         Raises:
-            ValueError: if there is no such signature, the inputs do not match it, or running it
-                fails.
+            ValueError: if there is no such signature, the inputs do not match it, running it
+                fails, or the session is closed.
         """
+        with self._lock:
+            if self._is_closed:
+                raise ValueError("`run` needs an open session. Received: a session that was closed")
+            self._num_runs += 1
+        try:
+            return self._run_signature(signature, inputs)
+        finally:
+            with self._lock:
+                self._num_runs -= 1
+                self._free_if_unused()
+
+    def _run_signature(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
         if signature not in self.signatures:
             raise ValueError(
                 f"`signature` must be one of {sorted(self.signatures)}. "
                 f"Received: signature={signature!r}"
             )
         definition = self.signatures[signature]
+        feeds = [self._graph_output(spec) for spec in definition.inputs.values()]
+        fetches = [self._graph_output(spec) for spec in definition.outputs.values()]
         inputs = {**definition.defaults, **inputs}
         if set(inputs) != set(definition.inputs):
             raise ValueError(
@@ -109,15 +136,24 @@ class Session:
             for name, spec in definition.inputs.items():
                 array = _to_array(name, inputs[name], spec)
                 tensors[name] = self._new_tensor(array, spec.dtype)
-            return self._run(definition, tensors)
+            results = self._run(feeds, list(tensors.values()), fetches)
+            return dict(zip(definition.outputs, results, strict=True))
         finally:
             for tensor in tensors.values():
                 self._delete_tensor(tensor)
 
     def close(self) -> None:
-        """Frees the model's memory. The session cannot run anything afterwards."""
-        session, self._session = self._session, None
-        if session:
+        """Frees the model's memory, once all calls of `run` in other threads have returned.
+
+        Later calls of `run` raise a `ValueError`.
+        """
+        with self._lock:
+            self._is_closed = True
+            self._free_if_unused()
+
+    def _free_if_unused(self) -> None:
+        if self._is_closed and not self._num_runs and self._session:
+            session, self._session = self._session, None
             with Status(self._library) as status:
                 self._library.TF_DeleteSession(session, status)
             self._library.TF_DeleteGraph(self._graph)
@@ -156,11 +192,11 @@ class Session:
             tf.TF_DeleteBuffer(meta_graph)
             tf.TF_DeleteSessionOptions(options)
 
-    def _run(self, signature: Signature, tensors: dict[str, int]) -> dict[str, np.ndarray]:
+    def _run(
+        self, feeds: list[Output], tensors: list[int], fetches: list[Output]
+    ) -> list[np.ndarray]:
         tf = self._library
-        feeds = [self._graph_output(spec) for spec in signature.inputs.values()]
-        fetches = [self._graph_output(spec) for spec in signature.outputs.values()]
-        inputs = (ctypes.c_void_p * len(tensors))(*tensors.values())
+        inputs = (ctypes.c_void_p * len(tensors))(*tensors)
         results = (ctypes.c_void_p * len(fetches))()
         with Status(tf) as status:
             tf.TF_SessionRun(
@@ -171,17 +207,23 @@ class Session:
             )  # fmt: skip
         try:
             # Read before the inputs are freed: an output may share an input's memory.
-            arrays = map(self._read_tensor, results)
-            return dict(zip(signature.outputs, arrays, strict=True))
+            return [self._read_tensor(tensor) for tensor in results]
         finally:
             for tensor in results:
                 tf.TF_DeleteTensor(tensor)
 
     def _graph_output(self, spec: Tensor) -> Output:
-        operation, _, index = spec.name.rpartition(":")
-        return Output(
-            self._library.TF_GraphOperationByName(self._graph, operation.encode()), int(index)
-        )
+        """Returns the tensor in the graph; TensorFlow crashes at one that does not exist."""
+        name, _, index = spec.name.rpartition(":")
+        operation = self._library.TF_GraphOperationByName(self._graph, name.encode())
+        is_number = index.isascii() and index.isdecimal() and len(index) < 10
+        count = self._library.TF_OperationNumOutputs(operation) if operation else 0
+        if not is_number or int(index) >= count:
+            raise ValueError(
+                "A signature must name tensors of the graph, such as 'name:0'. "
+                f"Received: {spec.name!r}"
+            )
+        return Output(operation, int(index))
 
     def _new_tensor(self, array: np.ndarray, dtype: int) -> int:
         """Returns a new `TF_Tensor`, to be freed by `_delete_tensor`."""
@@ -226,6 +268,10 @@ class Session:
 
 def _to_array(name: str, value: Any, spec: Tensor) -> np.ndarray:
     """Converts an input to the signature's dtype, or raises if dtype or shape do not match."""
+    if spec.dtype not in DTYPES:
+        raise ValueError(
+            f"`{name}` must have a dtype of {sorted(DTYPES)}. Received: dtype={spec.dtype}"
+        )
     if spec.dtype == STRING:
         array = converted = np.array(value, object)
         matches = all(isinstance(text, str | bytes) for text in array.ravel())
