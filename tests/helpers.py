@@ -1,10 +1,22 @@
 """Helpers that the tests share; import them with `from helpers import array`."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops, tree
+
+
+def cases(names: Iterable[str], other_backends: Iterable[str]) -> list[str]:
+    """Returns the cases that the tests of a backend run.
+
+    TensorFlow runs all of them. JAX and PyTorch run those that together use each operation, since
+    the equations have no code of their own there.
+    """
+    names, other_backends = list(names), list(other_backends)
+    assert set(other_backends) <= set(names)
+    return names if keras.backend.backend() == "tensorflow" else other_backends
 
 
 def array(x: Any) -> np.ndarray:

@@ -1,9 +1,12 @@
 """Decoder of a causal language model: packed texts, prompts, and steps against `call`."""
 
+import functools
+
 import numpy as np
 import pytest
 from keras import ops, tree
 
+from helpers import cases
 from keras_attention.decoders import CausalLMDecoder
 from keras_attention.layers import (
     AlibiBias,
@@ -37,7 +40,17 @@ CONFIGURATIONS = {
     "qk-norm-capped": ("rotary", {"qk_norm": True, "soft_cap": 3.0, "use_bias": False}),
     "swiglu": ("learned", {"activation": "swiglu"}),
 }
-every_configuration = pytest.mark.parametrize("configuration", CONFIGURATIONS)
+OTHER_BACKENDS = (
+    "learned",
+    "window-alibi",
+    "multi-query-relative",
+    "sandwich-rms",
+    "qk-norm-capped",
+    "rotary-ntk",
+)
+every_configuration = pytest.mark.parametrize(
+    "configuration", cases(CONFIGURATIONS, OTHER_BACKENDS)
+)
 
 
 def make(configuration, max_length=24):
@@ -58,6 +71,12 @@ def make(configuration, max_length=24):
         if "float" in weight.dtype and "norm" not in weight.path:
             weight.assign(rng.normal(size=weight.shape) * 0.6)
     return decoder
+
+
+@functools.cache
+def shared_decoder(configuration):
+    """Decoder of a configuration, for tests that do not change it."""
+    return make(configuration)
 
 
 def array(x):
@@ -86,7 +105,7 @@ def steps(decoder, prompt, tokens):
 
 @every_configuration
 def test_packed_texts_give_the_logits_of_separate_texts(configuration):
-    decoder = make(configuration)
+    decoder = shared_decoder(configuration)
     row = [0, 0, *TEXTS[0], *TEXTS[1], *TEXTS[2], 0]
     packed = array(decoder(np.array([row])))[0]
     start = 2
@@ -96,7 +115,7 @@ def test_packed_texts_give_the_logits_of_separate_texts(configuration):
 
 
 def test_tokens_attend_only_to_earlier_ones():
-    decoder = make("rotary")
+    decoder = shared_decoder("rotary")
     ids = np.array([TEXTS[2]])
     changed = ids.copy()
     changed[0, 4] = 7
@@ -108,7 +127,7 @@ def test_tokens_attend_only_to_earlier_ones():
 @every_configuration
 def test_steps_after_a_prompt_give_the_logits_of_call(configuration):
     """Two beams with different tokens; prompts padded on either side, and an empty one."""
-    decoder = make(configuration)
+    decoder = shared_decoder(configuration)
     prompts = [[5, 6, 7, 0], [0, 8, 4, 9], [0, 0, 0, 0]]
     tokens = np.random.default_rng(2).integers(2, V, (3, 4, 2))
     logits, _ = steps(decoder, prompts, tokens)
@@ -122,7 +141,7 @@ def test_steps_after_a_prompt_give_the_logits_of_call(configuration):
 @every_configuration
 def test_steps_after_a_prompt_with_start_continue_its_last_text(configuration):
     """START begins a new text, as in `call`: the steps are those after the last text alone."""
-    decoder = make(configuration)
+    decoder = shared_decoder(configuration)
     prompts = [[5, 6, 1, 7, 4], [0, 5, 1, 8, 0], [5, 1, 6, 9, 1]]
     tokens = np.random.default_rng(2).integers(2, V, (3, 4, 2))
     logits, weights = steps(decoder, prompts, tokens)
@@ -137,7 +156,7 @@ def test_steps_after_a_prompt_with_start_continue_its_last_text(configuration):
 
 @pytest.mark.parametrize("configuration", ["rotary", "relative", "learned", "window-alibi"])
 def test_padding_anywhere_in_the_prompt_does_not_change_the_steps(configuration):
-    decoder = make(configuration)
+    decoder = shared_decoder(configuration)
     tokens = np.array([[[7], [9]]] * 3)
     right, right_weights = steps(decoder, [[5, 6, 4, 0, 0]] * 3, tokens)
     left, left_weights = steps(decoder, [[0, 0, 5, 6, 4]] * 3, tokens)
@@ -152,7 +171,7 @@ def test_padding_anywhere_in_the_prompt_does_not_change_the_steps(configuration)
 @every_configuration
 def test_steps_return_the_attention_weights_on_the_prompt(configuration):
     """Those of the last block in a full pass, averaged over its heads."""
-    decoder = make(configuration)
+    decoder = shared_decoder(configuration)
     prompt, tokens = [5, 6, 7], [4, 9]
     _, prompt_weights = steps(decoder, [[0, *prompt]], np.array([[[t] for t in tokens]]))
     assert prompt_weights.shape == (1, 3, 1, 4)
@@ -170,12 +189,12 @@ def test_steps_return_the_attention_weights_on_the_prompt(configuration):
 
 
 def test_an_empty_prompt_has_no_attention_weights():
-    _, weights = steps(make("rotary"), [[0, 0]], np.array([[[4], [9]]]))
+    _, weights = steps(shared_decoder("rotary"), [[0, 0]], np.array([[[4], [9]]]))
     assert weights.shape == (1, 3, 1, 2) and not weights.any()
 
 
 def test_beams_have_separate_caches():
-    decoder = make("rotary")
+    decoder = shared_decoder("rotary")
     tokens = np.array([[[4, 4], [9, 9], [7, 5]]])
     logits, _ = steps(decoder, [[5, 6]], tokens)
     assert_close(logits[0, :3, 0], logits[0, :3, 1])

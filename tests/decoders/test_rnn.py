@@ -1,11 +1,13 @@
 """The RNN decoder: stepping gives the logits of `call` for every option of `seq2seq`."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from helpers import assert_outputs_as_declared
+from helpers import assert_outputs_as_declared, cases
 from keras_attention.decoders import RNNDecoder
 from keras_attention.generation import GreedySearch
 from keras_attention.layers import (
@@ -73,7 +75,21 @@ OPTIONS = {
     "lstm-luong": {"cell": "lstm", "attention": "luong", "input_feeding": True},
     "lstm-fixed": {"cell": "lstm", "attention": "fixed"},
 }
-every_option = pytest.mark.parametrize("option", OPTIONS)
+OTHER_BACKENDS = (
+    "bahdanau-normalized",
+    "luong",
+    "dot",
+    "concat",
+    "location",
+    "local-p",
+    "content",
+    "monotonic",
+    "monotonic-hard-feeding",
+    "none-reversed",
+    "luong-tied-stacked",
+    "lstm-fixed",
+)
+every_option = pytest.mark.parametrize("option", cases(OPTIONS, OTHER_BACKENDS))
 
 
 def make(option, **more):
@@ -86,6 +102,12 @@ def make(option, **more):
     for weight in floats:
         weight.assign(rng.normal(size=weight.shape) * 0.5)
     return model
+
+
+@functools.cache
+def shared_model(option):
+    """Model of an option, for tests that do not change it."""
+    return make(option)
 
 
 def array(x):
@@ -111,7 +133,7 @@ def steps(decoder, target, encoded, mask):
 
 @every_option
 def test_steps_equal_call_and_beams_are_independent(option):
-    model = make(option)
+    model = shared_model(option)
     encoded, mask = encode(model)
     expected = array(model.decoder(TARGET, encoded, mask))
     assert expected.shape == (2, 4, W) and expected.std() > 0.1
@@ -130,7 +152,7 @@ def test_steps_equal_call_and_beams_are_independent(option):
 
 @every_option
 def test_padding_of_the_source_is_ignored(option):
-    model = make(option)
+    model = shared_model(option)
     expected = array(model({"source": SOURCE[:1, :4], "target": TARGET[:1]}))
     for left, right in ((0, 3), (3, 0)):
         padded = np.pad(SOURCE[:1, :4], ((0, 0), (left, right)))
@@ -154,7 +176,7 @@ def test_mixed_precision(option, policy):
     logits = half.decoder(TARGET, encoded, mask)
     assert keras.backend.standardize_dtype(logits.dtype) == half.decoder.compute_dtype
     assert_outputs_as_declared(half.decoder, logits, TARGET, encoded)
-    expected = array(make(option)({"source": SOURCE, "target": TARGET}))
+    expected = array(shared_model(option)({"source": SOURCE, "target": TARGET}))
     np.testing.assert_allclose(array(logits), expected, atol=0.06)
     # outside of `__call__`, so without Keras's autocast scope
     stepped, _ = steps(half.decoder, TARGET[:, :, None], encoded, mask)
@@ -188,7 +210,7 @@ def test_mixed_precision_reloads_generates_and_trains(option, policy, tmp_path):
 )
 @pytest.mark.parametrize("option", ["bahdanau", "luong", "monotonic", "none"])
 def test_the_smallest_inputs(source, target, option):
-    logits = array(make(option)({"source": source, "target": target}))
+    logits = array(shared_model(option)({"source": source, "target": target}))
     assert logits.shape == (*target.shape, W)
     assert np.isfinite(logits).all()
 

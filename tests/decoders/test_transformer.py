@@ -1,5 +1,6 @@
 """Transformer decoder: stepping against `call`, and the model against the paper's equations."""
 
+import functools
 from functools import partial
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from helpers import cases
 from keras_attention.decoders import TransformerDecoder
 from keras_attention.generation import BeamSearch, Generator
 from keras_attention.generation.strategy import gather_beams
@@ -45,7 +47,16 @@ OPTIONS = {
         "soft_cap": 2.0, **GEMMA,
     },
 }  # fmt: skip
-every_option = pytest.mark.parametrize("option", OPTIONS)
+OTHER_BACKENDS = (
+    "sinusoidal",
+    "learned",
+    "relative-grouped-window",
+    "alibi-multi-query-post",
+    "sandwich-rms",
+    "swiglu",
+    "rotary-everything",
+)
+every_option = pytest.mark.parametrize("option", cases(OPTIONS, OTHER_BACKENDS))
 
 
 def make(option="sinusoidal", **more):
@@ -66,6 +77,12 @@ def make(option="sinusoidal", **more):
         if "float" in weight.dtype:
             weight.assign(rng.normal(size=weight.shape) * 0.5)
     return model
+
+
+@functools.cache
+def shared_model(option):
+    """Model of an option, for tests that do not change it."""
+    return make(option)
 
 
 def array(x):
@@ -123,7 +140,7 @@ PARENTS = np.array(
 
 @every_option
 def test_steps_of_reordered_beams_give_the_logits_of_call(option):
-    model = make(option)
+    model = shared_model(option)
     encoded, mask = encode(model)
     ids, logits, weights = decode(model.decoder, encoded, mask, PARENTS)
     assert len(np.unique(ids.reshape(-1, STEPS), axis=0)) == 6
@@ -138,7 +155,7 @@ def test_steps_of_reordered_beams_give_the_logits_of_call(option):
 
 @pytest.mark.parametrize("option", ["sinusoidal", "rotary-everything"])
 def test_weights_are_those_of_the_last_block_averaged_over_heads(option):
-    model = make(option)
+    model = shared_model(option)
     encoded, mask = encode(model)
     decoder = model.decoder
     ids, _, weights = decode(decoder, encoded, mask, one_beam(4))
@@ -170,7 +187,9 @@ def test_padding_on_either_side_does_not_change_the_logits(option):
 )  # fmt: skip
 def test_padding_on_either_side_does_not_change_the_output_text(option):
     generate = Generator(
-        make(option), BeamSearch(2, num_return_sequences=2, max_new_tokens=4), attention=True
+        shared_model(option),
+        BeamSearch(2, num_return_sequences=2, max_new_tokens=4),
+        attention=True,
     )
     source = SOURCE[:1, :4]
     expected = {name: array(x)[0] for name, x in generate({"source": source}).items()}
@@ -318,7 +337,7 @@ def test_mixed_precision(option, policy):
     ids, stepped, _ = decode(half.decoder, encoded, mask, one_beam(STEPS))
     logits = half.decoder(ids[:, 0], encoded, mask)
     assert keras.backend.standardize_dtype(logits.dtype) == half.decoder.compute_dtype
-    expected = array(make(option)({"source": SOURCE, "target": ids[:, 0]}))
+    expected = array(shared_model(option)({"source": SOURCE, "target": ids[:, 0]}))
     tolerance = 0.01 if policy == "mixed_float16" else 0.08  # 10 and 7 bits of precision
     np.testing.assert_allclose(array(logits), expected, atol=tolerance * np.abs(expected).max())
     np.testing.assert_allclose(stepped[:, 0], expected, atol=tolerance * np.abs(expected).max())
@@ -334,7 +353,7 @@ def test_mixed_precision(option, policy):
 )
 @pytest.mark.parametrize("option", ["sinusoidal", "rotary-everything", "relative", "alibi"])
 def test_the_smallest_inputs(source, target, option):
-    logits = array(make(option)({"source": source, "target": target}))
+    logits = array(shared_model(option)({"source": source, "target": target}))
     assert logits.shape == (*target.shape, W)
     assert np.isfinite(logits).all()
 
