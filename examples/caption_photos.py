@@ -28,7 +28,7 @@ from keras_attention.models import captioner
 from keras_attention.tasks import Captioner
 from keras_attention.text import WordPieceTokenizer
 from keras_attention.text.batching import bucket_by_length, decoder_inputs
-from keras_attention.training import MaskedCrossEntropy
+from keras_attention.training import MaskedCrossEntropy, SetEpoch, ShuffledBatches
 
 parser = argparse.ArgumentParser()
 parser.add_argument("folder", help="folder of Flickr8k")
@@ -69,8 +69,9 @@ def train_model(model, data, epochs, loss, rate, name):
     )
     model.compile(keras.optimizers.AdamW(rate, weight_decay=0.01, global_clipnorm=1.0), loss)
     backup = keras.callbacks.BackupAndRestore(options.output / name, delete_checkpoint=False)
+    callbacks = [SetEpoch(data), backup]
     start = time.perf_counter()
-    model.fit(data, epochs=epochs, shuffle=False, verbose=2, callbacks=[backup])
+    model.fit(data, epochs=epochs, shuffle=False, verbose=2, callbacks=callbacks)
     print(f"{name}: {model.count_params():,} weights, {time.perf_counter() - start:.0f} s")
 
 
@@ -79,8 +80,8 @@ images = tf.constant(np.stack([read_image(example.image, size) for example in tr
 words = np.zeros((len(train), tokenizer.vocabulary_size), "float32")
 for row, example in zip(words, train, strict=True):
     row[[id for ids in tokenizer.encode(example.captions) for id in ids]] = 1
-data = tf.data.Dataset.range(len(train)).shuffle(len(train), seed=0).batch(64)
-data = data.map(lambda rows: (augment(tf.gather(images, rows)), tf.gather(words, rows))).prefetch(2)
+data = ShuffledBatches([((np.arange(len(train)), words), 64)])
+data = data.map(lambda batch: (augment(tf.gather(images, batch[0])), batch[1]))
 grid = ResidualCNN((24, 48, 96, 192))  # 8 x 8 cells of 16 pixels
 recognizer = keras.Sequential(
     [
@@ -107,11 +108,12 @@ ids = tokenizer.encode_ragged(captions, max_length=30)
 
 
 def padded(rows, length):
-    return photo_of_caption[rows], tf.gather(ids, rows).to_tensor(0, shape=[None, length])
+    return photo_of_caption[rows], tf.gather(ids, rows).to_tensor(0, shape=[None, length]).numpy()
 
 
-def add_cells(photos, labels):
+def add_cells(batch):
     """Returns captions with the cells of a random view of their photos."""
+    photos, labels = batch
     view = tf.random.uniform(tf.shape(photos), maxval=options.views, dtype=tf.int64)
     cells = tf.gather_nd(views, tf.stack([view, photos], axis=1))
     return {"cells": tf.cast(cells, tf.float32), "target": decoder_inputs(labels)}, labels
@@ -127,7 +129,7 @@ def decoder_of(model):
 
 # 4. Train captioners with attention to the cells, or with their mean only.
 data = bucket_by_length(ids.row_lengths().numpy(), padded, 64, 30, True, 0, None)
-data = data.map(add_cells).prefetch(2)
+data = data.map(add_cells)
 for attention in options.attention:
     attention_type = None if attention == "none" else attention
     model = captioner(

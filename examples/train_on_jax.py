@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_attention.training import AverageCheckpoints, MaskedCrossEntropy, Noam
+from keras_attention.training import AverageCheckpoints, MaskedCrossEntropy, Noam, ShuffledBatches
 
 SIDES = "source", "target", "labels"
 
@@ -47,7 +47,7 @@ def pack(options):
         pairs, tokenizer, tokenizer, options.batch_tokens, shuffle=False, **limits
     )
     by_length = defaultdict(list)
-    for inputs, labels in batches.as_numpy_iterator():  # (B, L) each
+    for inputs, labels in batches:  # (B, L) each
         by_length[labels.shape[1]].append((inputs["source"], inputs["target"], labels))
     arrays = {}
     for length, rows in by_length.items():
@@ -57,37 +57,22 @@ def pack(options):
     np.savez_compressed(options.output / "pairs.npz", **arrays)
 
 
-class PackedPairs(keras.utils.PyDataset):
-    """Batches of the pairs that `pack` wrote, in a new order in each epoch.
+def read_batches(path, seed):
+    """Returns batches of the pairs that `pack` wrote.
 
-    The last batch of a length is filled with pairs that were already in the epoch. Each length thus
+    The last batch of a length is filled with pairs that are already in the epoch. Each length thus
     has one batch shape, for which XLA compiles one step.
     """
-
-    def __init__(self, path, seed):
-        super().__init__()
-        with np.load(path) as file:
-            lengths = [name.removeprefix("size_") for name in file if name.startswith("size_")]
-            self.rows = [[file[f"{side}_{length}"] for side in SIDES] for length in lengths]
-            self.sizes = [int(file[f"size_{length}"]) for length in lengths]
-        self.rng = np.random.default_rng(seed)
-        self.on_epoch_end()
-
-    def on_epoch_end(self):
-        self.batches = []
-        for index, size in enumerate(self.sizes):
-            order = self.rng.permutation(len(self.rows[index][0]))
-            count = -(-len(order) // size)
-            self.batches += [(index, rows) for rows in np.resize(order, (count, size))]
-        self.rng.shuffle(self.batches)
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __getitem__(self, index):
-        length_index, rows = self.batches[index]
-        source, target, labels = (array[rows] for array in self.rows[length_index])
-        return {"source": source, "target": target}, labels
+    groups = []
+    with np.load(path) as file:
+        lengths = [name.removeprefix("size_") for name in file if name.startswith("size_")]
+        for length in lengths:
+            source, target, labels = (file[f"{side}_{length}"] for side in SIDES)
+            size = int(file[f"size_{length}"])
+            rows = np.arange(-(-len(labels) // size) * size) % len(labels)
+            examples = {"source": source[rows], "target": target[rows]}, labels[rows]
+            groups.append((examples, size))
+    return ShuffledBatches(groups, seed=seed)
 
 
 def train(options):
@@ -99,7 +84,7 @@ def train(options):
     adam = keras.optimizers.Adam(rate, beta_2=0.98, epsilon=1e-9, clipnorm=1.0)
     model.compile(adam, MaskedCrossEntropy(label_smoothing=0.1))
     model.fit(
-        PackedPairs(options.folder / "pairs.npz", options.seed),
+        read_batches(options.folder / "pairs.npz", options.seed),
         epochs=options.epochs,
         shuffle=False,
         callbacks=[AverageCheckpoints(options.folder / "epochs", options.average)],

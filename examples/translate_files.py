@@ -16,7 +16,7 @@ from keras_attention.metrics import bleu
 from keras_attention.models import seq2seq
 from keras_attention.tasks import Translator
 from keras_attention.text import SentencePieceTokenizer, bucketed_batches, read_parallel
-from keras_attention.training import GenerationScore, MaskedCrossEntropy, TokenAccuracy
+from keras_attention.training import GenerationScore, MaskedCrossEntropy, SetEpoch, TokenAccuracy
 
 parser = argparse.ArgumentParser()
 parser.add_argument("source", help="file with one sentence per line (.gz allowed)")
@@ -53,10 +53,13 @@ translator = Translator(model, *tokenizers, GreedySearch(max_new_tokens=60))
 sources, references = map(list, zip(*validation, strict=True))
 options.output.mkdir(parents=True, exist_ok=True)
 best = options.output / "best.weights.h5"
+data = bucketed_batches(train, *tokenizers, batch_size=64, max_length=60)
 model.fit(
-    bucketed_batches(train, *tokenizers, batch_size=64, max_length=60),
+    data,
     epochs=options.epochs,
+    shuffle=False,  # the batches are shuffled already
     callbacks=[
+        SetEpoch(data),  # a resumed training continues with the order of its epoch
         # resumes the training if the same command is run again after Ctrl-C
         keras.callbacks.BackupAndRestore(options.output / "backup"),
         # gives the next callbacks the averaged weights

@@ -2,10 +2,11 @@
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from _keras_attention_cli.train import architecture_options
-from keras_attention.utils.atomic_io import check_replaceable
+from keras_attention.utils.atomic_io import check_replaceable, remove_abandoned
 
 if TYPE_CHECKING:
     from keras_attention.models import EncoderDecoder
@@ -43,13 +44,21 @@ def run(options: argparse.Namespace) -> None:
     try:
         fit(task, pairs, validation, options.output, config)
     except KeyboardInterrupt:
-        has_score = (options.output / "training.json").is_file()
-        model = "the best model so far" if has_score else "the current model"
-        rerun = "resumes after the last complete epoch" if has_score else "starts anew"
-        raise KeyboardInterrupt(
-            f". {options.output} holds {model}. The same command {rerun}."
-        ) from None
+        raise KeyboardInterrupt(_interrupt_message(options.output)) from None
     print(f"The best model is in {options.output}. Try: keras-attention generate {options.output}")
+
+
+def _interrupt_message(output: Path) -> str:
+    """Returns what an interrupted training has left, and what the same command does."""
+    from keras_attention.recipes import completed_epochs
+
+    if (output / "training.json").is_file():
+        left = f"{output} holds the best model so far. "
+    else:
+        left = f"{output} holds the current model. " if output.is_dir() else ""
+    epochs = completed_epochs(output)
+    rerun = f"resumes after epoch {epochs}" if epochs else "starts anew"
+    return f". {left}The same command {rerun}."
 
 
 def training_config(options: argparse.Namespace) -> "TrainingConfig":
@@ -65,6 +74,7 @@ def _check_output(options: argparse.Namespace) -> None:
     """Checks that no finished task would be overwritten."""
     from keras_attention.recipes import resume_folder
 
+    remove_abandoned(options.output)
     if (options.output / "task.json").is_file() and not resume_folder(options.output).is_dir():
         raise ValueError(
             "`--output` must be a new folder, or one whose training was interrupted. "

@@ -4,12 +4,12 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from keras_attention.images.decode import read_image
 from keras_attention.ops.ids import PAD
 from keras_attention.text import Tokenizer
-from keras_attention.text.batching import batch_examples, decoder_inputs
+from keras_attention.text.batching import decoder_inputs
+from keras_attention.utils.batches import ShuffledBatches
 
 Image = str | os.PathLike | bytes | np.ndarray
 
@@ -22,7 +22,7 @@ def captioned_batches(
     max_length: int = 40,
     shuffle: bool = True,
     seed: int = 0,
-) -> tf.data.Dataset:
+) -> ShuffledBatches:
     """Returns batches of images with one caption each.
 
     All images are decoded once, by this function, and held in memory as uint8: 8,000 images of
@@ -40,7 +40,7 @@ def captioned_batches(
         seed: Random seed of the order.
 
     Returns:
-        A `tf.data.Dataset` with elements `({"source": (B, H, W, 3) uint8, "target": (B, L) int32},
+        `ShuffledBatches` with elements `({"source": (B, H, W, 3) uint8, "target": (B, L) int32},
         labels (B, L))`. `target` is `[START]` and ids, `labels` is ids and `[END]`, padded with 0.
 
     Raises:
@@ -64,14 +64,15 @@ def captioned_batches(
         images.append(read_image(image, image_size))
         image_indices += [index] * len(texts)
         captions += texts
-    images = tf.constant(np.stack(images))  # (N, H, W, 3)
+    photos = np.stack(images)  # (N, H, W, 3)
     labels = tokenizer.encode_ragged(captions, max_length).to_tensor(PAD)  # (C, L)
     data = {"source": np.array(image_indices), "target": decoder_inputs(labels)}, labels
 
-    def with_images(inputs, labels):
-        return {**inputs, "source": tf.gather(images, inputs["source"])}, labels
+    def with_images(batch):
+        inputs, labels = batch
+        return {**inputs, "source": photos[inputs["source"]]}, labels
 
-    return batch_examples(data, batch_size, seed if shuffle else None).map(with_images).prefetch(2)
+    return ShuffledBatches([(data, batch_size)], shuffle, seed).map(with_images)
 
 
 def _name_of(image: Image) -> str:

@@ -6,9 +6,17 @@ require_extra("text", "keras_attention.recipes")
 require_extra("metrics", "keras_attention.recipes")
 
 from keras_attention.recipes.candidates import CandidateBatches
+from keras_attention.recipes.checkpoint import completed_epochs
 from keras_attention.recipes.fit import fit
 from keras_attention.recipes.resume import resume_folder
 from keras_attention.recipes.save_best import SaveBestTask
 from keras_attention.recipes.training_config import TrainingConfig
 
-__all__ = ["CandidateBatches", "SaveBestTask", "TrainingConfig", "fit", "resume_folder"]
+__all__ = [
+    "CandidateBatches",
+    "SaveBestTask",
+    "TrainingConfig",
+    "completed_epochs",
+    "fit",
+    "resume_folder",
+]

@@ -14,10 +14,10 @@ from keras_attention.text.batching import assign_buckets, decoder_inputs
 class CandidateBatches(keras.utils.PyDataset):
     """Batches for `training.MinimumRisk`: beam search candidates of a source and its reference.
 
-    Each epoch draws a part of the pairs, and the model, with its current weights, translates each
-    source into `num_candidates` candidates. Pairs are grouped by length as in
-    `text.bucketed_batches`. An incomplete last batch of a length is left out, unless it is the
-    only one.
+    Each epoch draws a part of the pairs, a function of the seed and the epoch. The model, with its
+    current weights, translates each source into `num_candidates` candidates. Pairs are grouped by
+    length as in `text.bucketed_batches`. An incomplete last batch of a length is left out, unless
+    it is the only one.
 
     A batch of S sources is `(inputs, labels, costs)`. `inputs` is
     `{"source": (S * (num_candidates + 1), L), "target": the same}`, `labels` has the same shape,
@@ -94,6 +94,7 @@ class CandidateBatches(keras.utils.PyDataset):
         ]
         steps = sum(len(inside) // size for inside, _, size in self.buckets)
         self.steps = max(1, round(steps * min(1.0, num_sources / len(pairs))))
+        self.epoch = 0  # set by `training.SetEpoch`
         self.epoch_batches: list[tuple] | None = None
 
     def __len__(self) -> int:
@@ -109,10 +110,12 @@ class CandidateBatches(keras.utils.PyDataset):
     def on_epoch_begin(self) -> None:
         self.epoch_batches = [self._make_batch(*drawn) for drawn in self._draw()]
 
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
     def _draw(self) -> list[tuple[np.ndarray, int]]:
         """Draws the indices of the pairs in each batch of an epoch, with the row length."""
-        # The step number distinguishes epochs, also after a training was resumed.
-        rng = np.random.default_rng((self.seed, int(self.task.model.optimizer.iterations)))
+        rng = np.random.default_rng((self.seed, self.epoch))
         drawn = []
         for inside, length, size in self.buckets:
             inside = rng.permutation(inside)

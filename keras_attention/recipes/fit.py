@@ -1,8 +1,8 @@
 """Training of a translator from sentence pairs to the saved task with the best score."""
 
-import math
-import shutil
+import json
 import sys
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,13 +12,26 @@ import keras
 
 from keras_attention.metrics import bleu
 from keras_attention.recipes.candidates import CandidateBatches
-from keras_attention.recipes.resume import fingerprints, resume_folder, start_or_resume
-from keras_attention.recipes.save_best import SaveBestTask
+from keras_attention.recipes.checkpoint import (
+    Checkpoints,
+    CopyState,
+    Progress,
+    SaveCheckpoint,
+    restore_state,
+)
+from keras_attention.recipes.resume import (
+    check_settings,
+    environment,
+    fingerprints,
+    remove_state,
+    training_lock,
+    warn_of_environment,
+)
+from keras_attention.recipes.save_best import SCORE_FILE, SaveBestTask
 from keras_attention.recipes.training_config import Metric, TrainingConfig
 from keras_attention.tasks.translator import Translator
 from keras_attention.text import bucketed_batches, repeat_batch
 from keras_attention.training import (
-    AverageCheckpoints,
     Bfloat16,
     GenerationScore,
     LinearWarmup,
@@ -28,10 +41,12 @@ from keras_attention.training import (
     Noam,
     RaiseOnNonFinite,
     RDrop,
+    SetEpoch,
     TokenAccuracy,
+    average_weights,
 )
 from keras_attention.training.callbacks import check_finite
-from keras_attention.utils.atomic_io import check_replaceable
+from keras_attention.utils.atomic_io import check_replaceable, read_json
 
 Pair = tuple[str, str]
 
@@ -84,44 +99,105 @@ def fit(
         metrics=[TokenAccuracy()] if config.risk_weight is None else [],
         jit_compile=config.jit_compile,
     )
-    state_folder = resume_folder(folder)
-    settings = {**config.resume_settings(), **fingerprints(task, pairs, validation)}
-    resumed = start_or_resume(state_folder, settings)
-
-    save_best = SaveBestTask(task, folder, config.metric_name, resumed, config.patience)
-    score = _validation_score(task, validation, metric, config)
-    bfloat16 = [Bfloat16()] if config.bfloat16 else []
-    average = _average_checkpoints(state_folder, config)
-    callbacks = [
-        *bfloat16,
-        RaiseOnNonFinite(),  # before the callbacks that save
-        *average,
-        # double_checkpoint: Ctrl-C while one copy is written leaves the other
-        keras.callbacks.BackupAndRestore(
-            state_folder, double_checkpoint=True, delete_checkpoint=False
-        ),
-        *([MovingAverage()] if config.ema_momentum is not None else []),
-        score,
-        save_best,
-    ]
-    # a progress bar is for terminals; in a file it is one line per batch
-    verbose = "auto" if sys.stdout.isatty() else 2
-    try:
-        history = task.model.fit(
-            data, epochs=config.epochs, callbacks=callbacks, shuffle=False, verbose=verbose
+    task.model.optimizer.build(task.model.trainable_variables)
+    with training_lock(folder) as state_folder:
+        checkpoints = Checkpoints(state_folder, config.average_checkpoints)
+        settings = {**config.resume_settings(), **fingerprints(task, pairs, validation)}
+        start = _start_or_resume(task, checkpoints, settings)
+        best, best_epoch = _best_task(folder, config.metric_name, start)
+        save_best = SaveBestTask(
+            task, folder, config.metric_name, start.run_id, best, best_epoch, config.patience
         )
-        if average:
-            _score_average(average[0], score, save_best)
-    except KeyboardInterrupt:
-        for callback in bfloat16:
-            callback.restore()
-        if not save_best.has_score and not (folder / "task.json").is_file():
+        score = _validation_score(task, validation, metric, config)
+        bfloat16 = [Bfloat16()] if config.bfloat16 else []
+        copy_state = CopyState()
+        save_checkpoint = SaveCheckpoint(checkpoints, copy_state, save_best, start)
+        # Their order is that of a completed epoch. An interrupted one is repeated.
+        callbacks = [
+            SetEpoch(data),
+            *bfloat16,
+            RaiseOnNonFinite(),
+            copy_state,  # before an average is shown
+            *([MovingAverage()] if config.ema_momentum is not None else []),
+            score,
+            save_best,
+            save_checkpoint,
+        ]
+        try:
+            history = _fit_remaining_epochs(task.model, data, config.epochs, callbacks, start)
+            progress = save_checkpoint.progress
+            history.epoch, history.history = list(range(progress.epoch)), progress.history
+            if config.average_checkpoints > 1:
+                _score_average(checkpoints.weight_files(progress.epoch), progress, score, save_best)
+        except KeyboardInterrupt:
+            for callback in bfloat16:
+                callback.restore()
+            if save_best.best is None and not (folder / "task.json").is_file():
+                task.save(folder)
+            raise
+        if save_best.best is None:
             task.save(folder)
-        raise
-    if not save_best.has_score:
-        task.save(folder)
-    shutil.rmtree(state_folder, ignore_errors=True)
+        remove_state(folder)
     return history
+
+
+def _start_or_resume(task: Translator, checkpoints: Checkpoints, settings: dict) -> Progress:
+    """Returns the progress of an interrupted training, whose state the model gets, or a new one."""
+    settings = json.loads(json.dumps(settings))  # as they are read again
+    loaded = checkpoints.load()
+    if loaded is None:
+        return Progress(
+            run_id=uuid.uuid4().hex,
+            epoch=0,
+            best=None,
+            best_epoch=0,
+            stopped=False,
+            history={},
+            settings=settings,
+            environment=environment(),
+        )
+    state, progress = loaded
+    check_settings(settings, progress.settings, checkpoints.folder)
+    warn_of_environment(progress.environment)
+    restore_state(task.model, state)
+    return progress
+
+
+def _best_task(folder: Path, monitor: str, start: Progress) -> tuple[float | None, int]:
+    """Returns score and epoch of the best task of this training in the folder, if there is one."""
+    try:
+        saved = read_json(folder / SCORE_FILE)
+    except ValueError:
+        saved = {}
+    if saved.get("run_id") != start.run_id:
+        if start.best is not None:
+            warnings.warn(
+                f"{folder} no longer holds the best task of the interrupted training, of epoch "
+                f"{start.best_epoch}. The next score counts as the best.",
+                stacklevel=2,
+            )
+        return None, 0
+    if saved["epoch"] > start.epoch:  # saved in the epoch that is repeated
+        return saved[monitor], saved["epoch"]
+    return start.best, start.best_epoch
+
+
+def _fit_remaining_epochs(
+    model: keras.Model, data: Any, epochs: int, callbacks: list, start: Progress
+) -> keras.callbacks.History:
+    """Calls `model.fit`, unless the interrupted training had no epoch left."""
+    if start.stopped or start.epoch >= epochs:
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # as `fit` does
+        return keras.callbacks.History()
+    return model.fit(
+        data,
+        initial_epoch=start.epoch,
+        epochs=epochs,
+        callbacks=callbacks,
+        shuffle=False,
+        # a progress bar is for terminals; in a file it is one line per batch
+        verbose="auto" if sys.stdout.isatty() else 2,
+    )
 
 
 def _data_and_loss(
@@ -173,26 +249,19 @@ def _validation_score(
     )
 
 
-def _average_checkpoints(state_folder: Path, config: TrainingConfig) -> list[AverageCheckpoints]:
-    if config.average_checkpoints == 1:
-        return []
-    return [AverageCheckpoints(state_folder / "epochs", config.average_checkpoints)]
-
-
 def _score_average(
-    average: AverageCheckpoints, score: GenerationScore, save_best: SaveBestTask
+    files: list[Path], progress: Progress, score: GenerationScore, save_best: SaveBestTask
 ) -> None:
-    """Scores the averaged weights, which the model has now, and saves them if they are best."""
-    best, best_epoch = save_best.best, save_best.best_epoch
-    num_epochs = len(average.paths)
-    last_epoch = int(average.paths[-1].stem.removeprefix("epoch-"))
+    """Sets the model to the average of weights, scores it, and saves it if it is best."""
+    save_best.task.model.set_weights(average_weights(files))
     average_score = score.measure()
-    check_finite(score.name, average_score, last_epoch - 1)
-    print(f"{save_best.monitor} of {num_epochs} epochs averaged: {average_score:.4f}; ", end="")
-    print(
-        "best epoch: " + ("not scored" if best == -math.inf else f"{best:.4f} (epoch {best_epoch})")
-    )
-    save_best.save_if_best(average_score, last_epoch, averaged_epochs=num_epochs)
+    check_finite(score.name, average_score, progress.epoch - 1)
+    print(f"{save_best.monitor} of {len(files)} epochs averaged: {average_score:.4f}; ", end="")
+    best = "not scored"
+    if progress.best is not None:
+        best = f"{progress.best:.4f} (epoch {progress.best_epoch})"
+    print(f"best epoch: {best}")
+    save_best.save_if_best(average_score, progress.epoch, averaged_epochs=len(files))
 
 
 def _without_truncation_warnings(task: Translator) -> Callable[[list[str]], list[str]]:

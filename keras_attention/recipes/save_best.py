@@ -1,13 +1,11 @@
 """A callback that saves the task with the best validation score."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_attention.tasks.translator import Translator
-from keras_attention.utils.atomic_io import read_json, write_json
 
 SCORE_FILE = "training.json"
 
@@ -15,11 +13,15 @@ SCORE_FILE = "training.json"
 class SaveBestTask(keras.callbacks.Callback):
     """Saves the task whenever its score is the best so far, with the score in `training.json`.
 
+    Both are written to a temporary folder that then replaces `folder`.
+
     Args:
-        task: Task to save, with a method `save(folder)`.
+        task: Task to save, with a method `save(folder, training)`.
         folder: Folder that the task is saved in.
         monitor: Name of the score in the logs; higher is better.
-        resumed: Whether a score found in the folder is the one to beat.
+        run_id: Identifies the training in `training.json`.
+        best: Score to beat, that of the task in `folder`. `None` if there is none.
+        best_epoch: Number of completed epochs when that score was reached.
         patience: Number of epochs without a better score before training stops, including those
             before an interruption. `None` never stops training.
     """
@@ -29,23 +31,18 @@ class SaveBestTask(keras.callbacks.Callback):
         task: Translator,
         folder: Path,
         monitor: str,
-        resumed: bool,
+        run_id: str,
+        best: float | None = None,
+        best_epoch: int = 0,
         patience: int | None = None,
     ):
         super().__init__()
         self.task = task
         self.folder = folder
         self.monitor = monitor
+        self.run_id = run_id
+        self.best, self.best_epoch = best, best_epoch
         self.patience = patience
-        self.best, self.best_epoch = -math.inf, 0
-        if resumed and (folder / SCORE_FILE).is_file():
-            saved = read_json(folder / SCORE_FILE)
-            self.best, self.best_epoch = saved.get(monitor, -math.inf), saved.get("epoch", 0)
-
-    @property
-    def has_score(self) -> bool:
-        """True if a score was reported, in this run or in the one that it resumes."""
-        return self.best > -math.inf
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is None or self.monitor not in logs:
@@ -62,8 +59,7 @@ class SaveBestTask(keras.callbacks.Callback):
             epoch: Number of completed epochs.
             **details: Further entries of `training.json`.
         """
-        if score > self.best:
+        if self.best is None or score > self.best:
+            content = {self.monitor: score, "epoch": epoch, **details, "run_id": self.run_id}
+            self.task.save(self.folder, training=content)
             self.best, self.best_epoch = score, epoch
-            self.task.save(self.folder)
-            content = {self.monitor: score, "epoch": epoch, **details}
-            write_json(self.folder / SCORE_FILE, content)

@@ -6,16 +6,6 @@ from typing import Any
 
 Metric = Callable[[list[str], list[str]], float]
 
-# Fields that may differ when an interrupted training is resumed.
-_NOT_COMPARED = (
-    "patience",
-    "validation_freq",
-    "metric",
-    "metric_name",
-    "bleu_tokenize",
-    "jit_compile",
-)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -122,10 +112,13 @@ class TrainingConfig:
         return self.batch_size or self.batch_tokens or 64
 
     def resume_settings(self) -> dict[str, Any]:
-        """Returns the options that must not change when an interrupted training is resumed."""
+        """Returns the options that must not change when an interrupted training is resumed.
+
+        They are all but `metric`, of which only `metric_name` can be compared.
+        """
         settings = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in _NOT_COMPARED
+            if field.name != "metric"  # functions cannot be compared
         }
         return {**settings, "batch_size": self.max_batch_size}

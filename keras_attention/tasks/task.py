@@ -11,7 +11,7 @@ from keras_attention.generation import Strategy
 from keras_attention.tasks.runner import ModelRunner
 from keras_attention.text import Tokenizer
 from keras_attention.types import Postprocessor, Preprocessor, Runner
-from keras_attention.utils.atomic_io import check_replaceable, replace_folder
+from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk
 from keras_attention.utils.manifest import read_manifest, write_manifest
 
@@ -129,11 +129,15 @@ class Task:
             bar.update(min(start + batch_size, len(inputs)))
         return results
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, training: dict[str, Any] | None = None) -> None:
         """Writes the task to a folder: `model.keras`, the tokenizers and `task.json`.
 
         `task.json` has the SHA-256 of every file, which `load` checks. An earlier task there is
         replaced only once everything is written.
+
+        Args:
+            folder: the folder, new, empty or with a task.
+            training: content of a file `training.json`, such as the score. `None` writes none.
 
         Raises:
             ValueError: if the folder holds other files, or the task runs an exported file.
@@ -146,6 +150,8 @@ class Task:
             config = {"task": type(self).__name__, "format": TASK_FORMAT, **self.save_parts(new)}
             if runner.strategy is not None:
                 config["strategy"] = keras.saving.serialize_keras_object(runner.strategy)
+            if training is not None:
+                write_json(new / "training.json", training)
             write_manifest(new / "task.json", config)
 
     @classmethod

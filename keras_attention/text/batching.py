@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
-from typing import TypeAlias
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_attention.ops.ids import PAD, START
 from keras_attention.text.files import Pair
 from keras_attention.text.tokenizer import Tokenizer
-
-Dataset: TypeAlias = tf.data.Dataset
+from keras_attention.utils.batches import ShuffledBatches
 
 
 def bucketed_batches(
@@ -24,7 +22,7 @@ def bucketed_batches(
     shuffle: bool = True,
     seed: int = 0,
     batch_tokens: int | None = None,
-) -> Dataset:
+) -> ShuffledBatches:
     """Returns batches of encoded sentence pairs, grouped by length.
 
     Each pair is assigned to the smallest of `bucket_lengths(max_length)` that holds both its
@@ -40,15 +38,14 @@ def bucketed_batches(
         max_length: Maximum number of tokens, including `[END]`; longer sentences are truncated,
             with a warning that gives their number.
         shuffle: Whether to shuffle the pairs in each epoch. Use `False` for validation.
-        seed: Random seed of the order, together with that of `keras.utils.set_random_seed` if it
-            is set.
+        seed: Random seed of the order.
         batch_tokens: Maximum number of positions in one side of a batch, including padding, so that
             batches of long sentences are smaller. `None` sets no limit.
 
     Returns:
-        A `tf.data.Dataset` of known cardinality with elements `({"source": (B, L), "target":
-        (B, L)}, labels (B, L))`, int32, padded with 0. `source` and `labels` are ids and `[END]`,
-        `target` is `[START]` and ids.
+        `ShuffledBatches` with elements `({"source": (B, L), "target": (B, L)}, labels (B, L))`,
+        int32, padded with 0. `source` and `labels` are ids and `[END]`, `target` is `[START]` and
+        ids.
 
     Raises:
         ValueError: If there are no pairs, or a number is not positive.
@@ -66,23 +63,24 @@ def bucketed_batches(
     return bucket_by_length(lengths, pad, batch_size, max_length, shuffle, seed, batch_tokens)
 
 
-def repeat_batch(data: Dataset) -> Dataset:
+def repeat_batch(data: ShuffledBatches) -> ShuffledBatches:
     """Concatenates each batch with itself, as `training.RDrop` requires.
 
     Args:
-        data: Dataset of tensors `(B, ...)`, or of nested tuples and dictionaries of them.
+        data: Batches of arrays `(B, ...)`, or of nested tuples and dictionaries of them.
 
     Returns:
-        A dataset of the same structure with tensors `(2 * B, ...)`: all rows, then all rows again.
+        Batches of the same structure with arrays `(2 * B, ...)`: all rows, then all rows again.
 
     Example:
 
-    >>> data = repeat_batch(Dataset.from_tensor_slices(([1, 2, 3], [4, 5, 6])).batch(2))
-    >>> [row.tolist() for row in next(data.as_numpy_iterator())]
+    >>> from keras_attention.training import ShuffledBatches
+    >>> data = ShuffledBatches([((np.array([1, 2, 3]), np.array([4, 5, 6])), 2)], shuffle=False)
+    >>> [rows.tolist() for rows in repeat_batch(data)[0]]
     [[1, 2, 1, 2], [4, 5, 4, 5]]
     """
     return data.map(
-        lambda *batch: tf.nest.map_structure(lambda rows: tf.concat([rows, rows], axis=0), batch)
+        lambda batch: keras.tree.map_structure(lambda rows: np.concatenate([rows, rows]), batch)
     )
 
 
@@ -94,13 +92,13 @@ def bucket_by_length(
     shuffle: bool,
     seed: int,
     batch_tokens: int | None,
-) -> Dataset:
+) -> ShuffledBatches:
     """Returns batches of any examples, grouped by length as in `bucketed_batches`.
 
     Args:
         lengths: Length of each example, `(N,)`.
         pad: `pad(indices, length)` returns the examples of these indices padded to this length, as
-            a tuple of tensors, or of dictionaries of tensors, `(len(indices), ...)`.
+            a tuple of arrays, or of dictionaries of arrays, `(len(indices), ...)`.
         batch_size: Maximum number of examples in a batch.
         max_length: Maximum length of an example.
         shuffle: Whether to shuffle the examples in each epoch.
@@ -110,16 +108,9 @@ def bucket_by_length(
     Raises:
         ValueError: If a number is not positive.
     """
-    buckets = bucket_lengths(max_length)
-    datasets = [
-        batch_examples(
-            pad(indices, length), size, seed + buckets.index(length) if shuffle else None
-        )
-        for indices, length, size in assign_buckets(lengths, batch_size, max_length, batch_tokens)
-    ]
-    dataset = _interleave(datasets, seed) if shuffle else reduce(Dataset.concatenate, datasets)
-    steps = sum(len(each) for each in datasets)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    assigned = assign_buckets(lengths, batch_size, max_length, batch_tokens)
+    groups = [(pad(indices, length), size) for indices, length, size in assigned]
+    return ShuffledBatches(groups, shuffle, seed)
 
 
 def assign_buckets(
@@ -188,23 +179,3 @@ def decoder_inputs(labels: tf.Tensor) -> tf.Tensor:
     starts = tf.fill([tf.shape(labels)[0], 1], START)  # (N, 1)
     shifted = tf.concat([starts, labels[:, :-1]], axis=1)  # (N, L)
     return tf.where(labels == PAD, PAD, shifted)
-
-
-def batch_examples(data: tuple, size: int, seed: int | None) -> Dataset:
-    """Returns batches of examples `(N, ...)`, shuffled in each epoch if `seed` is not None."""
-    count = len(data[1])
-    index = Dataset.range(count)
-    if seed is not None:
-        index = index.shuffle(count, seed=seed, reshuffle_each_iteration=True)
-    # Gathering a whole batch is many times faster than batching single rows.
-    return index.batch(size).map(
-        lambda rows: tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), data)
-    )
-
-
-def _interleave(buckets: list[Dataset], seed: int) -> Dataset:
-    """Draws the next batch from a random bucket until all are empty."""
-    steps = np.array([len(bucket) for bucket in buckets])
-    return Dataset.sample_from_datasets(
-        buckets, weights=steps / steps.sum(), seed=seed, rerandomize_each_iteration=True
-    )

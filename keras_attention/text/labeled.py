@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.ops.ids import PAD, UNKNOWN
-from keras_attention.text.batching import Dataset, bucket_by_length
+from keras_attention.text.batching import bucket_by_length
 from keras_attention.text.tokenizer import Tokenizer, append_end
+from keras_attention.utils.batches import ShuffledBatches
 
 
 def labeled_batches(
@@ -19,7 +20,7 @@ def labeled_batches(
     shuffle: bool = True,
     seed: int = 0,
     batch_tokens: int | None = None,
-) -> Dataset:
+) -> ShuffledBatches:
     """Returns batches of labeled texts, grouped by length as in `bucketed_batches`.
 
     Args:
@@ -34,8 +35,7 @@ def labeled_batches(
         batch_tokens: Maximum number of positions in a batch, including padding, or `None`.
 
     Returns:
-        A `tf.data.Dataset` of known cardinality with elements `(ids (B, L), labels (B,))`, int32,
-        ids padded with 0.
+        `ShuffledBatches` with elements `(ids (B, L), labels (B,))`, int32, ids padded with 0.
 
     Raises:
         ValueError: If there are no texts, the numbers of texts and labels differ, or a number is
@@ -65,7 +65,7 @@ def tagged_batches(
     shuffle: bool = True,
     seed: int = 0,
     batch_tokens: int | None = None,
-) -> Dataset:
+) -> ShuffledBatches:
     """Returns batches of sentences with a tag for each word, grouped by length.
 
     The tag of a word is predicted at its first token. The weights are 1 there and 0 at the other
@@ -82,8 +82,8 @@ def tagged_batches(
         batch_tokens: Maximum number of positions in a batch, including padding, or `None`.
 
     Returns:
-        A `tf.data.Dataset` of known cardinality with elements `(ids (B, L), tags (B, L), weights
-        (B, L))` of int32, int32 and float32.
+        `ShuffledBatches` with elements `(ids (B, L), tags (B, L), weights (B, L))` of int32, int32
+        and float32.
 
     Raises:
         ValueError: If there are no sentences, the numbers of words and tags of one differ, or a

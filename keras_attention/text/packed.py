@@ -4,11 +4,10 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from keras_attention.ops.ids import END, PAD, START
-from keras_attention.text.batching import batch_examples
 from keras_attention.text.tokenizer import Tokenizer
+from keras_attention.utils.batches import ShuffledBatches
 
 
 def packed_batches(
@@ -18,7 +17,7 @@ def packed_batches(
     batch_size: int = 32,
     shuffle: bool = True,
     seed: int = 0,
-) -> tf.data.Dataset:
+) -> ShuffledBatches:
     """Returns batches of rows with several texts each, `[START] text [END] [START] text [END]`.
 
     A `CausalLM` masks the texts of a row from each other. All rows have one length, so there is one
@@ -37,8 +36,8 @@ def packed_batches(
         seed: Random seed of the order.
 
     Returns:
-        A `tf.data.Dataset` of known cardinality with elements `(ids (B, length), labels (B,
-        length))`, int32, padded with 0. A label is the next id of the same text, or 0.
+        `ShuffledBatches` with elements `(ids (B, length), labels (B, length))`, int32, padded with
+        0. A label is the next id of the same text, or 0.
 
     Raises:
         ValueError: If there are no texts, `length` is less than 3, or `batch_size` is not positive.
@@ -61,7 +60,7 @@ def packed_batches(
     rows = _pack([text[:length] for text in ids], length)  # (N, L)
     next_ids = np.pad(rows[:, 1:], [(0, 0), (0, 1)])  # (N, L), PAD at the end
     labels = np.where(next_ids == START, PAD, next_ids)
-    return batch_examples((rows, labels), batch_size, seed if shuffle else None).prefetch(2)
+    return ShuffledBatches([((rows, labels), batch_size)], shuffle, seed)
 
 
 def _pack(texts: list[list[int]], length: int) -> np.ndarray:

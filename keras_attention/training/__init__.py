@@ -6,7 +6,7 @@ from keras_attention.training.averaging import (
     average_weights,
 )
 from keras_attention.training.bfloat16 import Bfloat16
-from keras_attention.training.callbacks import GenerationScore, RaiseOnNonFinite
+from keras_attention.training.callbacks import GenerationScore, RaiseOnNonFinite, SetEpoch
 from keras_attention.training.fine_tuning import discriminative_rates, enable_lora
 from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
 from keras_attention.training.masking import MaskedTexts, mask_tokens
@@ -19,6 +19,7 @@ from keras_attention.training.scheduled_sampling import (
     SamplingSchedule,
 )
 from keras_attention.training.schedules import LinearWarmup, Noam
+from keras_attention.utils.batches import ShuffledBatches
 
 __all__ = [
     "AverageCheckpoints",
@@ -37,6 +38,8 @@ __all__ = [
     "RDrop",
     "RaiseOnNonFinite",
     "SamplingSchedule",
+    "SetEpoch",
+    "ShuffledBatches",
     "TokenAccuracy",
     "average_weights",
     "discriminative_rates",

@@ -166,3 +166,32 @@ def check_finite(name: str, value: float, epoch: int) -> None:
             f"`{name}` must be finite; a smaller learning rate may help. "
             f"Received: {name}={value} in epoch {epoch + 1}"
         )
+
+
+class SetEpoch(keras.callbacks.Callback):
+    """Tells the training data the number of the epoch, which `fit` does not.
+
+    A training that is resumed, or that starts from `initial_epoch`, then has the order of its
+    epoch.
+
+    Args:
+        data: Training data with an attribute `epoch`, such as `ShuffledBatches` and what
+            `text.bucketed_batches` returns.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_attention.training import ShuffledBatches
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> data = ShuffledBatches([((np.ones((8, 1)), np.ones((8, 1))), 4)])
+    >>> options = {"shuffle": False, "verbose": 0, "callbacks": [SetEpoch(data)]}
+    >>> history = model.fit(data, initial_epoch=4, epochs=5, **options)
+    """
+
+    def __init__(self, data: Any):
+        super().__init__()
+        self.data = data
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.data.epoch = epoch

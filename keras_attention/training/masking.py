@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_attention.ops.ids import PAD, SPECIALS, UNKNOWN
+from keras_attention.utils.batches import ShuffledBatches
 
 # Replaces masked tokens in place of BERT's [MASK], because every vocabulary has it.
 MASK = UNKNOWN
@@ -60,8 +60,10 @@ def mask_tokens(
     return inputs.astype("int32"), labels.astype("int32")
 
 
-class MaskedTexts(keras.utils.PyDataset):
+class MaskedTexts(ShuffledBatches):
     """Batches of masked texts for `fit` of a `models.masked_lm`, masked differently in each epoch.
+
+    The order and the masks are a function of the seed and the epoch; see `ShuffledBatches`.
 
     Args:
         ids: int (N, T), one text per row, padded with 0.
@@ -94,40 +96,22 @@ class MaskedTexts(keras.utils.PyDataset):
         seed: int = 0,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        self.ids = np.asarray(ids)
-        _check(self.ids, vocabulary_size, rate)
-        if not len(self.ids) or batch_size < 1:
+        ids = np.asarray(ids)
+        _check(ids, vocabulary_size, rate)
+        if not len(ids) or batch_size < 1:
             raise ValueError(
                 "`ids` must have at least one row and `batch_size` must be at least 1. "
-                f"Received: ids.shape={self.ids.shape}, batch_size={batch_size}"
+                f"Received: ids.shape={ids.shape}, batch_size={batch_size}"
             )
+        super().__init__([(ids, batch_size)], shuffle, seed, **kwargs)
         self.vocabulary_size = vocabulary_size
-        self.batch_size = batch_size
         self.rate = rate
-        self.shuffle = shuffle
-        self.seed = seed
-        self.epoch = 0
-        self._reorder()
-
-    def __len__(self) -> int:
-        return -(-len(self.ids) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        epoch = self.epoch if self.shuffle else 0
         # One generator per batch, so that the masks do not depend on the order of the workers.
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        return mask_tokens(self.ids[rows], self.vocabulary_size, self.rate, rng)
-
-    def on_epoch_end(self) -> None:
-        if self.shuffle:
-            self.epoch += 1
-            self._reorder()
-
-    def _reorder(self):
-        count = len(self.ids)
-        rng = np.random.default_rng((self.seed, self.epoch))
-        self.order = rng.permutation(count) if self.shuffle else np.arange(count)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        return mask_tokens(super().__getitem__(index), self.vocabulary_size, self.rate, rng)
 
 
 def _check(ids, vocabulary_size, rate):

@@ -14,7 +14,7 @@ def rows(dataset):
     """Every row of a data set: the image's grey, the decoder's input, the labels."""
     return [
         (int(image[0, 0, 0]), target.tolist(), label.tolist())
-        for inputs, labels in dataset.as_numpy_iterator()
+        for inputs, labels in dataset
         for image, target, label in zip(inputs["source"], inputs["target"], labels, strict=True)
     ]
 
@@ -23,7 +23,7 @@ def test_every_caption_appears_once_with_its_image():
     examples = [(IMAGES[0], CAPTIONS[:2]), (IMAGES[1], [CAPTIONS[2]]), (IMAGES[2], CAPTIONS[0])]
     dataset = captioned_batches(examples, WORDS, SIZE, batch_size=3, shuffle=False)
     assert len(dataset) == 2
-    inputs, labels = next(dataset.as_numpy_iterator())
+    inputs, labels = dataset[0]
     assert inputs["source"].shape == (3, 4, 6, 3) and inputs["source"].dtype == np.uint8
     assert inputs["target"].dtype == labels.dtype == np.int32
     captions = rows(dataset)
@@ -42,7 +42,7 @@ def test_order_changes_per_epoch_and_is_reproducible():
 
     def epochs(seed):
         dataset = captioned_batches(examples, WORDS, SIZE, batch_size=8, seed=seed)
-        return [[grey for grey, _, _ in rows(dataset)] for _ in range(2)]
+        return [[grey for grey, _, _ in rows(dataset)] for dataset.epoch in range(2)]
 
     first, second = epochs(1)
     assert sorted(first) == sorted(second) == list(range(20)) and first != second

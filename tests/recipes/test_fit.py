@@ -58,9 +58,15 @@ def recording_metric(recorded, task, *scores):
     return metric
 
 
-def assert_weights_close(model, expected):
-    for got, want in zip(model.trainable_weights, expected.trainable_weights, strict=True):
-        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
+def assert_weights_equal(model, expected):
+    for got, want in zip(model.variables, expected.variables, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def score_of(folder):
+    """Returns `training.json` without the number that identifies the training."""
+    content = read_json(folder / "training.json")
+    return {name: value for name, value in content.items() if name != "run_id"}
 
 
 def test_trained_task_is_saved_and_works(tmp_path):
@@ -77,7 +83,7 @@ def test_trained_task_is_saved_and_works(tmp_path):
 
 def test_best_epoch_is_saved_rather_than_last(tmp_path):
     task, metric = make_task(), ScriptedMetric(1.0, 3.0, 2.0)
-    train(task, tmp_path / "task", metric=metric, learning_rate=0.3)
+    train(task, tmp_path / "task", metric=metric, learning_rate=0.3, decay="inverse_sqrt")
     assert len(metric.outputs) == 3
     saved = Translator.load(tmp_path / "task")
     assert saved(SOURCES) == metric.outputs[1]
@@ -94,7 +100,7 @@ def test_patience_counts_epochs_before_an_interruption(tmp_path):
         metric = ScriptedMetric(2.0, 1.0, SystemExit)
         train(make_task(), tmp_path / "task", metric=metric, **options)
     history = train(make_task(), tmp_path / "task", metric=ScriptedMetric(1.0), **options)
-    assert history.epoch == [3]
+    assert history.epoch == [0, 1, 2, 3]
     assert read_json(tmp_path / "task" / "training.json")["epoch"] == 1
 
 
@@ -130,9 +136,9 @@ def test_resumed_training_equals_uninterrupted_training(options, tmp_path):
                 train(make_task(), folder, **{**options, name: value})
     resumed, metric = make_task(seed=5), ScriptedMetric(2.0, 2.5)
     history = train(resumed, folder, metric=metric, **options)
-    assert len(history.epoch) <= 2
+    assert history.epoch == [0, 1, 2, 3] and metric.scores == []
     assert int(resumed.model.optimizer.iterations) == int(whole.model.optimizer.iterations) == 4
-    assert_weights_close(resumed.model, whole.model)
+    assert_weights_equal(resumed.model, whole.model)
     assert Translator.load(folder)(SOURCES) == best
     assert read_json(folder / "training.json")["val_bleu"] == 3.0
     assert not resume_folder(folder).exists()
@@ -145,17 +151,17 @@ def test_average_of_checkpoints_is_saved_if_it_scores_best(tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
         metric = recording_metric(recorded, task, 1.0, 3.0, 2.0, KeyboardInterrupt)
         train(task, folder, metric=metric, **options)
-    assert read_json(folder / "training.json") == {"val_bleu": 3.0, "epoch": 2}
+    assert score_of(folder) == {"val_bleu": 3.0, "epoch": 2}
     again = make_task(seed=5)
     history = train(again, folder, metric=recording_metric(recorded, again, 4.0), **options)
-    assert not history.epoch
+    assert history.epoch == [0, 1, 2]
     _, second, third, interrupted, average = recorded
     saved = Translator.load(folder).model.get_weights()
     for two, three, *means in zip(second, third, interrupted, average, saved, strict=True):
         expected = np.mean([two, three], axis=0, dtype="float64")
         for mean in means:
             np.testing.assert_allclose(mean, expected, rtol=1e-6, atol=1e-7)
-    assert read_json(folder / "training.json") == {
+    assert score_of(folder) == {
         "val_bleu": 4.0,
         "epoch": 3,
         "averaged_epochs": 2,
@@ -224,7 +230,7 @@ def test_resumed_minimum_risk_training_draws_the_same_candidates(tmp_path):
     resumed = make_task(5, letters="ABCDE")
     train(resumed, tmp_path / "task", metric=exact_match, **options)
     assert int(resumed.model.optimizer.iterations) == int(whole.model.optimizer.iterations)
-    assert_weights_close(resumed.model, whole.model)
+    assert_weights_equal(resumed.model, whole.model)
 
 
 def test_optimizer_of_each_decay():
@@ -326,4 +332,4 @@ def test_weights_that_are_not_finite_end_the_training(tmp_path):
 def test_score_that_is_not_finite_keeps_the_best_task(tmp_path):
     with pytest.raises(ValueError, match="Received: val_bleu=inf in epoch 2"):
         train(make_task(), tmp_path / "task", metric=ScriptedMetric(1.0, float("inf")))
-    assert read_json(tmp_path / "task" / "training.json") == {"val_bleu": 1.0, "epoch": 1}
+    assert score_of(tmp_path / "task") == {"val_bleu": 1.0, "epoch": 1}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_attention.text import CharacterTokenizer, bucket_lengths, bucketed_batches, read_parallel
+from keras_attention.training import SetEpoch
 
 TOKENIZER = CharacterTokenizer.train(["abcdefghij"])  # id of "a" is 4, of "b" 5, ...
 
@@ -72,16 +73,18 @@ def test_contents_of_a_batch():
     assert {key: value.dtype for key, value in inputs.items()} == dict.fromkeys(
         ("source", "target"), "int32"
     )
-    assert inputs["source"].numpy().tolist() == [[4, 5, 2, 0, 0, 0, 0, 0], [2] + [0] * 7]
-    assert inputs["target"].numpy().tolist() == [[1, 6] + [0] * 6, [1, 7, 8] + [0] * 5]
-    assert labels.numpy().tolist() == [[6, 2] + [0] * 6, [7, 8, 2] + [0] * 5]
+    assert inputs["source"].tolist() == [[4, 5, 2, 0, 0, 0, 0, 0], [2] + [0] * 7]
+    assert inputs["target"].tolist() == [[1, 6] + [0] * 6, [1, 7, 8] + [0] * 5]
+    assert labels.tolist() == [[6, 2] + [0] * 6, [7, 8, 2] + [0] * 5]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_each_pair_once_per_epoch(shuffle):
     pairs = some_pairs()
     dataset = make(pairs, shuffle=shuffle)
-    first, second = decoded(dataset), decoded(dataset)
+    first = decoded(dataset)
+    dataset.epoch = 1
+    second = decoded(dataset)
     assert Counter(first) == Counter(second) == Counter(pairs)
     assert (first != second) == shuffle
 
@@ -99,11 +102,49 @@ def test_shapes():
         assert (rows.shape[1] - (rows != 0).any(axis=0).sum()) < 8  # the smallest length that fits
 
 
-def test_order_is_reproducible():
+def test_order_is_a_function_of_seed_epoch_and_position():
+    """An epoch has the same order whatever was read before, in this process or another one."""
     pairs = some_pairs()
-    orders = [[decoded(dataset) for _ in range(2)] for dataset in (make(pairs), make(pairs))]
-    assert orders[0] == orders[1]
-    assert decoded(make(pairs, seed=1)) != orders[0][0]
+    dataset, again, other = make(pairs), make(pairs), make(pairs, seed=1)
+    for each in (again, other):
+        each.epoch = 3
+    keras.utils.set_random_seed(5)
+    orders = []
+    for epoch in range(4):
+        dataset.epoch = epoch
+        orders.append(decoded(dataset))
+    assert len({tuple(order) for order in orders}) == 4
+    assert decoded(again) == orders[3] != decoded(other)
+    dataset.epoch = 1
+    assert decoded(dataset) == orders[1]
+    last = again[len(again) - 1]  # the last batch, without the others
+    np.testing.assert_array_equal(last[1], list(again)[-1][1])
+
+
+@pytest.mark.parametrize("first_epoch", [0, 2])
+def test_fit_reads_the_order_of_its_epoch(first_epoch):
+    """Keras reads batches before the first epoch, and opens two iterators for each epoch."""
+    dataset = make(some_pairs(20), batch_size=4)
+    source, target = (keras.Input((None,), dtype="int32", name=n) for n in ("source", "target"))
+    embedded = keras.layers.Embedding(14, 1)(source)
+    model = keras.Model({"source": source, "target": target}, keras.layers.Dense(14)(embedded))
+    batches = []
+    step = model.train_step
+
+    def train_step(data):
+        batches.append(data[1].numpy().tolist())
+        return step(data)
+
+    model.train_step = train_step
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, run_eagerly=True)
+    options = {"initial_epoch": first_epoch, "epochs": first_epoch + 2, "verbose": 0}
+    model.fit(dataset, shuffle=False, callbacks=[SetEpoch(dataset)], **options)
+    expected = []
+    for epoch in range(first_epoch, first_epoch + 2):
+        dataset.epoch = epoch
+        expected += [labels.tolist() for _, labels in dataset]
+    assert batches == expected
 
 
 def test_truncation_warns_once():

@@ -24,8 +24,8 @@ def some_texts(count=50, seed=0):
 
 def test_contents_of_labeled_batches():
     ((ids, labels),) = labeled_batches(["ab", ""], [3, 0], TOKENIZER, shuffle=False)
-    assert ids.numpy().tolist() == [[4, 5, 2, 0, 0, 0, 0, 0], [2] + [0] * 7]
-    assert labels.numpy().tolist() == [3, 0]
+    assert ids.tolist() == [[4, 5, 2, 0, 0, 0, 0, 0], [2] + [0] * 7]
+    assert labels.tolist() == [3, 0]
     assert ids.dtype == labels.dtype == "int32"
 
 
@@ -35,13 +35,13 @@ def test_each_text_keeps_its_label(shuffle):
     numbers = np.arange(50)
     dataset = labeled_batches(texts, numbers, TOKENIZER, 8, 40, shuffle)
     epochs = []
-    for _ in range(2):
+    for dataset.epoch in range(2):
         epoch = [(ids, labels) for ids, labels in dataset]
         assert len(epoch) == len(dataset)
         epochs.append([int(label) for _, labels in epoch for label in labels])
         for ids, labels in epoch:
             read = [text.decode() for text in TOKENIZER.detokenize(ids).numpy()]
-            assert read == [texts[label] for label in labels.numpy()]
+            assert read == [texts[label] for label in labels]
             assert ids.shape[1] in (8, 12, 16, 20, 28, 36) and len(labels) <= 8
     assert sorted(epochs[0]) == sorted(epochs[1]) == numbers.tolist()
     assert (epochs[0] != epochs[1]) == shuffle
@@ -50,9 +50,9 @@ def test_each_text_keeps_its_label(shuffle):
 def test_contents_of_tagged_batches():
     sentences = [(["ab", "c"], [2, 1]), ([], []), (["?", "d"], [3, 4])]
     ((ids, tags, weights),) = tagged_batches(sentences, TOKENIZER, shuffle=False)
-    assert ids.numpy()[:, :4].tolist() == [[4, 5, 6, 2], [2, 0, 0, 0], [3, 7, 2, 0]]
-    assert tags.numpy()[:, :4].tolist() == [[2, 0, 1, 0], [0] * 4, [3, 4, 0, 0]]
-    assert weights.numpy()[:, :4].tolist() == [[1, 0, 1, 0], [0] * 4, [1, 1, 0, 0]]
+    assert ids[:, :4].tolist() == [[4, 5, 6, 2], [2, 0, 0, 0], [3, 7, 2, 0]]
+    assert tags[:, :4].tolist() == [[2, 0, 1, 0], [0] * 4, [3, 4, 0, 0]]
+    assert weights[:, :4].tolist() == [[1, 0, 1, 0], [0] * 4, [1, 1, 0, 0]]
     assert ids.shape == tags.shape == weights.shape == (3, 8)
 
 
@@ -62,9 +62,9 @@ def test_truncated_words_have_no_tag():
             [(["abc", "de", "f"], [1, 2, 3]), (["a"], [1])], TOKENIZER, max_length=5, shuffle=False
         )
     ((ids, tags, weights),) = dataset
-    assert ids.numpy().tolist() == [[4, 5, 6, 7, 2], [4, 2, 0, 0, 0]]
-    assert tags.numpy().tolist() == [[1, 0, 0, 2, 0], [1, 0, 0, 0, 0]]
-    assert weights.numpy().tolist() == [[1, 0, 0, 1, 0], [1, 0, 0, 0, 0]]
+    assert ids.tolist() == [[4, 5, 6, 7, 2], [4, 2, 0, 0, 0]]
+    assert tags.tolist() == [[1, 0, 0, 2, 0], [1, 0, 0, 0, 0]]
+    assert weights.tolist() == [[1, 0, 0, 1, 0], [1, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])

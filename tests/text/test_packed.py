@@ -15,7 +15,7 @@ def some_texts(count=200, longest=12, seed=0):
 
 
 def rows_of(dataset):
-    ids, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    ids, labels = zip(*dataset, strict=True)
     return np.concatenate(ids), np.concatenate(labels)
 
 
@@ -36,7 +36,7 @@ def test_text_that_fills_a_row():
 def test_each_text_appears_once_and_unbroken(shuffle):
     texts = some_texts()
     data = packed_batches(texts, TOKENIZER, length=20, batch_size=8, shuffle=shuffle)
-    for _ in range(2):
+    for data.epoch in range(2):
         ids, labels = rows_of(data)
         starts = np.argwhere(ids == START)
         texts_in_rows = []
@@ -63,7 +63,9 @@ def test_order_changes_per_epoch_and_is_reproducible():
     data, repeated, other = (
         packed_batches(some_texts(), TOKENIZER, seed=seed, **options) for seed in (1, 1, 2)
     )
-    first, again = rows_of(data)[0], rows_of(data)[0]
+    first = rows_of(data)[0]
+    data.epoch = 1
+    again = rows_of(data)[0]
     assert (first != again).any() and sorted(first.tolist()) == sorted(again.tolist())
     np.testing.assert_array_equal(rows_of(repeated)[0], first)
     assert (rows_of(other)[0] != first).any()
@@ -74,7 +76,7 @@ def test_order_changes_per_epoch_and_is_reproducible():
 def test_cardinality_and_shapes():
     data = packed_batches(["abcdefg"] * 11, TOKENIZER, length=9, batch_size=4)
     assert len(data) == 3
-    assert [ids.shape for ids, _ in data] == [(4, 9), (4, 9), (3, 9)]
+    assert sorted(ids.shape for ids, _ in data) == [(3, 9), (4, 9), (4, 9)]
 
 
 def test_longer_texts_are_truncated_with_a_warning():

@@ -8,13 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keras_attention.export.verification.compare import ExportError
+from keras_attention.utils.atomic_io import lock_folder
 from keras_attention.utils.full_disk import explain_full_disk
 from keras_attention.utils.manifest import file_digest
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 BASE_DIGESTS = "base_path_sha256"  # key in `verification.json`
 TEMPORARY_PREFIX = ".writing-"  # not a number, so TF Serving ignores the folder
@@ -57,10 +53,10 @@ def new_version(folder: Path, min_bytes: int) -> Iterator[tuple[Path, Callable[[
             f"`folder` must be a folder. Received: folder={str(folder)!r}, which is a file"
         ) from None
     with contextlib.ExitStack() as stack:
-        with _lock(folder):  # another export must not see the new folder before it is locked
+        with lock_folder(folder):  # another export must not see the new folder before it is locked
             _remove_abandoned(folder)
             temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
-            stack.enter_context(_lock(temporary))
+            stack.enter_context(lock_folder(temporary))
         (temporary / "version").mkdir()
         what = f"A SavedModel of at least {min_bytes / 1e6:.1f} MB"
         try:
@@ -115,28 +111,6 @@ def _rename_to_next_number(new: Path, folder: Path) -> Path:
 def _remove_abandoned(folder: Path) -> None:
     """Removes the temporary folders of killed processes, whose locks ended with them."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        with contextlib.suppress(FileNotFoundError), _lock(path, wait=False) as is_locked:
+        with contextlib.suppress(FileNotFoundError), lock_folder(path, wait=False) as is_locked:
             if is_locked:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _lock(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Locks a folder and yields True; False if it cannot.
-
-    Windows and some network file systems have no such locks. Another process may hold the lock if
-    `wait` is False.
-    """
-    if fcntl is None:
-        yield False
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            is_locked = True
-        except OSError:
-            is_locked = False
-        yield is_locked
-    finally:
-        os.close(descriptor)

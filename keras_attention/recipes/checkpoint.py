@@ -1,0 +1,263 @@
+"""Checkpoints of a training: all that its next epoch depends on, in numbered folders."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_attention.recipes.resume import resume_folder
+from keras_attention.recipes.save_best import SaveBestTask
+from keras_attention.utils.atomic_io import read_json, replace_folder, sync_to_disk, write_json
+from keras_attention.utils.full_disk import explain_full_disk
+from keras_attention.utils.manifest import check_digests, file_digests
+
+MODEL_FILE = "model.npz"  # the weights, in the order and format of `training.average_weights`
+TRAINING_FILE = "training.npz"  # seed generators and optimizer
+MANIFEST_FILE = "manifest.json"
+FORMAT = 1
+
+State = dict[str, list[np.ndarray]]  # arrays of each file
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a checkpoint says about its training, in `manifest.json`.
+
+    Args:
+        run_id: Identifies the training; the best task has it in `training.json`.
+        epoch: Number of completed epochs.
+        best: Best score so far, `None` if there is none.
+        best_epoch: Number of completed epochs when the best score was reached, 0 if there is none.
+        stopped: Whether `patience` ended the training.
+        history: Logs of all epochs, by name.
+        settings: Options and data of the training, compared when it is resumed.
+        environment: Versions and flags that results depend on.
+    """
+
+    run_id: str
+    epoch: int
+    best: float | None
+    best_epoch: int
+    stopped: bool
+    history: dict[str, list[float]]
+    settings: dict[str, Any]
+    environment: dict[str, Any]
+
+
+class CopyState(keras.callbacks.Callback):
+    """Copies the state of the training at the end of each epoch.
+
+    Place it before callbacks that change the weights, such as `MovingAverage`.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.state: State = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.state = read_state(self.model)
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """Completes an epoch: writes its checkpoint, with all that the other callbacks have reached.
+
+    Place it last. A training that ends before this callback has run repeats the epoch.
+
+    Args:
+        checkpoints: Where to write.
+        copy: Has the state of the training.
+        save_best: Has the best score.
+        start: Progress of the training when `fit` is called.
+    """
+
+    def __init__(
+        self, checkpoints: "Checkpoints", copy: CopyState, save_best: SaveBestTask, start: Progress
+    ):
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.copy = copy
+        self.save_best = save_best
+        self.progress = start
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        history = {name: list(values) for name, values in self.progress.history.items()}
+        for name, value in (logs or {}).items():
+            history.setdefault(name, []).append(float(value))
+        self.progress = dataclasses.replace(
+            self.progress,
+            epoch=epoch + 1,
+            best=self.save_best.best,
+            best_epoch=self.save_best.best_epoch,
+            stopped=bool(self.model.stop_training),
+            history=history,
+        )
+        self.checkpoints.save(self.copy.state, self.progress)
+
+
+class Checkpoints:
+    """Checkpoints in a folder, one per epoch.
+
+    A checkpoint is written to a temporary folder, flushed to the disk, and renamed. So each one is
+    complete, unless its files were damaged later, which their SHA-256 in `manifest.json` shows. The
+    two newest ones are kept, so that there is another one then.
+
+    Args:
+        folder: Folder of the checkpoints; created if needed.
+        keep_weights: Number of last epochs whose weights are kept for an average.
+    """
+
+    def __init__(self, folder: Path, keep_weights: int = 1):
+        self.folder = folder
+        self.keep_weights = keep_weights
+
+    @property
+    def paths(self) -> list[Path]:
+        """Folders of the checkpoints, in the order of their epochs."""
+        return sorted(self.folder.glob("epoch-[0-9]*"))
+
+    def save(self, state: State, progress: Progress) -> None:
+        """Writes a checkpoint, then removes what no longer needs to be kept."""
+        path = self._path(progress.epoch)
+        with explain_full_disk("A checkpoint", self.folder), replace_folder(path) as new:
+            for name, arrays in state.items():
+                np.savez(new / name, *arrays)
+            content = {
+                "format": FORMAT,
+                **dataclasses.asdict(progress),
+                "arrays": _describe(state),
+                "files": file_digests(new),
+            }
+            sync_to_disk(new)  # the manifest is last
+            write_json(new / MANIFEST_FILE, {"sha256": _digest(content), "content": content})
+        self._remove_old(progress.epoch)
+
+    def load(self) -> tuple[State, Progress] | None:
+        """Returns the newest checkpoint that is undamaged, `None` if there never was one.
+
+        Raises:
+            ValueError: If there are checkpoints, and all are damaged.
+        """
+        errors = []
+        for path in reversed(self.paths):
+            try:
+                content = self._verify(path, (MODEL_FILE, TRAINING_FILE))
+                state = {name: _read_arrays(path / name) for name in (MODEL_FILE, TRAINING_FILE)}
+                if _describe(state) != content["arrays"]:
+                    raise ValueError(f"{path} has other arrays than its {MANIFEST_FILE} says")
+                fields = [field.name for field in dataclasses.fields(Progress)]
+                return state, Progress(**{name: content[name] for name in fields})
+            except (OSError, ValueError, KeyError) as error:
+                errors.append(str(error))
+        if not errors:
+            return None
+        raise ValueError(
+            f"A checkpoint of the interrupted training must be undamaged. To start anew, delete "
+            f"{self.folder}. Received: " + "; ".join(errors)
+        )
+
+    def weight_files(self, epoch: int) -> list[Path]:
+        """Returns the undamaged files of the weights after the last epochs up to `epoch`."""
+        paths = [self._path(number) for number in range(epoch - self.keep_weights + 1, epoch + 1)]
+        files = []
+        for path in filter(Path.exists, paths):
+            try:
+                self._verify(path, (MODEL_FILE,))
+                files.append(path / MODEL_FILE)
+            except (OSError, ValueError, KeyError) as error:
+                warnings.warn(f"An epoch is missing in the average: {error}", stacklevel=2)
+        return files
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:05d}"
+
+    def _verify(self, path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+        """Returns the content of a manifest; raises an error if it or a file is damaged."""
+        manifest = read_json(path / MANIFEST_FILE)
+        if manifest.get("sha256") != _digest(manifest.get("content")):
+            raise ValueError(f"{path / MANIFEST_FILE} is damaged")
+        content = manifest["content"]
+        if content["format"] != FORMAT:
+            raise ValueError(f"{path} has format {content['format']}, not {FORMAT}")
+        check_digests(path, {name: content["files"][name] for name in names})
+        return content
+
+    def _remove_old(self, epoch: int) -> None:
+        """Removes checkpoints, and the training state of those kept for their weights."""
+        # one more than is averaged, since the newest checkpoint may be found damaged
+        first_kept = epoch - max(1, self.keep_weights)
+        for path in self.paths:
+            number = int(path.name.removeprefix("epoch-"))
+            if number < first_kept:
+                shutil.rmtree(path)
+            elif number < epoch - 1:
+                (path / TRAINING_FILE).unlink(missing_ok=True)
+
+
+def completed_epochs(folder: str | Path) -> int:
+    """Returns the number of completed epochs of an interrupted training, 0 if there is none.
+
+    Args:
+        folder: Folder of the task that `fit` writes.
+    """
+    paths = Checkpoints(resume_folder(folder)).paths
+    return int(paths[-1].name.removeprefix("epoch-")) if paths else 0
+
+
+def read_state(model: keras.Model) -> State:
+    """Copies the variables of a compiled model and of its optimizer."""
+    return {name: [_copy(each) for each in group] for name, group in _variables(model).items()}
+
+
+def restore_state(model: keras.Model, state: State) -> None:
+    """Sets the variables of a compiled model and of its optimizer.
+
+    Raises:
+        ValueError: If their number, a shape or a data type differs.
+    """
+    groups = _variables(model)
+    expected, received = _describe(read_state(model)), _describe(state)
+    for name in groups:
+        if expected[name] != received[name]:
+            raise ValueError(
+                f"The arrays in {name} must be those of the model. Received: {received[name]}, "
+                f"expected {expected[name]}"
+            )
+    for name, variables in groups.items():
+        for variable, value in zip(variables, state[name], strict=True):
+            variable.assign(value)
+
+
+def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
+    weights = {id(variable) for variable in model.weights}
+    seeds = [variable for variable in model.variables if id(variable) not in weights]
+    return {MODEL_FILE: model.weights, TRAINING_FILE: [*seeds, *model.optimizer.variables]}
+
+
+def _copy(variable: keras.Variable) -> np.ndarray:
+    # .npz files have no bfloat16; float32 holds each of its values
+    value = ops.cast(variable, "float32") if variable.dtype == "bfloat16" else variable
+    return np.array(ops.convert_to_numpy(value))
+
+
+def _describe(state: State) -> dict[str, list]:
+    """Returns shape and data type of each array."""
+    return {
+        name: [[list(array.shape), str(array.dtype)] for array in arrays]
+        for name, arrays in state.items()
+    }
+
+
+def _read_arrays(path: Path) -> list[np.ndarray]:
+    with np.load(path) as file:
+        return [file[f"arr_{index}"] for index in range(len(file.files))]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
