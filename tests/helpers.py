@@ -1,6 +1,6 @@
 """Helpers that the tests share; import them with `from helpers import array`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -37,6 +37,53 @@ def assert_outputs_as_declared(layer: Any, output: Any, *inputs: Any) -> None:
     for spec, x in zip(tree.flatten(declared), tree.flatten(output), strict=True):
         assert spec.shape == tuple(x.shape)
         assert spec.dtype == keras.backend.standardize_dtype(x.dtype)
+
+
+def gradients(
+    function: Callable, inputs: Sequence[Any], variables: Sequence[keras.Variable] = ()
+) -> list[np.ndarray | None]:
+    """Returns the gradients of a scalar function, as float64 arrays.
+
+    Args:
+        function: function of the inputs.
+        inputs: floating-point arrays or tensors.
+        variables: variables that the function reads.
+
+    Returns:
+        One gradient for each input and variable; `None` where the function does not depend on it.
+    """
+    inputs = [ops.convert_to_tensor(x) for x in inputs]
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            result = function(*inputs)
+        results = tape.gradient(result, [*inputs, *(variable.value for variable in variables)])
+        results = [None if x is None else tf.convert_to_tensor(x) for x in results]
+    elif backend == "jax":
+        import jax
+
+        def stateless(inputs, values):
+            with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+                return function(*inputs)
+
+        values = [variable.value for variable in variables]
+        results = [x for pair in jax.grad(stateless, (0, 1))(inputs, values) for x in pair]
+    else:
+        import torch
+
+        inputs = [x.detach().requires_grad_() for x in inputs]
+        sources = [*inputs, *(variable.value for variable in variables)]
+        results = torch.autograd.grad(function(*inputs), sources, allow_unused=True)
+    return [None if x is None else float64(x) for x in results]
+
+
+def float64(x: Any) -> np.ndarray:
+    """Returns a tensor of any floating-point dtype as a float64 array."""
+    is_float64 = keras.backend.standardize_dtype(x.dtype) == "float64"
+    return array(x if is_float64 else ops.cast(x, "float32")).astype("float64")
 
 
 def model_inputs(task: Any, raw_inputs: Any) -> np.ndarray:

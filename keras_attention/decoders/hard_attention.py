@@ -82,7 +82,12 @@ class HardAttentionDecoder(RNNDecoder):
         super().build(target_ids_shape, encoded_shape)
         self.built = False  # Keras adds no weights to a built layer
         self.baseline = self.add_weight(
-            shape=(), dtype="float32", initializer="zeros", trainable=False, name="baseline"
+            shape=(),
+            dtype="float32",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,  # as the log-probabilities
+            name="baseline",
         )
         self.draws = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="draws"

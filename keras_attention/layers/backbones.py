@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_attention.layers.build import build_if_needed
+from keras_attention.layers.validation import check_images
 from keras_attention.utils.validation import check_positive
 
 
@@ -35,7 +36,8 @@ class ResidualCNN(keras.layers.Layer):
         Feature grid, `(B, H / 2^n, W / 2^n, C)`, sizes rounded up, with C the last of `filters`.
 
     Raises:
-        ValueError: If there is no stage, or a number is not positive.
+        ValueError: If there is no stage, or a number is not positive; when built, if the images are
+            not channels-last.
 
     References:
         He et al. 2016, [Deep Residual Learning for Image
@@ -66,6 +68,7 @@ class ResidualCNN(keras.layers.Layer):
         ]
 
     def build(self, images_shape):
+        check_images(images_shape)
         shape = images_shape
         for layer in [self.stem, self.stem_norm, *self.stack]:
             build_if_needed(layer, shape)
@@ -167,7 +170,8 @@ class KerasApplicationBackbone(keras.layers.Layer):
         Feature grid, `(B, h, w, C)`; for most networks h is H / 32.
 
     Raises:
-        ValueError: If `keras.applications` has no such network, or the weights file does not exist.
+        ValueError: If `keras.applications` has no such network, or the weights file does not exist;
+            when built, if the images are not channels-last.
 
     Example:
 
@@ -205,6 +209,7 @@ class KerasApplicationBackbone(keras.layers.Layer):
         self.trainable = trainable
 
     def build(self, images_shape):
+        check_images(images_shape)
         self.built = True
 
     def call(self, images: Any, training: bool | None = None):

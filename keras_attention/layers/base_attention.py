@@ -257,6 +257,9 @@ class ScoredAttention(BaseAttention):
             memory: from `memory`.
             mask: bool, broadcasts with (B, T, S), the memory's mask included.
             positions: positions of the queries, as `attend` takes them.
+
+        Returns:
+            The weights, in the dtype of the scores.
         """
         return masked_softmax(self.compute_scores(query, memory), mask)
 
@@ -281,6 +284,7 @@ class ScoredAttention(BaseAttention):
     ) -> AttentionOutput:
         query, mask = self._prepare_query(query, memory, mask)
         weights = self.compute_weights(query, memory, mask, positions)
+        weights = ops.cast(weights, self.compute_dtype)
         return AttentionOutput(
             context(weights, memory.values), weights if return_weights else None, None
         )

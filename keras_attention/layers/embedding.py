@@ -141,7 +141,7 @@ class TokenEmbedding(keras.layers.Layer):
     def call(self, ids: Any, positions: Any = None, training: bool | None = None):
         x = self.tokens(ids)  # (B, T, D)
         if self.scale:
-            x = x * ops.cast(self.embedding_dim**0.5, x.dtype)
+            x = x * self.embedding_dim**0.5
         if self.positions is not None:
             x = x + ops.cast(self._position_vectors(ids, positions), x.dtype)
         return self.dropout(x, training=training)
@@ -184,7 +184,8 @@ class TokenEmbedding(keras.layers.Layer):
         positions = as_positions(positions, ops.shape(ids)[1])  # (B or 1, T)
         if self.positions == "learned":
             return ops.take(self.table, positions, axis=0)  # (B or 1, T, D)
-        return sinusoidal(positions, self.embedding_dim, SINUSOID_LAYOUTS[self.positions])
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        return sinusoidal(positions, self.embedding_dim, SINUSOID_LAYOUTS[self.positions], dtype)
 
     def compute_output_shape(self, ids_shape):
         if ids_shape[1] is not None:

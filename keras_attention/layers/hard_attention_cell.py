@@ -1,5 +1,7 @@
 """Bahdanau's decoder step with hard attention: the context is one value, not an average."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -45,6 +47,15 @@ class HardAttentionCell(BahdanauDecoderCell):
     >>> [round(float(x), 2) for x in output[0, 0, 4:]] == values[0, location].tolist()
     True
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        # Noise in half precision would not be the noise from which the decoder computes its loss,
+        # nor give samples in proportion to the weights.
+        super().__init__(*args, autocast=False, **kwargs)
+
+    def call(self, inputs, state, memory, position=0, return_weights=False):
+        inputs = ops.cast(inputs, self.compute_dtype)
+        return super().call(inputs, state, memory, position, return_weights)
 
     def attend(self, query, state, memory, position, return_weights):
         _, weights, state = super().attend(query, state, memory, position, return_weights=True)

@@ -8,6 +8,7 @@ from keras import ops
 from keras_attention.layers.build import build_if_needed
 from keras_attention.ops import scores
 from keras_attention.ops.attention import context, masked_softmax
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.types import Tensor
 from keras_attention.utils.validation import check_one_of, check_positive
 
@@ -20,20 +21,27 @@ class ImageAttention(keras.layers.Layer):
     A subclass implements `compute_weights`.
 
     Shapes: B batch, H rows, W columns, N = H W cells, M cells after pooling, C channels, U channels
-    after the reduction.
+    after the reduction. The computation is channels-last in both data formats.
 
     Args:
         reduction: C is divided by it, rounded down, to give U.
         pool_size: side of the squares over which keys and values are max-pooled.
+        data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's setting.
         **kwargs: `name`, `dtype` and other arguments of a Keras layer.
     """
 
     output_initializer = "glorot_uniform"
 
-    def __init__(self, reduction: int, pool_size: int, **kwargs: Any):
+    def __init__(
+        self, reduction: int, pool_size: int, data_format: str | None = None, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         check_positive("reduction", reduction)
         check_positive("pool_size", pool_size)
+        if data_format is None:
+            data_format = keras.config.image_data_format()
+        check_one_of("data_format", data_format, ("channels_last", "channels_first"))
+        self.data_format = data_format
         self.reduction = reduction
         self.pool_size = pool_size
         # "same": if the side does not divide H or W, the squares at the border are smaller
@@ -42,29 +50,31 @@ class ImageAttention(keras.layers.Layer):
         )
 
     def build(self, x_shape):
+        first = self.data_format == "channels_first"
         if len(x_shape) != 4:
-            raise ValueError(
-                "`x` must be a feature map (batch, rows, columns, channels). "
-                f"Received: x.shape={tuple(x_shape)}"
+            axes = (
+                "(batch, channels, rows, columns)" if first else "(batch, rows, columns, channels)"
             )
-        channels = x_shape[-1]
+            raise ValueError(
+                f"`x` must be a feature map {axes}. Received: x.shape={tuple(x_shape)}"
+            )
+        channels = self.channels = x_shape[1 if first else 3]
         if channels < self.reduction:
             raise ValueError(
                 "`reduction` must be at most the number of channels. "
                 f"Received: reduction={self.reduction}, x.shape={tuple(x_shape)}"
             )
         self.reduced_channels = channels // self.reduction
-        reduced_shape = (*x_shape[:-1], self.reduced_channels)
-        self.value_conv = self.convolution("value", self.reduced_channels, x_shape)
+        self.value_conv = self.convolution("value", channels, self.reduced_channels)
         self.output_conv = self.convolution(
-            "output", channels, reduced_shape, self.output_initializer
+            "output", self.reduced_channels, channels, self.output_initializer
         )
         self.built = True
 
     def convolution(
-        self, name: str, filters: int, x_shape: tuple, initializer: str = "glorot_uniform"
+        self, name: str, channels: int, filters: int, initializer: str = "glorot_uniform"
     ) -> keras.layers.Conv2D:
-        """Returns a built 1x1 convolution without bias, as in the papers."""
+        """Returns a built 1x1 convolution of this many channels, without bias as in the papers."""
         layer = keras.layers.Conv2D(
             filters,
             1,
@@ -74,11 +84,14 @@ class ImageAttention(keras.layers.Layer):
             name=name,
             dtype=self.dtype_policy,
         )
-        build_if_needed(layer, x_shape)
+        build_if_needed(layer, (None, None, None, channels))
         return layer
 
     def compute_weights(self, x: Tensor) -> Tensor:
-        """Computes the weights of the pooled cells for each cell, (B, H, W, C) -> (B, N, M)."""
+        """Computes the weights of the pooled cells for each cell, (B, H, W, C) -> (B, N, M).
+
+        They are in float32, or float64 if that is the dtype of `x`.
+        """
         raise NotImplementedError("A subclass of ImageAttention must implement `compute_weights`.")
 
     def scale_output(self, y: Tensor) -> Tensor:
@@ -92,29 +105,37 @@ class ImageAttention(keras.layers.Layer):
     def call(
         self, x: Tensor, return_attention_scores: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
-        weights = ops.cast(self.compute_weights(x), self.compute_dtype)  # (B, N, M)
-        y = context(weights, flatten_cells(self.pool_cells(self.value_conv(x))))  # (B, N, U)
+        if self.data_format == "channels_first":
+            x = ops.transpose(x, (0, 2, 3, 1))  # (B, H, W, C)
+        weights = self.compute_weights(x)  # (B, N, M)
+        values = flatten_cells(self.pool_cells(self.value_conv(x)))  # (B, M, U)
+        y = context(weights, ops.cast(values, weights.dtype))  # (B, N, U)
         batch, rows, columns, _ = ops.shape(x)
-        y = ops.reshape(y, (batch, rows, columns, self.reduced_channels))  # (B, H, W, U)
+        y = ops.reshape(y, (batch, rows, columns, self.reduced_channels))
+        y = ops.cast(y, self.compute_dtype)  # (B, H, W, U)
         y = x + self.scale_output(self.output_conv(y))  # (B, H, W, C)
-        return (y, weights) if return_attention_scores else y
+        if self.data_format == "channels_first":
+            y = ops.transpose(y, (0, 3, 1, 2))  # (B, C, H, W)
+        return (y, ops.cast(weights, self.compute_dtype)) if return_attention_scores else y
 
     def get_config(self) -> dict:
         return {
             **super().get_config(),
             "reduction": self.reduction,
             "pool_size": self.pool_size,
+            "data_format": self.data_format,
         }
 
 
 def flatten_cells(x: Tensor) -> Tensor:
     """Flattens rows and columns, (B, H, W, C) -> (B, H W, C)."""
-    return ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
+    batch, rows, columns, channels = ops.shape(x)
+    return ops.reshape(x, (batch, rows * columns, channels))
 
 
-def dot_in_float32(query: Tensor, keys: Tensor) -> Tensor:
-    """Computes `scores.dot` in float32, as these unscaled products overflow in float16."""
-    return scores.dot(ops.cast(query, "float32"), ops.cast(keys, "float32"))
+def wide_dot(query: Tensor, keys: Tensor) -> Tensor:
+    """Computes `scores.dot` in float32 at least, as these unscaled products can be large."""
+    return scores.dot(at_least_float32(query), at_least_float32(keys))
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -133,15 +154,16 @@ class SelfAttention2D(ImageAttention):
     Args:
         reduction: k in the paper's `C / k`.
         pool_size: side of the squares over which f and h are max-pooled; 1 disables pooling.
+        data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's setting.
         **kwargs: `name`, `dtype` and other arguments of a Keras layer.
 
     Call arguments:
-        x: (B, H, W, C).
+        x: (B, H, W, C), or (B, C, H, W) if channels come first.
         return_attention_scores: whether to return the pair `(y, weights)`.
 
     Returns:
-        y (B, H, W, C), or the pair of it and the weights beta (B, H W, cells after pooling). Cells
-        are in row-major order.
+        y, shaped like x, or the pair of it and the weights beta (B, H W, cells after pooling).
+        Cells are in row-major order.
 
     Raises:
         ValueError: If an argument is not positive; when built, if `x` does not have four axes or
@@ -159,19 +181,25 @@ class SelfAttention2D(ImageAttention):
     ((2, 8, 6, 16), (2, 48, 12))
     """
 
-    def __init__(self, reduction: int = 8, pool_size: int = 2, **kwargs: Any):
-        super().__init__(reduction, pool_size, **kwargs)
+    def __init__(
+        self,
+        reduction: int = 8,
+        pool_size: int = 2,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(reduction, pool_size, data_format, **kwargs)
 
     def build(self, x_shape):
         super().build(x_shape)
-        self.query_conv = self.convolution("query", self.reduced_channels, x_shape)  # g
-        self.key_conv = self.convolution("key", self.reduced_channels, x_shape)  # f
+        self.query_conv = self.convolution("query", self.channels, self.reduced_channels)  # g
+        self.key_conv = self.convolution("key", self.channels, self.reduced_channels)  # f
         self.gamma = self.add_weight(shape=(), initializer="zeros", name="gamma")
 
     def compute_weights(self, x: Tensor) -> Tensor:
         query = flatten_cells(self.query_conv(x))  # (B, N, U)
         keys = flatten_cells(self.pool_cells(self.key_conv(x)))  # (B, M, U)
-        return masked_softmax(dot_in_float32(query, keys))  # equation 1
+        return masked_softmax(wide_dot(query, keys))  # equation 1
 
     def scale_output(self, y: Tensor) -> Tensor:
         return ops.cast(self.gamma, y.dtype) * y  # equation 3
@@ -199,15 +227,17 @@ class NonLocal2D(ImageAttention):
         reduction: C is divided by it; 2 is the paper's bottleneck.
         pool_size: side of the squares over which x_j (Gaussian) or phi, and g, are max-pooled, the
             paper's subsampling; 1 disables pooling.
+        data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's setting.
         **kwargs: `name`, `dtype` and other arguments of a Keras layer.
 
     Call arguments:
-        x: (B, H, W, C).
+        x: (B, H, W, C), or (B, C, H, W) if channels come first.
         return_attention_scores: whether to return the pair `(z, weights)`.
 
     Returns:
-        z (B, H, W, C), or the pair of it and the weights `f(x_i, x_j) / C(x)` (B, H W, cells after
-        pooling). Cells are in row-major order. The weights of the last two forms do not sum to 1.
+        z, shaped like x, or the pair of it and the weights `f(x_i, x_j) / C(x)` (B, H W, cells
+        after pooling). Cells are in row-major order. The weights of the last two forms do not sum
+        to 1.
 
     Raises:
         ValueError: If the form is unknown or an argument is not positive; when built, if `x` does
@@ -231,17 +261,20 @@ class NonLocal2D(ImageAttention):
         form: str = "embedded_gaussian",
         reduction: int = 2,
         pool_size: int = 1,
+        data_format: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(reduction, pool_size, **kwargs)
+        super().__init__(reduction, pool_size, data_format, **kwargs)
         check_one_of("form", form, FORMS)
         self.form = form
 
     def build(self, x_shape):
         super().build(x_shape)
         if self.form != "gaussian":
-            self.query_conv = self.convolution("query", self.reduced_channels, x_shape)  # theta
-            self.key_conv = self.convolution("key", self.reduced_channels, x_shape)  # phi
+            self.query_conv = self.convolution(
+                "query", self.channels, self.reduced_channels
+            )  # theta
+            self.key_conv = self.convolution("key", self.channels, self.reduced_channels)  # phi
         if self.form == "concatenation":
             self.w_f = self.add_weight(
                 shape=(2 * self.reduced_channels, 1), initializer="glorot_uniform", name="w_f"
@@ -250,19 +283,19 @@ class NonLocal2D(ImageAttention):
     def compute_weights(self, x: Tensor) -> Tensor:
         if self.form == "gaussian":
             query, keys = flatten_cells(x), flatten_cells(self.pool_cells(x))
-            return masked_softmax(dot_in_float32(query, keys))  # equation 2
+            return masked_softmax(wide_dot(query, keys))  # equation 2
         query = flatten_cells(self.query_conv(x))  # (B, N, U)
         keys = flatten_cells(self.pool_cells(self.key_conv(x)))  # (B, M, U)
         if self.form == "embedded_gaussian":
-            return masked_softmax(dot_in_float32(query, keys))  # equation 3
+            return masked_softmax(wide_dot(query, keys))  # equation 3
         if self.form == "dot_product":
-            result = dot_in_float32(query, keys)  # equation 4
+            result = wide_dot(query, keys)  # equation 4
         else:
-            w_f = ops.cast(self.w_f, "float32")
-            query_part = ops.matmul(ops.cast(query, "float32"), w_f[: self.reduced_channels])
-            key_part = ops.matmul(ops.cast(keys, "float32"), w_f[self.reduced_channels :])
+            w_f = at_least_float32(self.w_f)
+            query_part = ops.matmul(at_least_float32(query), w_f[: self.reduced_channels])
+            key_part = ops.matmul(at_least_float32(keys), w_f[self.reduced_channels :])
             result = scores.relu_concat(query_part, key_part)  # equation 5
-        return result / ops.cast(ops.shape(result)[2], "float32")  # (B, N, M)
+        return result / ops.cast(ops.shape(result)[2], result.dtype)  # (B, N, M)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "form": self.form}

@@ -7,6 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_attention.layers.build import build_if_needed, deserialize_config
+from keras_attention.layers.validation import check_images
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.positions import sinusoidal
 from keras_attention.utils.validation import check_positive
 
@@ -39,8 +41,8 @@ class ImageEncoder(keras.layers.Layer):
         Dictionary of `"sequence"`, the cells, `(B, S, C)`, and `"state"`, their mean, `(B, C)`.
 
     Raises:
-        ValueError: If `positions` is unknown, a size is not positive, or the positions are
-            sinusoidal and C is not a multiple of 4.
+        ValueError: If `positions` is unknown, a size is not positive, a layer of the backbone is
+            channels-first, or the positions are sinusoidal and C is not a multiple of 4.
 
     Example:
 
@@ -61,12 +63,13 @@ class ImageEncoder(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs: Any,
     ):
-        # Pixels are scaled in float32, also in mixed precision.
+        # Pixels are scaled in float32 at least, also in mixed precision.
         super().__init__(autocast=False, **kwargs)
         if positions not in POSITIONS:
             raise ValueError(
                 f"`positions` must be one of {POSITIONS}. Received: positions={positions!r}"
             )
+        check_channels_last(grid)
         self.image_size = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
         for size in self.image_size:
             check_positive("image_size", size)
@@ -104,17 +107,19 @@ class ImageEncoder(keras.layers.Layer):
         self.built = True
 
     def call(self, images: Any, training: bool | None = None):
-        x = self.grid(ops.cast(images, "float32") / 127.5 - 1.0, training=training)  # (B, h, w, C)
+        wide = keras.backend.result_type(self.compute_dtype, "float32")
+        x = self.grid(ops.cast(images, wide) / 127.5 - 1.0, training=training)  # (B, h, w, C)
         rows, columns = self.grid_shape
         x = ops.reshape(x, (ops.shape(x)[0], rows * columns, x.shape[-1]))  # (B, S, C)
         if self.positions == "learned":
             x = x + ops.cast(self.table, x.dtype)
         elif self.positions == "sinusoidal":
-            x = x + ops.cast(positions_2d(rows, columns, x.shape[-1]), x.dtype)
+            x = x + ops.cast(positions_2d(rows, columns, x.shape[-1], wide), x.dtype)
         x = self.dropout(x, training=training)
         if self.body is not None:
             x = self.body(x, training=training)["sequence"]
-        return {"sequence": x, "state": ops.mean(x, axis=1)}
+        mean = ops.cast(ops.mean(at_least_float32(x), axis=1), x.dtype)
+        return {"sequence": x, "state": mean}
 
     def compute_mask(self, images, previous_mask=None):
         rows, columns = self.grid_shape
@@ -157,7 +162,17 @@ class ImageEncoder(keras.layers.Layer):
         return cls(**deserialize_config(config, "grid", "body"))
 
 
-def positions_2d(rows: int, columns: int, width: int):
+def check_channels_last(grid: keras.layers.Layer) -> None:
+    """Raises a `ValueError` if a layer of the backbone has its channels first."""
+    for layer in grid._flatten_layers():
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                "The layers of the backbone must have data_format='channels_last'. "
+                f"Received: {layer.name} with data_format='channels_first'"
+            )
+
+
+def positions_2d(rows: int, columns: int, width: int, dtype: str = "float32"):
     """Returns the sinusoidal position vectors of a grid.
 
     The first half of the features is the sinusoid of the row, the second half that of the column
@@ -167,9 +182,10 @@ def positions_2d(rows: int, columns: int, width: int):
         rows: Number of rows.
         columns: Number of columns.
         width: Number of features, a multiple of 4.
+        dtype: `"float32"` or `"float64"`.
 
     Returns:
-        Position vectors of the cells, row by row, float32 `(rows * columns, width)`.
+        Position vectors of the cells, row by row, `(rows * columns, width)`.
 
     References:
         Carion et al. 2020, [End-to-End Object Detection with
@@ -181,8 +197,8 @@ def positions_2d(rows: int, columns: int, width: int):
     >>> ops.convert_to_numpy(positions_2d(2, 2, 4))[1].round(2).tolist()
     [0.0, 1.0, 0.8399999737739563, 0.5400000214576721]
     """
-    row_vectors = sinusoidal(ops.arange(rows), width // 2)  # (rows, width / 2)
-    column_vectors = sinusoidal(ops.arange(columns), width // 2)  # (columns, width / 2)
+    row_vectors = sinusoidal(ops.arange(rows), width // 2, dtype=dtype)  # (rows, width / 2)
+    column_vectors = sinusoidal(ops.arange(columns), width // 2, dtype=dtype)
     halves = [ops.repeat(row_vectors, columns, axis=0), ops.tile(column_vectors, (rows, 1))]
     return ops.concatenate(halves, axis=-1)  # (rows * columns, width)
 
@@ -206,8 +222,8 @@ class Patches(keras.layers.Layer):
         Embedded patches, `(B, H / P, W / P, D)`.
 
     Raises:
-        ValueError: If a size is not positive, or, when the layer is built, P does not divide H and
-            W.
+        ValueError: If a size is not positive, or, when the layer is built, the images are not
+            channels-last, or P does not divide H and W.
 
     References:
         Dosovitskiy et al. 2021, [An Image is Worth 16x16 Words](https://arxiv.org/abs/2010.11929).
@@ -237,6 +253,7 @@ class Patches(keras.layers.Layer):
         )
 
     def build(self, images_shape):
+        check_images(images_shape)
         if any(size and size % self.patch_size for size in images_shape[1:3]):
             raise ValueError(
                 "`patch_size` must divide the height and width of the images. "

@@ -143,7 +143,7 @@ class LuongAttention(ScoredAttention):
         else:
             query = project(query, self.cast_weight(self.kernel))  # W_a h_t, (B, T, max_length)
             result = scores.location(query, _key_positions(memory))
-        return result * self.cast_weight(self.g) if self.scale else result  # (B, T, S)
+        return result * ops.cast(self.g, result.dtype) if self.scale else result  # (B, T, S)
 
     def compute_weights(
         self, query: Tensor, memory: Memory, mask: Mask, positions: Tensor | None

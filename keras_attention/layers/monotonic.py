@@ -119,7 +119,8 @@ class MonotonicAttention(ScoredAttention):
         return self.scorer.project_keys(keys)
 
     def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
-        return self.scorer.compute_scores(query, memory) + self.cast_weight(self.score_bias)
+        result = self.scorer.compute_scores(query, memory)
+        return result + ops.cast(self.score_bias, result.dtype)
 
     def compute_probabilities(
         self, query: Tensor, memory: Memory, mask: Mask, training: bool
@@ -132,7 +133,7 @@ class MonotonicAttention(ScoredAttention):
             )
             result = result + self.sigmoid_noise * noise
         p = ops.greater(result, 0) if self.mode == "hard" else ops.sigmoid(result)
-        p = ops.cast(p, result.dtype)
+        p = ops.cast(p, self.compute_dtype)
         return p if mask is None else ops.where(mask, p, ops.zeros_like(p))
 
     def initial_state(self, memory: Memory, num_queries: int) -> Tensor:

@@ -19,6 +19,7 @@ from keras_attention.layers.validation import (
 )
 from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.validation import check_positive
@@ -270,7 +271,8 @@ class MultiHeadAttention(BaseAttention):
         for encoding in (self.positions, position_bias):
             bias = None if encoding is None else encoding.bias(positions, memory.positions)
             if bias is not None:  # in float32, where biases of large distances stay distinct
-                scores = ops.cast(scores, "float32") + bias
+                scores = at_least_float32(scores)
+                scores = scores + ops.cast(bias, scores.dtype)
         mask = masks.combine_masks(
             masks.expand_key_mask(memory.mask),
             mask,

@@ -9,6 +9,7 @@ from keras_attention.layers.build import build_if_needed
 from keras_attention.layers.linear import Linear
 from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import context, masked_softmax
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.validation import check_one_of, check_positive
 
@@ -64,7 +65,7 @@ class Pooling(keras.layers.Layer):
         self.built = True
 
     def compute_weights(self, x: Tensor, mask: Mask = None) -> Tensor:
-        """Computes the weight of each item, (B, S, D) -> (B, S), in float32."""
+        """Computes the weight of each item, (B, S, D) -> (B, S), in float32 or float64."""
         if mask is None:
             mask = ops.ones(ops.shape(x)[:2], "bool")
         if self.kind == "attention":
@@ -72,8 +73,9 @@ class Pooling(keras.layers.Layer):
             keys = self.dense(x)  # W h_s + b, (B, S, D)
             query = ops.zeros((1, 1, keys.shape[-1]), keys.dtype)
             result = scores.additive(query, keys, self.v)  # (B, 1, S)
-            return masked_softmax(ops.cast(ops.squeeze(result, 1), "float32"), mask)
-        counted = ops.cast(masks.first_mask(mask) if self.kind == "first" else mask, "float32")
+            return masked_softmax(at_least_float32(ops.squeeze(result, 1)), mask)
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        counted = ops.cast(masks.first_mask(mask) if self.kind == "first" else mask, dtype)
         return counted / ops.maximum(ops.sum(counted, axis=-1, keepdims=True), 1.0)
 
     def call(self, x: Tensor, mask: Mask = None) -> Tensor:

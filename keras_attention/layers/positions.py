@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.positions import SCALINGS, alibi_slopes, relative_buckets, rotary
 from keras_attention.utils.validation import check_positive
 
@@ -54,7 +55,7 @@ class PositionEncoding(keras.layers.Layer):
             key_positions: Positions of the keys, int32 `(B, S)` or `(1, S)`.
 
         Returns:
-            Bias, float32 `(B or 1, H, T, S)`, or `None`.
+            Bias `(B or 1, H, T, S)` in float32, or float64 if that is the layer's dtype, or `None`.
         """
         return None
 
@@ -184,7 +185,7 @@ class RelativePositionBias(PositionEncoding):
 
     def bias(self, query_positions: Any, key_positions: Any):
         buckets = self.buckets(distances(query_positions, key_positions))
-        bias = ops.take(ops.cast(self.table, "float32"), buckets, axis=0)  # (B, T, S, H)
+        bias = ops.take(at_least_float32(self.table), buckets, axis=0)  # (B, T, S, H)
         return ops.transpose(bias, (0, 3, 1, 2))
 
     def get_config(self) -> dict:
@@ -228,9 +229,10 @@ class AlibiBias(PositionEncoding):
         self.num_heads = num_heads
 
     def bias(self, query_positions: Any, key_positions: Any):
-        slopes = ops.convert_to_tensor(alibi_slopes(self.num_heads), "float32")
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        slopes = ops.convert_to_tensor(alibi_slopes(self.num_heads), dtype)
         distance = ops.absolute(distances(query_positions, key_positions))  # (B, T, S)
-        distance = ops.cast(ops.expand_dims(distance, 1), "float32")  # (B, 1, T, S)
+        distance = ops.cast(ops.expand_dims(distance, 1), dtype)  # (B, 1, T, S)
         return -ops.reshape(slopes, (1, -1, 1, 1)) * distance  # (B, H, T, S)
 
     def get_config(self) -> dict:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-from keras import ops
 
 NORMS = ("pre", "post", "sandwich")
 NORM_KINDS = ("layer", "rms")
@@ -104,7 +103,7 @@ class Residual(keras.layers.Layer):
         if self.norm == "sandwich":
             y = self.second_norm(y)
         y = self.stochastic_depth(self.dropout(y, training=training), training=training)
-        y = ops.add(x, y)
+        y = x + y  # `ops.add` takes a batch of size 0 for a bias on TensorFlow
         return self.norm_layer(y) if self.norm == "post" else y
 
 

@@ -71,6 +71,15 @@ def check_values(values: Tensor, keys: Tensor | None, mask: Mask, mask_name: str
         _check_shape(mask_name, mask, batch_and_length, "(batch, length)")
 
 
+def check_images(shape: tuple) -> None:
+    """Raises a `ValueError` unless images are channels-last and have three channels."""
+    if len(shape) != 4 or shape[-1] != 3:
+        raise ValueError(
+            "`images` must have shape (batch, height, width, 3), with channels last whatever "
+            f"`keras.config.image_data_format()` is. Received: images.shape={tuple(shape)}"
+        )
+
+
 def check_query(query: Tensor, values: Tensor, mask: Mask, mask_name: str = "mask") -> None:
     """Checks the shapes of a query (B, T, Q) and a mask that broadcasts to (B, T, S), or `None`."""
     _check_shape("query", query, (values.shape[0], None, None), "(batch, queries, width)")

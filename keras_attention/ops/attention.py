@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-import keras
 from keras import ops
 
 from keras_attention.ops import masks
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.linear import grouped_matmul
 from keras_attention.types import Mask, Tensor
 
@@ -66,8 +66,7 @@ def masked_softmax(scores: Tensor, mask: Mask = None) -> Tensor:
     [[[0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]]
     """
     scores = ops.convert_to_tensor(scores)
-    dtype = keras.backend.standardize_dtype(scores.dtype)
-    scores = ops.cast(scores, keras.backend.result_type(dtype, "float32"))
+    dtype, scores = scores.dtype, at_least_float32(scores)
     if mask is None:
         return ops.cast(ops.softmax(scores, axis=-1), dtype)
     mask = ops.cast(mask, "bool")
@@ -109,7 +108,7 @@ def predicted_centers(query: Tensor, v: Tensor, lengths: Tensor) -> Tensor:
         lengths: S, the number of keys that are not masked, (B,) or (1,).
 
     Returns:
-        float32 tensor (B, T, 1), between 0 and S.
+        Tensor (B, T, 1) in float32 or float64, between 0 and S.
 
     Example:
 
@@ -119,8 +118,9 @@ def predicted_centers(query: Tensor, v: Tensor, lengths: Tensor) -> Tensor:
     [[[3.0]]]
     """
     logits = ops.sum(ops.tanh(query) * v, axis=-1, keepdims=True)  # (B, T, 1)
-    lengths = ops.reshape(ops.cast(lengths, "float32"), (-1, 1, 1))
-    return lengths * ops.sigmoid(ops.cast(logits, "float32"))
+    logits = at_least_float32(logits)
+    lengths = ops.reshape(ops.cast(lengths, logits.dtype), (-1, 1, 1))
+    return lengths * ops.sigmoid(logits)
 
 
 def gaussian_window(key_positions: Tensor, centers: Tensor, width: float) -> Tensor:
@@ -135,7 +135,7 @@ def gaussian_window(key_positions: Tensor, centers: Tensor, width: float) -> Ten
         width: D.
 
     Returns:
-        float32 tensor (B, T, S).
+        Tensor (B, T, S) in float32 or float64.
 
     Example:
 
@@ -144,5 +144,6 @@ def gaussian_window(key_positions: Tensor, centers: Tensor, width: float) -> Ten
     >>> ops.convert_to_numpy(factor).tolist()
     [[[1.0]]]
     """
-    distance = ops.cast(key_positions, "float32") - ops.cast(centers, "float32")  # (B, T, S)
+    centers = at_least_float32(centers)
+    distance = ops.cast(key_positions, centers.dtype) - centers  # (B, T, S)
     return ops.exp(-2.0 * ops.square(distance / float(width)))

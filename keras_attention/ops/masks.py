@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 from keras import ops
 
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.types import Mask, Tensor
 
 # Far below any score of a float32 model, and finite, so that a fully masked row gives no NaN.
@@ -160,7 +161,8 @@ def window_mask(key_positions: Tensor, centers: Tensor, width: float) -> Tensor:
     >>> ops.convert_to_numpy(mask).tolist()
     [[[True, True, False, False]]]
     """
-    distance = ops.cast(key_positions, "float32") - ops.cast(centers, "float32")  # (B, T, S)
+    centers = at_least_float32(centers)
+    distance = ops.cast(key_positions, centers.dtype) - centers  # (B, T, S)
     return ops.less_equal(ops.absolute(distance), float(width))
 
 

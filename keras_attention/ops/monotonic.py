@@ -5,9 +5,9 @@ key j with probability `p_ij`. Shapes: `p_choose` is `p`, (B, T, S); `previous` 
 the previous step, (B, T, S), one row for each of T queries that do not depend on each other.
 """
 
-import keras
 from keras import ops
 
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.types import Tensor
 
 # 1 - p is 0 or at least 6e-8 in float32; its logarithm and that gradient must be finite.
@@ -35,10 +35,10 @@ def parallel(p_choose: Tensor, previous: Tensor) -> Tensor:
     >>> ops.convert_to_numpy(parallel(p_choose, previous)).round(4).tolist()
     [[[0.5, 0.25, 0.25]]]
     """
-    p, previous, dtype = _cast_to_float32(p_choose, previous)
+    p, previous = at_least_float32(p_choose), at_least_float32(previous)
     p_pass = ops.exp(_exclusive_cumsum(_log_pass(p)))  # (B, T, S), product of 1 - p before s
     p_reach = ops.cumsum(previous / ops.clip(p_pass, 1e-10, 1.0), axis=-1)
-    return ops.cast(p * p_pass * p_reach, dtype)
+    return ops.cast(p * p_pass * p_reach, p_choose.dtype)
 
 
 def recursive(p_choose: Tensor, previous: Tensor) -> Tensor:
@@ -62,13 +62,13 @@ def recursive(p_choose: Tensor, previous: Tensor) -> Tensor:
     >>> ops.convert_to_numpy(recursive(p_choose, previous)).round(4).tolist()
     [[[0.0, 0.5, 0.5]]]
     """
-    p, previous, dtype = _cast_to_float32(p_choose, previous)
+    p, previous = at_least_float32(p_choose), at_least_float32(previous)
     s = ops.arange(ops.shape(p)[-1], dtype="int32")
     forward = ops.greater_equal(ops.reshape(s, (1, 1, 1, -1)), ops.reshape(s, (1, 1, -1, 1)))
     logs = ops.where(forward, ops.expand_dims(_log_pass(p), 2), 0.0)  # (B, T, from S, S)
     p_pass = ops.where(forward, ops.exp(_exclusive_cumsum(logs)), 0.0)  # (B, T, from S, to S)
     q = ops.squeeze(ops.matmul(ops.expand_dims(previous, 2), p_pass), 2)  # (B, T, S)
-    return ops.cast(p * q, dtype)
+    return ops.cast(p * q, p_choose.dtype)
 
 
 def hard(p_choose: Tensor, previous: Tensor) -> Tensor:
@@ -91,18 +91,13 @@ def hard(p_choose: Tensor, previous: Tensor) -> Tensor:
     >>> ops.convert_to_numpy(hard(p_choose, previous)).tolist()
     [[[0.0, 0.0, 1.0, 0.0]]]
     """
-    p, previous, dtype = _cast_to_float32(p_choose, previous)
+    p, previous = at_least_float32(p_choose), at_least_float32(previous)
     reachable = p * ops.cumsum(previous, axis=-1)
-    return ops.cast(ops.where(_exclusive_cumsum(reachable) > 0, 0.0, reachable), dtype)
+    weights = ops.where(_exclusive_cumsum(reachable) > 0, 0.0, reachable)
+    return ops.cast(weights, p_choose.dtype)
 
 
 MODES = {"parallel": parallel, "recursive": recursive, "hard": hard}
-
-
-def _cast_to_float32(p_choose, previous):
-    dtype = keras.backend.standardize_dtype(p_choose.dtype)
-    wide = keras.backend.result_type(dtype, "float32")
-    return ops.cast(p_choose, wide), ops.cast(previous, wide), dtype
 
 
 def _log_pass(p):

@@ -1,20 +1,22 @@
-"""Position encodings: sinusoids, rotations, distance buckets and slopes, computed in float32.
+"""Position encodings: sinusoids, rotations, distance buckets and slopes, at least in float32.
 
 Positions are integer tensors, so that a sequence may be padded, packed or read from a cache.
 """
 
 import math
 
-import keras
 from keras import ops
 
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.types import Tensor
 
 LAYOUTS = ("interleaved", "halves")
 SCALINGS = (None, "linear", "ntk")
 
 
-def sinusoidal(positions: Tensor, width: int, layout: str = "interleaved") -> Tensor:
+def sinusoidal(
+    positions: Tensor, width: int, layout: str = "interleaved", dtype: str = "float32"
+) -> Tensor:
     """Computes the sinusoids of the Transformer (Vaswani et al. 2017, section 3.5).
 
     Feature `2i` is `sin(pos / 10000^(2i / width))`, and `2i + 1` is the cosine of the same.
@@ -24,9 +26,10 @@ def sinusoidal(positions: Tensor, width: int, layout: str = "interleaved") -> Te
         width: number of features, even.
         layout: `"interleaved"`, alternating sines and cosines as in the paper, or `"halves"`, all
             sines and then all cosines as in Marian.
+        dtype: `"float32"` or `"float64"`.
 
     Returns:
-        float32 tensor (..., width).
+        Tensor (..., width) of that dtype.
 
     Raises:
         ValueError: If the width is odd or not positive, or the layout is unknown.
@@ -48,7 +51,7 @@ def sinusoidal(positions: Tensor, width: int, layout: str = "interleaved") -> Te
     else:
         rates = rates * 2
         is_sine = [True] * (width // 2) + [False] * (width // 2)
-    angles = _times(ops.expand_dims(positions, -1), rates)  # (..., width)
+    angles = _angles(ops.expand_dims(positions, -1), rates, dtype)  # (..., width)
     # A choice between sine and cosine avoids a reshape with more than one unknown size.
     return ops.where(ops.convert_to_tensor(is_sine), ops.sin(angles), ops.cos(angles))
 
@@ -107,10 +110,9 @@ the fastest pair is unchanged |
         base = base * factor ** (width / (width - 2))
     divisor = factor if scaling == "linear" else 1.0
     rates = [rate / divisor for rate in _rates(width, base)]
-    angles = _times(ops.expand_dims(positions, (1, 3)), rates)  # (B, 1, T, D/2)
+    dtype, x = x.dtype, at_least_float32(x)
+    angles = _angles(ops.expand_dims(positions, (1, 3)), rates, x.dtype)  # (B, 1, T, D/2)
     cos, sin = ops.cos(angles), ops.sin(angles)
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    x = ops.cast(x, "float32")
     first, second = x[..., : width // 2], x[..., width // 2 :]  # (B, H, T, D/2) each
     rotated = ops.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
     return ops.cast(rotated, dtype)  # (B, H, T, D)
@@ -197,8 +199,8 @@ def _rates(width, base=10000.0):
     return [base ** (-2 * i / width) for i in range(width // 2)]
 
 
-def _times(positions, rates):
-    return ops.cast(positions, "float32") * ops.convert_to_tensor(rates, "float32")
+def _angles(positions, rates, dtype):
+    return ops.cast(positions, dtype) * ops.convert_to_tensor(rates, dtype)
 
 
 def _bucket_table(per_side, exact, max_distance):

@@ -16,10 +16,15 @@ keys; the functions take the projected tensors:
 
 Shapes: B batch, T queries, S keys, D or U width; `query` (B, T, U), `keys` (B, S, U), scores
 (B, T, S). `dot` and `scaled_dot` also take heads, (B, H, T, D) and (B, G, S, D).
+
+Scores of float16 operands are float32, in which products beyond 65,504 stay finite; other scores
+have the dtype of their operands.
 """
 
+import keras
 from keras import ops
 
+from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.linear import grouped_matmul
 from keras_attention.types import Tensor
 
@@ -49,7 +54,7 @@ def additive(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
     """
     _check_width(query, keys)
     hidden = ops.tanh(ops.expand_dims(query, 2) + ops.expand_dims(keys, 1))  # (B, T, S, U)
-    return ops.sum(hidden * v, axis=-1)  # (B, T, S)
+    return ops.sum(_float16_to_float32(hidden * v), axis=-1)  # (B, T, S)
 
 
 def content(query: Tensor, keys: Tensor, sharpness: Tensor = 1.0) -> Tensor:
@@ -75,7 +80,7 @@ def content(query: Tensor, keys: Tensor, sharpness: Tensor = 1.0) -> Tensor:
     >>> ops.convert_to_numpy(content(query, keys, sharpness=3.0)).round(4).tolist()
     [[[3.0, 0.0]]]
     """
-    cosine = dot(_normalize(query), _normalize(keys))
+    cosine = dot(unit_vectors(query), unit_vectors(keys))
     return ops.multiply(cosine, ops.cast(sharpness, cosine.dtype))
 
 
@@ -100,6 +105,7 @@ def dot(query: Tensor, keys: Tensor) -> Tensor:
     [[[11.0]]]
     """
     _check_width(query, keys)
+    query, keys = _float16_to_float32(query), _float16_to_float32(keys)
     rank = len(keys.shape)
     return grouped_matmul(query, ops.transpose(keys, (*range(rank - 2), rank - 1, rank - 2)))
 
@@ -123,7 +129,6 @@ def scaled_dot(query: Tensor, keys: Tensor) -> Tensor:
     >>> ops.convert_to_numpy(scaled_dot(ops.ones((1, 1, 4)), ops.ones((1, 1, 4)))).tolist()
     [[[2.0]]]
     """
-    # Scaling the query rather than the product avoids an overflow in float16.
     return dot(ops.multiply(query, query.shape[-1] ** -0.5), keys)
 
 
@@ -244,13 +249,47 @@ def weight_normalized(v: Tensor, g: Tensor) -> Tensor:
     >>> ops.convert_to_numpy(weight_normalized(ops.array([3.0, 4.0]), 10.0)).round(4).tolist()
     [6.0, 8.0]
     """
-    return g * v * ops.rsqrt(ops.sum(ops.square(v)))
+    return ops.multiply(g, unit_vectors(v))
 
 
-def _normalize(x):
-    """Scales vectors to length 1, in float32."""
-    square = ops.sum(ops.square(ops.cast(x, "float32")), axis=-1, keepdims=True)
-    return ops.cast(ops.cast(x, "float32") * ops.rsqrt(ops.maximum(square, 1e-12)), x.dtype)
+def unit_vectors(x: Tensor) -> Tensor:
+    """Scales vectors to length 1; a vector of zeros stays zero.
+
+    The gradient is inversely proportional to the length, which overflows for short vectors. Below
+    a length of 1e-6, or 1e-3 in float16, it is bounded: it is that of `x / 1e-6` or `x / 1e-3`.
+
+    Args:
+        x: (..., D).
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> from keras import ops
+    >>> vectors = ops.array([[3.0, 4.0], [3e-30, 4e-30], [0.0, 0.0]])
+    >>> ops.convert_to_numpy(unit_vectors(vectors)).round(4).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    x = ops.convert_to_tensor(x)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    shortest = 1e-3 if dtype == "float16" else 1e-6
+    x = at_least_float32(x)
+    # `initial` is for batches without vectors
+    largest = ops.max(ops.absolute(ops.stop_gradient(x)), axis=-1, keepdims=True, initial=0.0)
+    is_zero = ops.less(largest, 1e-37)  # its inverse would be infinite
+    x_scaled = x / ops.where(is_zero, 1.0, largest)  # the squares neither overflow nor vanish
+    square = ops.sum(ops.square(x_scaled), axis=-1, keepdims=True)
+    length = ops.sqrt(ops.where(is_zero, 1.0, square))  # (..., 1), of x_scaled, at least 1
+    unit = x_scaled / length
+    with_bounded_gradient = x / shortest + ops.stop_gradient(unit - x / shortest)
+    is_short = ops.less(ops.stop_gradient(length) * largest, shortest)
+    return ops.cast(ops.where(is_short, with_bounded_gradient, unit), dtype)
+
+
+def _float16_to_float32(x):
+    is_float16 = keras.backend.standardize_dtype(x.dtype) == "float16"
+    return ops.cast(x, "float32") if is_float16 else x
 
 
 def _check_width(query, keys):

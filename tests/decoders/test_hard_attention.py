@@ -75,6 +75,26 @@ def test_baseline_is_a_moving_average_and_each_call_samples_anew():
     assert not decoder.losses and int(decoder.draws) == 2
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float16"])
+def test_training_in_half_precision(policy):
+    """The loss is close to that in float32: the same noise selects the same locations."""
+    expected = make()
+    options = {"dtype": policy}
+    # TensorFlow has no QR decomposition in bfloat16, for Keras's default initializer
+    rnn_cell = keras.layers.GRUCell(6, recurrent_initializer="normal", **options)
+    cell = HardAttentionCell(rnn_cell, BahdanauAttention(6, **options), **options)
+    embedding = TokenEmbedding(V, 8, output="separate", **options)
+    decoder = HardAttentionDecoder(embedding, cell, **options)
+    decoder.build(TARGET.shape, {"sequence": (B, S, 5), "state": (B, 5)})
+    decoder.set_weights(expected.get_weights())
+    expected_logits = array(expected(TARGET, encoded(), training=True))
+    logits = decoder(TARGET, encoded(), training=True)
+    assert keras.backend.standardize_dtype(logits.dtype) == decoder.compute_dtype
+    np.testing.assert_allclose(array(ops.cast(logits, "float32")), expected_logits, atol=0.1)
+    assert float(decoder.losses[0]) == pytest.approx(float(expected.losses[0]), rel=0.05)
+    assert float(decoder.baseline) == pytest.approx(float(expected.baseline), rel=0.05)
+
+
 def test_config_round_trip():
     decoder = make(reward_weight=0.5, entropy_weight=0.1, dropout=0.2)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(decoder))

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from keras.src.testing import TestCase
 
-from keras_attention.layers import KerasApplicationBackbone, ResidualCNN
+from keras_attention.layers import KerasApplicationBackbone, Patches, ResidualCNN
 
 
 def array(x):
@@ -87,6 +87,19 @@ def test_keras_layer_requirements():
         expected_num_trainable_weights=16,
         expected_num_non_trainable_weights=10,
     )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ResidualCNN((4,)),
+        lambda: KerasApplicationBackbone("MobileNetV2", options={"alpha": 0.35}),
+        lambda: Patches(4, 8),
+    ],
+)
+def test_images_with_channels_first_are_refused(make):
+    with pytest.raises(ValueError, match=r"channels last.*Received: .*=\(2, 3, 32, 32\)"):
+        make()(np.zeros((2, 3, 32, 32), "float32"))
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from helpers import array
-from keras_attention.layers import ContentAttention, DotAttention
+from keras_attention.layers import ContentAttention, DotAttention, LuongAttention
 
 B, T, S, D = 2, 3, 5, 4
 MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
@@ -112,3 +112,24 @@ def test_sharpness_must_be_positive():
 def test_query_and_keys_require_the_same_width(layer):
     with pytest.raises(ValueError, match=r"same width.*Received: .*\(2, 3, 4\).*\(2, 5, 6\)"):
         layer()(np.ones((B, T, D), "float32"), np.ones((B, S, 6), "float32"))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        DotAttention(scaled=False, dtype="float16"),
+        DotAttention(dtype="float16"),
+        LuongAttention("dot", scale=True, dtype="float16"),
+        LuongAttention("general", scale=True, dtype="float16"),
+    ],
+    ids=["dot", "scaled-dot", "luong-dot", "luong-general"],
+)
+def test_scores_beyond_the_range_of_float16(layer):
+    """The score of the first key is 360,000, or half of it; that of the second its negative."""
+    query, value = np.full((1, 1, 4), 300.0), np.full((1, 2, 4), 300.0) * [[[1], [-1]]]
+    layer.build(query.shape, value.shape)
+    if layer.name.startswith("luong") and layer.score_mode == "general":
+        layer.key_dense.set_weights([np.eye(4)])
+    output, weights = layer(query, value, return_attention_scores=True)
+    assert array(weights).tolist() == [[[1.0, 0.0]]] and array(output).tolist() == [[[300.0] * 4]]
+    assert keras.backend.standardize_dtype(weights.dtype) == "float16"

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from helpers import array, normal
@@ -68,3 +69,22 @@ def test_locations_are_sampled_in_proportion_to_the_weights():
 def test_it_is_a_bahdanau_cell():
     cell = HardAttentionCell(keras.layers.GRUCell(U), BahdanauAttention(4))
     assert isinstance(cell, BahdanauDecoderCell) and cell.deep_output
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float16"])
+def test_noise_is_not_rounded_to_half_precision(policy):
+    """Noise of the two locations differs by less than bfloat16 resolves; the larger one wins."""
+    values = np.array([[[1.0], [2.0]]], "float32")
+    attention = BahdanauAttention(4, dtype=policy)
+    # TensorFlow has no QR decomposition in bfloat16, for Keras's default initializer
+    rnn_cell = keras.layers.GRUCell(U, recurrent_initializer="normal", dtype=policy)
+    cell = HardAttentionCell(rnn_cell, attention, dtype=policy)
+    cell.build((1, 1, E), memory_width=1)
+    cell.attention.set_weights([w * 0 for w in cell.attention.get_weights()])  # equal weights
+    memory = cell.memory(values)
+    state = cell.initial_state([ops.zeros((1, 1, U), cell.compute_dtype)], memory)
+    for noise, location in (([5.0001, 5.0], 0), ([5.0, 5.0001], 1)):
+        noise = ops.reshape(ops.convert_to_tensor(noise, "float32"), (1, 1, 1, 2))
+        output, _, _ = cell(normal(1, 1, E), {**state, "noise": noise}, memory)
+        assert keras.backend.standardize_dtype(output.dtype) == cell.compute_dtype
+        assert float(output[0, 0, -1]) == values[0, location, 0]

@@ -174,6 +174,25 @@ def test_mixed_precision(block, policy):
     np.testing.assert_allclose(array(y), array(expected), atol=0.08)
 
 
+@pytest.mark.parametrize(
+    "block", [SelfAttention2D(reduction=2), NonLocal2D(), NonLocal2D("gaussian", pool_size=2)]
+)
+def test_channels_first_equals_channels_last(block):
+    x = data()
+    last = make(copy_of(block))
+    expected, expected_weights = last(x, return_attention_scores=True)
+    keras.config.set_image_data_format("channels_first")
+    try:
+        config = {**block.get_config(), "data_format": None}
+        first = make(block.from_config(config), (B, C, H, W))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    y, weights = first(np.moveaxis(x, 3, 1), return_attention_scores=True)
+    np.testing.assert_allclose(array(y), np.moveaxis(array(expected), 3, 1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(array(weights), array(expected_weights), rtol=1e-5, atol=1e-6)
+    assert block.from_config(first.get_config()).data_format == "channels_first"
+
+
 def test_products_beyond_the_range_of_float16():
     """The product of a cell with itself is about 160,000; the maximum of float16 is 65,504."""
     layer = NonLocal2D("gaussian", dtype="mixed_float16")

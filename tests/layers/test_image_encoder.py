@@ -237,3 +237,11 @@ def test_valid_images_pass_the_check():
 def test_invalid_images_raise(invalid, message):
     with pytest.raises(ValueError, match="`source` .*" + message):
         make().check(invalid)
+
+
+def test_backbone_with_channels_first_is_refused():
+    backbone = keras.Sequential(
+        [keras.layers.Conv2D(4, 3, data_format="channels_first", name="first")]
+    )
+    with pytest.raises(ValueError, match="Received: first with data_format='channels_first'"):
+        ImageEncoder(backbone, 8)

@@ -235,3 +235,18 @@ def test_slopes_match_keras_hub(num_heads):
 def test_slopes_require_a_positive_number_of_heads():
     with pytest.raises(ValueError, match="Received: num_heads=0"):
         positions.alibi_slopes(0)
+
+
+@pytest.mark.tensorflow_only  # on the other backends Keras's operations return float32
+def test_float64_positions_have_the_precision_of_float64():
+    position = 123_457
+    x = np.random.default_rng(0).normal(size=(1, 1, 1, 4))
+    angles = position * np.array([1.0, 10000.0**-0.5])
+    cos, sin = np.cos(angles), np.sin(angles)
+    first, second = x[..., :2], x[..., 2:]
+    expected = np.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
+    ids = ops.convert_to_tensor([[position]])
+    result = array(positions.rotary(ops.convert_to_tensor(x), ids))
+    np.testing.assert_allclose(result, expected, rtol=1e-10)
+    sinusoids = array(positions.sinusoidal(ids, 4, dtype="float64"))[0, 0]
+    np.testing.assert_allclose(sinusoids, np.stack([sin, cos], -1).ravel(), rtol=1e-10)

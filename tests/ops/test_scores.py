@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import array, normal
+from helpers import array, gradients, normal
 from keras_attention.ops import scores
 
 B, T, S, Q, D, U = 2, 3, 4, 5, 6, 7
@@ -48,6 +48,58 @@ def test_content_of_zeros_is_zero():
     check(scores.content(query, keys), np.zeros((1, 1, S)))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("length", [0.0, 1e-6, 1e-3, 1.0, 3e4])
+def test_gradient_of_content_is_finite_for_vectors_of_any_length(length, dtype):
+    query = length * np.eye(1, D)[None]  # (1, 1, D)
+    query = ops.cast(ops.convert_to_tensor(query.astype("float32")), dtype)
+    keys = ops.cast(ops.convert_to_tensor(random(1, S, D).astype("float32")), dtype)
+    (gradient,) = gradients(
+        lambda x: ops.sum(ops.cast(scores.content(x, keys), "float32")), [query]
+    )
+    assert np.isfinite(gradient).all()
+
+
+def test_content_of_very_short_and_very_long_vectors():
+    query, keys = random(1, 1, D), random(1, S, D)
+    expected = array(scores.content(*tensors(query, keys)))
+    for length in (1e-30, 1e-12, 1e12, 1e30):
+        check(scores.content(*tensors(length * query, keys)), expected)
+
+
+def test_content_gradient_is_that_of_the_cosine():
+    """d cos(q, k) / dq = (k / |k| - cos(q, k) q / |q|) / |q|"""
+    query, key = random(D), random(D, seed=1)
+    (gradient,) = gradients(
+        lambda x: ops.sum(scores.content(x, key.astype("float32")[None, None])),
+        [query.astype("float32")[None, None]],
+    )
+    unit, unit_key = query / np.linalg.norm(query), key / np.linalg.norm(key)
+    expected = (unit_key - (unit @ unit_key) * unit) / np.linalg.norm(query)
+    np.testing.assert_allclose(gradient[0, 0], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.tensorflow_only  # on the other backends Keras's operations return float32
+def test_float64_scores_have_the_precision_of_float64():
+    query, keys, v = (
+        ops.convert_to_tensor(x) for x in (random(B, T, D), random(B, S, D), random(D))
+    )
+    q, k, v_a = map(array, (query, keys, v))
+    expected = {
+        scores.dot: each_pair(lambda q, k: q @ k, q, k),
+        scores.scaled_dot: each_pair(lambda q, k: q @ k / np.sqrt(D), q, k),
+        scores.content: each_pair(
+            lambda q, k: q @ k / (np.linalg.norm(q) * np.linalg.norm(k)), q, k
+        ),
+    }
+    for score, value in expected.items():
+        np.testing.assert_allclose(array(score(query, keys)), value, rtol=1e-13)
+    additive = each_pair(lambda q, k: v_a @ np.tanh(q + k), q, k)
+    np.testing.assert_allclose(array(scores.additive(query, keys, v)), additive, rtol=1e-12)
+    normalized = array(scores.weight_normalized(v, ops.convert_to_tensor(np.float64(3.0))))
+    np.testing.assert_allclose(normalized, 3 * v_a / np.linalg.norm(v_a), rtol=1e-13)
+
+
 def test_dot():
     query, keys = random(B, T, D), random(B, S, D, seed=1)
     check(scores.dot(*tensors(query, keys)), each_pair(lambda q, k: q @ k, query, keys))
@@ -70,10 +122,21 @@ def test_scaled_dot_of_grouped_heads(groups):
         np.testing.assert_allclose(result[b, h], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_scaled_dot_stays_in_the_range_of_float16():
-    """q . k exceeds 65504 here, q . k / sqrt(D) does not."""
-    query = keys = ops.full((1, 1, 1, 64), 40.0, dtype="float16")
-    np.testing.assert_allclose(array(scores.scaled_dot(query, keys)), 40.0 * 40 * 8, rtol=1e-3)
+@pytest.mark.parametrize("score", [scores.dot, scores.scaled_dot, scores.general])
+def test_products_beyond_the_range_of_float16(score):
+    """The products are 360,000 and -360,000, float16 ends at 65,504."""
+    query, keys = np.full((1, 1, 4), 300.0), np.array([300.0, -300.0]).reshape(1, 2, 1) * np.ones(4)
+    result = score(*(ops.convert_to_tensor(x.astype("float16")) for x in (query, keys)))
+    expected = 360_000 / (2 if score is scores.scaled_dot else 1)
+    assert array(result).tolist() == [[[expected, -expected]]]
+
+
+def test_additive_scores_beyond_the_range_of_float16():
+    query, keys, v = np.full((1, 1, 2), 9.0), np.full((1, 1, 2), 9.0), np.full(2, 60_000.0)
+    result = scores.additive(
+        *(ops.convert_to_tensor(x.astype("float16")) for x in (query, keys, v))
+    )
+    assert array(result).tolist() == [[[120_000.0]]]
 
 
 def test_general():
