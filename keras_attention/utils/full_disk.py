@@ -1,4 +1,4 @@
-"""Errors of a full disk that say what was being written, and where."""
+"""Errors of a full disk that name the folders and what was written."""
 
 import contextlib
 import errno

@@ -74,9 +74,9 @@ def test_cut_and_missing_files_are_noticed(folder):
 
 def test_a_manifest_of_another_form_raises(folder):
     path = folder / "task.json"
-    own = ',\n  "sha256_of_the_lines_above": "%s"\n}\n'
+    last_line = ',\n  "sha256_of_the_lines_above": "%s"\n}\n'
     for head in ("[", "{", '{"sha256": 1', '{"sha256": {"weights": 1}', '{"sha256": ["weights"]'):
-        path.write_text(head + own % hashlib.sha256(head.encode()).hexdigest())
+        path.write_text(head + last_line % hashlib.sha256(head.encode()).hexdigest())
         with pytest.raises(ValueError, match="Received: "):
             read_manifest(path)
     with open(path, "wb") as file:

@@ -1,0 +1,48 @@
+"""All parities hold for all models; the table of differences is in docs/reliability.md."""
+
+import pytest
+
+from parities.backends import differences, run_all
+from parities.checks import GENERATION, PARITIES, TOLERANCE
+from parities.families import FAMILIES, build
+
+pytestmark = pytest.mark.tensorflow_only
+
+# Models of different kinds, which the quick tests check; the slow ones check all.
+QUICK = (
+    "RNN, Bahdanau, tied, sampled",
+    "Transformer, rotary, grouped queries, sandwich",
+    "causal language model, rotary",
+    "captioner, soft",
+    "classifier",
+)
+
+
+def cases():
+    for name in FAMILIES:
+        for parity, check in PARITIES.items():
+            if FAMILIES[name].strategy is None and check in GENERATION:
+                continue
+            # Exports of the others are converted in tests of their own.
+            is_quick = name in (QUICK[:2] if parity in ("SavedModel", "TFLite") else QUICK)
+            marks = () if is_quick else pytest.mark.slow
+            yield pytest.param(name, parity, id=f"{name}-{parity}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "parity"), list(cases()))
+def test_parity(name, parity, tmp_path):
+    value = PARITIES[parity](name, build(name), tmp_path)
+    assert value is None or value <= TOLERANCE  # None: there is no task that exports the model
+
+
+@pytest.fixture(scope="module")
+def backends(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backends")
+    run_all(folder, list(FAMILIES))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_backends(name, backends):
+    assert differences(backends, name) <= TOLERANCE
