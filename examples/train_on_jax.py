@@ -9,7 +9,7 @@ needs the folder, `keras_attention` and Keras. Run again, it continues with the 
 """
 
 import argparse
-import os
+import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -18,6 +18,8 @@ import keras
 import numpy as np
 
 from keras_attention.training import AverageCheckpoints, MaskedCrossEntropy, Noam, ShuffledBatches
+from keras_attention.utils.atomic_io import replace_folder
+from keras_attention.utils.manifest import read_manifest, write_manifest
 
 SIDES = "source", "target", "labels"
 
@@ -78,8 +80,9 @@ def read_batches(path, seed):
 def train(options):
     """Trains the translator's model and replaces it by the mean of the last epochs' weights."""
     keras.utils.set_random_seed(options.seed)
-    path = options.folder / "model.keras"
-    model = keras.saving.load_model(path)
+    epochs = options.folder.with_name(f"{options.folder.name}-epochs")
+    content = read_manifest(options.folder / "task.json")
+    model = keras.saving.load_model(options.folder / "model.keras")
     rate = Noam.with_peak(options.learning_rate, options.warmup)
     adam = keras.optimizers.Adam(rate, beta_2=0.98, epsilon=1e-9, clipnorm=1.0)
     model.compile(adam, MaskedCrossEntropy(label_smoothing=0.1))
@@ -87,12 +90,13 @@ def train(options):
         read_batches(options.folder / "pairs.npz", options.seed),
         epochs=options.epochs,
         shuffle=False,
-        callbacks=[AverageCheckpoints(options.folder / "epochs", options.average)],
+        callbacks=[AverageCheckpoints(epochs, options.average)],
         verbose=2,
     )
-    new = options.folder / "new.keras"
-    model.save(new)
-    os.replace(new, path)  # atomic
+    with replace_folder(options.folder) as new:
+        shutil.copytree(options.folder, new, dirs_exist_ok=True)
+        model.save(new / "model.keras")
+        write_manifest(new / "task.json", content)
 
 
 parser = argparse.ArgumentParser()

@@ -60,9 +60,11 @@ def fit(
 ) -> keras.callbacks.History:
     """Trains a translator with `model.fit` and saves the task whenever its score improves.
 
-    A call with the same arguments resumes an interrupted training after its last complete epoch.
-    After Ctrl-C before the first score, the folder holds the current task, unless it already held
-    one.
+    A call with the same arguments resumes an interrupted training after its last complete epoch,
+    and ends as if it had not been interrupted: variables, optimizer, order of the data, dropout,
+    scores and best task are equal bit for bit, with the same versions, backend, number of threads
+    and XLA flags. After Ctrl-C before the first score, the folder holds the current task, unless it
+    already held one.
 
     Args:
         task: Translator to train. Its strategy generates the validation outputs.
@@ -72,12 +74,14 @@ def fit(
         config: Training options. `None` is `TrainingConfig()`.
 
     Returns:
-        The history of `model.fit`.
+        The history of all epochs, including those before an interruption.
 
     Raises:
-        ValueError: If the folder holds anything but a task, an interrupted training in it had
-            other settings, or the loss, a score or a weight becomes NaN or infinite. The folder
-            then holds the best task so far, if there is one.
+        ValueError: If the folder holds anything but a task, another process trains in it, an
+            interrupted training in it had other settings or all its checkpoints are damaged, or the
+            loss, a score or a weight becomes NaN or infinite. The folder then holds the best task
+            so far, if there is one.
+        OSError: If the disk is full. The call can be repeated once there is room.
 
     Example:
 
@@ -177,8 +181,8 @@ def _best_task(folder: Path, monitor: str, start: Progress) -> tuple[float | Non
                 stacklevel=2,
             )
         return None, 0
-    if saved["epoch"] > start.epoch:  # saved in the epoch that is repeated
-        return saved[monitor], saved["epoch"]
+    if saved.get("epoch", 0) > start.epoch:  # saved in the epoch that is repeated
+        return saved.get(monitor), saved["epoch"]
     return start.best, start.best_epoch
 
 

@@ -196,7 +196,8 @@ def test_same_command_resumes_after_ctrl_c(files, tmp_path, error_of):
         return log.read_text(), stderr
 
     _, stderr = stop_in_epoch(3)
-    assert f"interrupted. {folder} holds the best model so far. The same command resumes" in stderr
+    left = f"interrupted. {folder} holds the best model so far. The same command resumes after "
+    assert f"{left}epoch " in stderr
     best = json.loads((folder / "training.json").read_text())
     assert isinstance(Translator.load(folder)("the dog is big ."), str)
 
@@ -208,6 +209,7 @@ def test_same_command_resumes_after_ctrl_c(files, tmp_path, error_of):
     assert "Received: different epochs, seed" in error_of(
         "train", *options, "--epochs", "40", "--seed", "1"
     )
+    assert "Received: different layers" in error_of("train", *options, "--dropout", "0.1")
 
 
 @pytest.mark.slow

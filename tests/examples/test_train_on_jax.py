@@ -85,10 +85,9 @@ def test_training_on_jax_without_tensorflow_updates_the_translator(packed):
         lengths = [name.removeprefix("size_") for name in file if name.startswith("size_")]
         steps = sum(-(-len(file[f"source_{n}"]) // int(file[f"size_{n}"])) for n in lengths)
     assert printed.count(f"{steps}/{steps} -") == 6  # each epoch has all pairs
-    files = sorted((packed / "epochs").glob("epoch-*.npz"))
+    files = sorted(packed.with_name("packed-epochs").glob("epoch-*.npz"))
     assert [file.stem for file in files] == ["epoch-00005", "epoch-00006"]
     weights = Translator.load(packed).model.get_weights()
     for weight, mean in zip(weights, average_weights(files), strict=True):
         np.testing.assert_array_equal(weight, mean)
     assert loss(packed) < before - 0.5
-    assert not (packed / "new.keras").exists()

@@ -16,10 +16,10 @@ PAIRS = [("a", "A"), ("b", "B"), ("aa", "AA"), ("bb", "BB")]
 SOURCES = [source for source, _ in PAIRS]
 
 
-def make_task(seed=0, letters="AB"):
+def make_task(seed=0, letters="AB", dropout=0.0):
     keras.utils.set_random_seed(seed)
     source, target = CharacterTokenizer.train(["ab"]), CharacterTokenizer.train([letters])
-    model = seq2seq(source.vocabulary_size, target.vocabulary_size, 16, 32, dropout=0.0)
+    model = seq2seq(source.vocabulary_size, target.vocabulary_size, 16, 32, dropout=dropout)
     return Translator(model, source, target, GreedySearch(max_new_tokens=4), 8)
 
 
@@ -94,12 +94,12 @@ def test_best_epoch_is_saved_rather_than_last(tmp_path):
 
 @pytest.mark.slow
 def test_patience_counts_epochs_before_an_interruption(tmp_path):
-    """An epoch is trained and then scored: the third is not scored again."""
+    """The third epoch, which was interrupted while it was scored, is repeated."""
     options = {"epochs": 9, "patience": 3}
     with pytest.raises(SystemExit):
         metric = ScriptedMetric(2.0, 1.0, SystemExit)
         train(make_task(), tmp_path / "task", metric=metric, **options)
-    history = train(make_task(), tmp_path / "task", metric=ScriptedMetric(1.0), **options)
+    history = train(make_task(), tmp_path / "task", metric=ScriptedMetric(1.5, 1.0), **options)
     assert history.epoch == [0, 1, 2, 3]
     assert read_json(tmp_path / "task" / "training.json")["epoch"] == 1
 
@@ -113,13 +113,15 @@ def test_patience_counts_epochs_before_an_interruption(tmp_path):
     ],
 )
 def test_resumed_training_equals_uninterrupted_training(options, tmp_path):
+    """With several batches in an epoch and dropout, whose order and seeds must continue."""
     folder = tmp_path / "task"
-    options = {"epochs": 4, **options}
-    whole = make_task()
+    options = {"epochs": 4, "batch_size": 1, **options}
+    whole = make_task(dropout=0.3)
     train(whole, tmp_path / "whole", metric=ScriptedMetric(1.0, 3.0, 2.0, 2.5, 2.0), **options)
 
     with pytest.raises(SystemExit):
-        train(make_task(), folder, metric=ScriptedMetric(1.0, 3.0, SystemExit), **options)
+        metric = ScriptedMetric(1.0, 3.0, SystemExit)
+        train(make_task(dropout=0.3), folder, metric=metric, **options)
     best = Translator.load(folder)(SOURCES)
     assert resume_folder(folder).is_dir()
     other_settings = {
@@ -129,15 +131,20 @@ def test_resumed_training_equals_uninterrupted_training(options, tmp_path):
         "average_checkpoints": 3,
         "ema_momentum": None,
         "r_drop_alpha": None,
+        "patience": 2,
+        "bleu_tokenize": "char",
+        "jit_compile": True,
     }
     for name, value in other_settings.items():
-        if name in options or name == "batch_size":
+        if name in options or name in ("patience", "bleu_tokenize", "jit_compile"):
             with pytest.raises(ValueError, match=f"Received: different {name}"):
-                train(make_task(), folder, **{**options, name: value})
-    resumed, metric = make_task(seed=5), ScriptedMetric(2.0, 2.5)
+                train(make_task(dropout=0.3), folder, **{**options, name: value})
+    with pytest.raises(ValueError, match="Received: different layers"):
+        train(make_task(dropout=0.2), folder, **options)
+    resumed, metric = make_task(seed=5, dropout=0.3), ScriptedMetric(2.0, 2.5, 2.0)
     history = train(resumed, folder, metric=metric, **options)
-    assert history.epoch == [0, 1, 2, 3] and metric.scores == []
-    assert int(resumed.model.optimizer.iterations) == int(whole.model.optimizer.iterations) == 4
+    assert history.epoch == [0, 1, 2, 3] and history.history["val_bleu"][:3] == [1.0, 3.0, 2.0]
+    assert int(resumed.model.optimizer.iterations) == int(whole.model.optimizer.iterations) == 16
     assert_weights_equal(resumed.model, whole.model)
     assert Translator.load(folder)(SOURCES) == best
     assert read_json(folder / "training.json")["val_bleu"] == 3.0

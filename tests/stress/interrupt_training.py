@@ -4,6 +4,7 @@
     python tests/stress/interrupt_training.py --runs 2 --only rnn-average
     python tests/stress/interrupt_training.py --signal INT --runs 4
     python tests/stress/interrupt_training.py --full-disk 5    # as root: mounts a small tmpfs
+    python tests/stress/interrupt_training.py --at-writes 5    # strace: at each 5th such call
     KERAS_BACKEND=jax python tests/stress/interrupt_training.py --only transformer
 
 Each training is the command `keras-attention train` in a process of its own, with SIGKILL (or
@@ -19,7 +20,6 @@ import hashlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -34,8 +34,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DATA = "--source s --target t --valid-source vs --valid-target vt --tokenizer characters"
-SMALL = f"{DATA} --batch-size 12 --learning-rate 0.01 --warmup-steps 5 --epochs 5 --max-length 8"
-RNN = f"{SMALL} --units 12 --embedding-dim 8 --dropout 0.2"
+DATA += " --bleu-tokenize char"  # after so few epochs, words have no score to compare
+SMALL = f"{DATA} --batch-size 8 --learning-rate 0.02 --warmup-steps 5 --epochs 5 --max-length 8"
+RNN = f"{SMALL} --units 32 --embedding-dim 16 --dropout 0.2"
 TRANSFORMER = f"{SMALL} --model transformer --dropout 0.2"
 CONFIGURATIONS = {
     "rnn-average": f"{RNN} --average-checkpoints 3 --patience 3",
@@ -50,12 +51,12 @@ ON_TENSORFLOW = [name for name in CONFIGURATIONS if name != "transformer"][:4]
 
 
 def write_data(folder):
-    """Writes words and their reversals."""
+    """Writes words, and their last letters four times."""
     rng = random.Random(0)
     for prefix, count in (("", 96), ("v", 8)):
-        words = ["".join(rng.choices("abcdef", k=rng.randint(3, 7))) for _ in range(count)]
+        words = ["".join(rng.choices("abc", k=rng.randint(3, 7))) for _ in range(count)]
         (folder / f"{prefix}s").write_text("".join(f"{word}\n" for word in words))
-        (folder / f"{prefix}t").write_text("".join(f"{word[::-1]}\n" for word in words))
+        (folder / f"{prefix}t").write_text("".join(f"{word[-1] * 4}\n" for word in words))
 
 
 def digest(arrays):
@@ -113,13 +114,13 @@ def train(name, output, log):
 
         def build(options, architecture, source, target):
             schedule = LinearDecay(c=0.02)
-            return seq2seq(source, target, 8, 12, dropout=0.2, scheduled_sampling=schedule)
+            return seq2seq(source, target, 16, 32, dropout=0.2, scheduled_sampling=schedule)
 
         command._build_rnn = build
     return main(["train", *CONFIGURATIONS[name].split(), "--output", str(output)])
 
 
-def start(name, output, log, printed, file_limit=None):
+def start(name, output, log, printed, is_stopped=False):
     """Starts a training in a fork of this process, which has imported what it needs."""
     process = os.fork()
     if process:
@@ -130,9 +131,8 @@ def start(name, output, log, printed, file_limit=None):
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if file_limit is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+        if is_stopped:
+            os.kill(os.getpid(), signal.SIGSTOP)
         status = train(name, output, log)
     except BaseException:
         traceback.print_exc()
@@ -244,6 +244,31 @@ def fill_disk(name, number, rng):
     return folder.with_suffix(".copy") / "model", log, failures
 
 
+WRITES = "fsync,rename,renameat2,mkdir,rmdir,unlink,unlinkat"
+
+
+def kill_at_write(name, number):
+    """Kills a training at its `number`-th call of one of `WRITES`, then resumes it.
+
+    Returns the folder and how many kills there were, 0 if there are fewer calls.
+    """
+    folder = Path(f"{name}-write-{number}").absolute()
+    folder.mkdir()
+    output, log, printed = folder / "model", Path(f"{folder}.jsonl"), Path(f"{folder}.txt")
+    process = start(name, output, log, printed, is_stopped=True)
+    inject = f"inject={WRITES}:signal=KILL:when={number}"
+    command = ["strace", "-f", "-p", str(process), "-e", f"trace={WRITES}", "-e", inject]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+        assert "attached" in strace.stderr.readline()
+        os.kill(process, signal.SIGCONT)
+        strace.stderr.read()
+    killed = int(wait(process) == -signal.SIGKILL)
+    status = wait(start(name, output, log, printed)) if killed else 0
+    if status and not is_finished(output, printed):
+        raise RuntimeError(f"{folder}: status {status}\n{printed.read_text()[-2000:]}")
+    return output, log, killed
+
+
 def run(name, options, rng):
     """Runs the trainings of one configuration; returns how many ended differently."""
     whole_folder = Path(f"{name}-whole").absolute()
@@ -256,20 +281,26 @@ def run(name, options, rng):
         raise RuntimeError(f"{whole_folder}: status {status}\n{printed.read_text()[-2000:]}")
     whole = result(whole_folder / "model", log)
     number = getattr(signal, f"SIG{options.signal}")
-    bad = signals = 0
-    runs = options.full_disk or options.runs
-    for index in range(runs):
-        if options.full_disk:
-            output, log, count = fill_disk(name, index, rng)
+    bad = interruptions = runs = 0
+    while options.at_writes or runs < (options.full_disk or options.runs):
+        if options.at_writes:
+            output, log, count = kill_at_write(name, 1 + options.at_writes * runs)
+        elif options.full_disk:
+            output, log, count = fill_disk(name, runs, rng)
         else:
-            output, log, count = disturb(name, index, number, duration, rng)
-        signals += count
+            output, log, count = disturb(name, runs, number, duration, rng)
         differences = compare(name, whole, output, log)
-        bad += bool(differences)
         for difference in differences:
-            print(f"{name} {index}: {difference}", flush=True)
-    what = "full disks" if options.full_disk else f"SIG{options.signal}"
-    print(f"{name}: {runs} trainings, {signals} {what}, {bad} ended differently", flush=True)
+            print(f"{name} {runs}: {difference}", flush=True)
+        bad += bool(differences)
+        runs += 1
+        interruptions += count
+        if options.at_writes and not count:
+            break
+    what = f"SIG{options.signal}"
+    if options.at_writes or options.full_disk:
+        what = "kills at a write" if options.at_writes else "full disks"
+    print(f"{name}: {runs} trainings, {interruptions} {what}, {bad} ended differently", flush=True)
     return bad
 
 
@@ -278,6 +309,7 @@ def main():
     parser.add_argument("--runs", type=int, default=10, help="trainings per configuration [10]")
     parser.add_argument("--signal", default="KILL", help="KILL, TERM or INT [KILL]")
     parser.add_argument("--full-disk", type=int, default=0, help="trainings on a full disk")
+    parser.add_argument("--at-writes", type=int, default=0, help="kill at each n-th write")
     parser.add_argument("--only", nargs="+", choices=CONFIGURATIONS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

@@ -5,7 +5,13 @@ import sys
 import pytest
 
 from keras_attention.utils import atomic_io
-from keras_attention.utils.atomic_io import check_replaceable, read_json, replace_folder, write_json
+from keras_attention.utils.atomic_io import (
+    check_replaceable,
+    read_json,
+    remove_abandoned,
+    replace_folder,
+    write_json,
+)
 
 
 def names(folder):
@@ -83,6 +89,56 @@ def test_the_new_folder_has_the_usual_permissions(tmp_path):
         pass
     (tmp_path / "c").mkdir()
     assert (tmp_path / "b").stat().st_mode == (tmp_path / "c").stat().st_mode
+
+
+def test_folders_of_killed_processes_are_removed(tmp_path):
+    """A process that was killed no longer holds the lock of its temporary folder."""
+    for name in (".b.new-dead", ".b.old-dead", ".b.unfinished", ".bc.new-other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("1")
+    with replace_folder(tmp_path / "b"):
+        pass
+    assert names(tmp_path) == [".b.unfinished", ".bc.new-other", "b"]
+
+
+def test_folders_of_living_processes_are_not_removed(tmp_path):
+    with replace_folder(tmp_path / "b") as one:
+        (one / "file").write_text("1")
+        with replace_folder(tmp_path / "b") as two:
+            (two / "file").write_text("2")
+        assert (one / "file").read_text() == "1"
+        assert (tmp_path / "b" / "file").read_text() == "2"
+    assert (tmp_path / "b" / "file").read_text() == "1"
+    assert names(tmp_path) == ["b"]
+
+
+def test_old_version_that_was_moved_away_comes_back(tmp_path):
+    """The state after a kill between the two renames on systems without an exchange."""
+    for name in (".b.new-dead", ".b.old-dead/b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_text(name)
+    remove_abandoned(tmp_path / "b")
+    assert names(tmp_path) == ["b"]
+    assert (tmp_path / "b" / "file").read_text() == ".b.old-dead/b"
+
+
+def test_files_are_flushed_before_the_folder_gets_its_name(tmp_path, monkeypatch):
+    flushed = []
+    fsync = os.fsync
+
+    def record(descriptor):
+        flushed.append((os.readlink(f"/proc/self/fd/{descriptor}"), (tmp_path / "b").exists()))
+        fsync(descriptor)
+
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("only Linux names open files")
+    monkeypatch.setattr(os, "fsync", record)
+    with replace_folder(tmp_path / "b") as new:
+        (new / "folder").mkdir()
+        (new / "folder" / "file").write_text("1")
+    expected = {new, new / "folder", new / "folder" / "file"}
+    assert {path for path, exists in flushed if not exists} == set(map(str, expected))
+    assert flushed[-1] == (str(tmp_path), True)
 
 
 def test_check_replaceable(tmp_path):
