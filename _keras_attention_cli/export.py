@@ -5,6 +5,7 @@ from pathlib import Path
 from _keras_attention_cli.options import (
     TRAINED_MODEL,
     Commands,
+    add_model,
     add_strategy_options,
     positive_int,
 )
@@ -33,7 +34,7 @@ def _add_export(commands: Commands) -> None:
         epilog="Example: keras-attention export models/en-de --saved-model serving/en-de "
         "--tflite phone/en-de --samples test.en",
     )
-    command.add_argument("model", type=Path, help=TRAINED_MODEL)
+    add_model(command, TRAINED_MODEL)
     command.add_argument(
         "--saved-model",
         type=Path,

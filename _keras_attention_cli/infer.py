@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from _keras_attention_cli.options import MODEL, TRAINED_MODEL, Commands, add_strategy_options
+from _keras_attention_cli.options import (
+    MODEL,
+    TRAINED_MODEL,
+    Commands,
+    add_model,
+    add_strategy_options,
+)
 
 
 def add_commands(commands: Commands) -> None:
@@ -20,7 +26,7 @@ def _add_generate(commands: Commands) -> None:
         epilog="Examples: keras-attention generate models/en-de --num-beams 5 'a man on a ladder "
         ".'; keras-attention generate models/en-de < test.en > test.out",
     )
-    command.add_argument("model", type=Path, help=MODEL)
+    add_model(command, MODEL)
     command.add_argument("texts", nargs="*", help="input texts [the lines of --input]")
     command.add_argument(
         "--input",
@@ -42,7 +48,7 @@ def _add_evaluate(commands: Commands) -> None:
         "their sacrebleu signatures.",
         epilog="Example: keras-attention evaluate models/en-de --source test.en --target test.de",
     )
-    command.add_argument("model", type=Path, help=MODEL)
+    add_model(command, MODEL)
     command.add_argument(
         "--source",
         required=True,
@@ -73,7 +79,7 @@ def _add_attention(commands: Commands) -> None:
         "figure 3 of Bahdanau et al. 2015.",
         epilog="Example: keras-attention attention models/en-de 'a man .' --output man.png",
     )
-    command.add_argument("model", type=Path, help=TRAINED_MODEL)
+    add_model(command, TRAINED_MODEL)
     command.add_argument("text", help="input text")
     command.add_argument(
         "--output",

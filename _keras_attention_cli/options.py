@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 TRAINED_MODEL = "folder of a trained task or of a Marian model, such as OPUS-MT's"
@@ -32,6 +33,17 @@ def non_negative_float(text: str) -> float:
 def fraction(text: str) -> float:
     """Returns a number of at least 0 and below 1."""
     return _number(text, lambda number: 0 <= number < 1, "at least 0 and less than 1")
+
+
+def add_model(command: argparse.ArgumentParser, help: str) -> None:
+    """Adds the model, a folder or a name on the hub."""
+    command.add_argument("model", type=Path, help=help)
+    command.add_argument(
+        "--revision",
+        metavar="COMMIT",
+        help="commit, tag or branch of MODEL, the name of a Marian model on the Hugging Face hub "
+        "[MODEL is a folder]",
+    )
 
 
 def add_strategy_options(command: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ import keras
 
 from _keras_attention_cli.parser import parse
 from keras_attention.cli import demo, export, infer, train
+from keras_attention.cli.printable import printable
 
 COMMANDS = {
     "demo": demo.run,
@@ -52,10 +53,11 @@ def run(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
-        print(f"keras-attention: {error}", file=sys.stderr)
+        print(f"keras-attention: {printable(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        print(f"\nkeras-attention: interrupted{''.join(interrupt.args)}", file=sys.stderr)
+        message = printable("".join(interrupt.args))
+        print(f"\nkeras-attention: interrupted{message}", file=sys.stderr)
         return 130
     return 0
 
@@ -75,4 +77,4 @@ def _one_line_messages() -> Iterator[None]:
 
 
 def _print_warning(message: Any, *args: Any, **kwargs: Any) -> None:
-    print(f"keras-attention: warning: {message}", file=sys.stderr)
+    print(f"keras-attention: warning: {printable(message)}", file=sys.stderr)

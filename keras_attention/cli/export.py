@@ -5,6 +5,7 @@ from itertools import islice
 
 from _keras_attention_cli.export import SIGNATURES
 from keras_attention.cli.infer import load_trained
+from keras_attention.cli.printable import printable
 from keras_attention.utils.manifest import DIGESTS, read_manifest
 
 RECORDED_NOTICE = """\
@@ -57,7 +58,8 @@ def run_verify(options: argparse.Namespace) -> None:
 
     verification = verify(options.folder)
     agreement = verification["agreement"]
-    print(f"{verification['format']}: {verification['path']}, exported {verification['date']}")
+    line = f"{verification['format']}: {verification['path']}, exported {verification['date']}"
+    print(printable(line))
     print(
         f"  verified: {len(verification[DIGESTS])} files as written, "
         f"{agreement['equal']} of {agreement['compared']} outputs equal, "

@@ -5,6 +5,7 @@ import contextlib
 import sys
 from typing import Any
 
+from keras_attention.cli.printable import print_output
 from keras_attention.cli.strategy import OPTIONS, strategy_from_options
 
 
@@ -12,7 +13,8 @@ def run_generate(options: argparse.Namespace) -> None:
     """Prints one line of output text for each input text."""
     texts = options.texts or _read_texts(options.input)
     for output in generate_best(load_model(options), texts):
-        print(f"{output.score:.4f}\t{output.text}" if options.scores else output.text)
+        score = f"{output.score:.4f}\t" if options.scores else ""
+        print_output(output.text, score)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -45,7 +47,8 @@ def run_attention(options: argparse.Namespace) -> None:
     alignment = task.attention(options.text)
     figure = plot_alignment(alignment.weights, alignment.source, alignment.target)
     save_figure(figure, options.output)
-    print(f"{' '.join(alignment.target)}\nThe picture is in {options.output}")
+    print_output(" ".join(alignment.target))
+    print(f"The picture is in {options.output}")
 
 
 def generate_best(model: Any, texts: list[str]) -> list:
@@ -68,7 +71,7 @@ def load_model(options: argparse.Namespace) -> Any:
     from keras_attention.interop.marian import is_marian
 
     is_trained = (options.model / "model.keras").is_file() or is_marian(options.model)
-    if is_trained or not options.model.is_dir():
+    if options.revision or is_trained or not options.model.is_dir():
         return _require_text_output(load_trained(options), options)
     for name in OPTIONS:
         if getattr(options, name) is not None:
@@ -91,8 +94,10 @@ def load_trained(options: argparse.Namespace) -> Any:
     from keras_attention.interop.marian import is_marian
     from keras_attention.tasks import GenerationTask, Translator, load_task
 
-    if is_marian(options.model):
-        task: Any = Translator.from_marian(options.model)
+    if options.revision:
+        task: Any = Translator.from_marian(str(options.model), revision=options.revision)
+    elif is_marian(options.model):
+        task = Translator.from_marian(options.model)
     elif (options.model / "model.keras").is_file():
         task = load_task(options.model)
     else:

@@ -9,6 +9,7 @@ from keras_attention.images.decode import decode_image
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 2**25  # 5,800 x 5,800, which is 100 MB of RGB
+MAX_SIDE = 65_535  # resizing needs memory for each column, at the new height
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 PNG_HEADER = 24  # bytes to the end of the size
 
@@ -25,7 +26,7 @@ def decode_images(data: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
 
     Raises:
         tf.errors.InvalidArgumentError: When the graph runs, if a file is neither JPEG nor PNG,
-            cannot be decoded, or exceeds `MAX_BYTES` or `MAX_PIXELS`.
+            cannot be decoded, or exceeds `MAX_BYTES`, `MAX_PIXELS` or `MAX_SIDE`.
     """
     return tf.map_fn(
         lambda one: decode_image(check_served_image(one), image_size),
@@ -56,7 +57,11 @@ def check_served_image(data: tf.Tensor) -> tf.Tensor:
         tf.reduce_prod(tf.cast(shape, tf.float64)) <= MAX_PIXELS,  # int64 would overflow
         [f"An image must have at most {MAX_PIXELS} pixels. Received: height and width", shape],
     )
-    with tf.control_dependencies([check]):
+    check_side = tf.debugging.Assert(
+        tf.reduce_max(shape) <= MAX_SIDE,
+        [f"An image must have at most {MAX_SIDE} pixels a side. Received: height and width", shape],
+    )
+    with tf.control_dependencies([check, check_side]):
         return tf.identity(data)
 
 

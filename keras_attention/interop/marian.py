@@ -1,6 +1,7 @@
 """Import of Marian translation models, such as OPUS-MT, saved by transformers."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,15 +25,19 @@ from keras_attention.layers import (
     make_blocks,
 )
 from keras_attention.models import EncoderDecoder
+from keras_attention.models.saved_strategy import check_saved_strategy
 from keras_attention.ops.ids import SPECIALS, START, UNKNOWN
 from keras_attention.text import MarianTokenizer
 from keras_attention.utils.atomic_io import read_json
+from keras_attention.utils.limits import limits
 from keras_attention.utils.optional_imports import require_extra
+from keras_attention.utils.reading import errors_name_file, read_bytes
 
 FILES = (
     "config.json", "generation_config.json", WEIGHTS, "source.spm", "target.spm", "vocab.json",
     "target_vocab.json",
 )  # fmt: skip
+HUB_NAME = r"\w[\w.-]*/[\w.-]+"
 ACTIVATIONS = {"swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu"}
 # Generation options without a counterpart here, and the values that have no effect.
 IGNORED_OPTIONS = {
@@ -68,12 +73,15 @@ class Vocabulary(NamedTuple):
     marian_ids: np.ndarray
 
 
-def read_marian(folder_or_name: str | Path, strategy: Strategy | None = None) -> Marian:
+def read_marian(
+    folder_or_name: str | Path, strategy: Strategy | None = None, revision: str | None = None
+) -> Marian:
     """Reads a Marian model; see `tasks.Translator.from_marian`.
 
     Args:
         folder_or_name: Folder, or name of a model on the Hugging Face hub.
         strategy: Search strategy; that of the folder by default.
+        revision: Commit, tag or branch of a model on the hub.
 
     Returns:
         A `Marian` with the model, its tokenizers and the strategy.
@@ -82,7 +90,12 @@ def read_marian(folder_or_name: str | Path, strategy: Strategy | None = None) ->
         ValueError: If a file is missing or damaged, the files do not match, or an option of the
             generation is not supported.
     """
-    folder = _resolve_folder(folder_or_name)
+    folder = _resolve_folder(folder_or_name, revision)
+    with errors_name_file(folder, "The folder must contain a Marian model of transformers"):
+        return _read_folder(folder, strategy)
+
+
+def _read_folder(folder: Path, strategy: Strategy | None) -> Marian:
     config = read_json(_file(folder, "config.json"))
     if config.get("model_type") != "marian":
         raise ValueError(
@@ -95,23 +108,31 @@ def read_marian(folder_or_name: str | Path, strategy: Strategy | None = None) ->
         ids = {name: config.get(name) for name in ("decoder_start_token_id", "eos_token_id")}
         generation = {**ids, **read_json(folder / "generation_config.json")}
     target_file = "target_vocab.json" if separate else "vocab.json"
-    sizes = [_require(config, "vocab_size")] * 2
-    if separate:
-        sizes[1] = config.get("decoder_vocab_size") or sizes[0]
+    sizes = [_require_size(config, "vocab_size")] * 2
+    if separate and config.get("decoder_vocab_size"):
+        sizes[1] = _require_size(config, "decoder_vocab_size")
     start_id = _require(generation, "decoder_start_token_id")
     source = _vocabulary(folder, "vocab.json", sizes[0], config, start_id)
     target = _vocabulary(folder, target_file, sizes[1], config, start_id)
     suppressed = _suppressed_ids(generation, target)
+    weights = Weights(folder)
+    check_sizes(config, weights, sizes)
     model = build_model(config, len(source.tokens), len(target.tokens))
-    load_weights(model, Weights(folder), source.marian_ids, target.marian_ids)
+    load_weights(model, weights, source.marian_ids, target.marian_ids)
     if generation.get("renormalize_logits"):
         suppress_in_bias(model, suppressed)
+    if strategy is None:
+        strategy = _make_strategy(generation, suppressed)
+        check_saved_strategy(strategy, model.decoder)
+    source_proto, target_proto = (
+        read_bytes(_file(folder, f"{side}.spm"), "tokenizer_bytes") for side in ("source", "target")
+    )
     return Marian(
         model,
-        MarianTokenizer(_file(folder, "source.spm").read_bytes(), source.tokens),
-        MarianTokenizer(_file(folder, "target.spm").read_bytes(), target.tokens),
-        strategy or _make_strategy(generation, suppressed),
-        _require(config, "max_position_embeddings"),
+        MarianTokenizer(source_proto, source.tokens),
+        MarianTokenizer(target_proto, target.tokens),
+        strategy,
+        _require_size(config, "max_position_embeddings", limits.max_length),
     )
 
 
@@ -119,6 +140,27 @@ def is_marian(folder: Path) -> bool:
     """Returns whether the `config.json` of a folder describes a Marian model."""
     path = folder / "config.json"
     return path.is_file() and read_json(path).get("model_type") == "marian"
+
+
+def check_sizes(config: dict, weights: Weights, vocabulary_sizes: Sequence[int]) -> None:
+    """Checks the sizes in a `config.json` against the weights, before a model is built.
+
+    Args:
+        config: Contents of `config.json`.
+        weights: Weights of the folder.
+        vocabulary_sizes: Numbers of source and target tokens.
+
+    Raises:
+        ValueError: If a size is not that of the weights.
+    """
+    width = _require_size(config, "d_model")
+    for side, rows in zip(("encoder", "decoder"), vocabulary_sizes, strict=True):
+        tables = [f"model.{side}.embed_tokens.weight", "model.shared.weight", "lm_head.weight"]
+        weights.find(tables, rows, width)
+        layers = _require_size(config, f"{side}_layers", len(weights.arrays))
+        last = f"model.{side}.layers.{layers - 1}"
+        weights.find([f"{last}.fc1.weight"], _require_size(config, f"{side}_ffn_dim"), width)
+        weights.find([f"{last}.self_attn.q_proj.weight"], width, width)
 
 
 def build_model(
@@ -135,9 +177,9 @@ def build_model(
     def blocks(block_class, side):
         return make_blocks(
             block_class,
-            _require(config, f"{side}_layers"),
-            num_heads=_require(config, f"{side}_attention_heads"),
-            intermediate_dim=_require(config, f"{side}_ffn_dim"),
+            _require_size(config, f"{side}_layers"),
+            num_heads=_require_size(config, f"{side}_attention_heads"),
+            intermediate_dim=_require_size(config, f"{side}_ffn_dim"),
             dropout=config.get("dropout", 0.0),
             attention_dropout=config.get("attention_dropout", 0.0),
             intermediate_dropout=config.get("activation_dropout", 0.0),
@@ -146,7 +188,7 @@ def build_model(
         )
 
     embedding_options = {
-        "embedding_dim": _require(config, "d_model"),
+        "embedding_dim": _require_size(config, "d_model"),
         "scale": config.get("scale_embedding", False),
         "positions": "marian",
         "dropout": config.get("dropout", 0.0),
@@ -173,7 +215,8 @@ def _vocabulary(folder, name, size, config, start_id):
     """Reads a vocabulary file and reorders it."""
     ids = read_json(_file(folder, name))
     tokens = {id: token for token, id in ids.items()}
-    if sorted(tokens) != list(range(size)):
+    # The lengths first: a size in config.json may be any number.
+    if not len(ids) == len(tokens) == size or sorted(tokens) != list(range(size)):
         raise ValueError(
             f"{name} must contain each id between 0 and {size - 1} once, as in config.json. "
             f"Received: {len(ids)} tokens with {len(tokens)} ids, folder={str(folder)!r}"
@@ -236,12 +279,17 @@ def _make_strategy(generation, suppressed):
     )
 
 
-def _resolve_folder(folder_or_name):
+def _resolve_folder(folder_or_name, revision):
     """Returns the folder, downloading it from the Hugging Face hub if this is a name."""
     if Path(folder_or_name).is_dir():
+        if revision is not None:
+            raise ValueError(
+                "`revision` requires the name of a model on the Hugging Face hub. "
+                f"Received: revision={revision!r}, folder={str(folder_or_name)!r}"
+            )
         return Path(folder_or_name)
     name = str(folder_or_name)
-    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
+    if not re.fullmatch(HUB_NAME, name):
         raise ValueError(
             "`folder_or_name` must be a folder or a name on the Hugging Face hub, such as "
             f"'Helsinki-NLP/opus-mt-en-de'. Received: {name!r}"
@@ -249,9 +297,9 @@ def _resolve_folder(folder_or_name):
     require_extra("hub", "Translator.from_marian(name)")
     from huggingface_hub import snapshot_download
 
-    folder = Path(snapshot_download(name, allow_patterns=list(FILES)))
+    folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(FILES)))
     if not (folder / WEIGHTS).is_file():  # download only one of the two large files
-        snapshot_download(name, allow_patterns=[OLDER_WEIGHTS])
+        snapshot_download(name, revision=revision, allow_patterns=[OLDER_WEIGHTS])
     return folder
 
 
@@ -259,6 +307,15 @@ def _file(folder, name):
     if not (folder / name).is_file():
         raise ValueError(f"The folder must contain {name}. Received: folder={str(folder)!r}")
     return folder / name
+
+
+def _require_size(config, name, most=2**31):
+    size = _require(config, name)
+    if type(size) is not int or not 1 <= size <= most:
+        raise ValueError(
+            f"`{name}` in config.json must be an integer from 1 to {most}. Received: {name}={size}"
+        )
+    return size
 
 
 def _require(config, name):

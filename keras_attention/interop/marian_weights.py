@@ -11,7 +11,6 @@ from keras_attention.utils.optional_imports import require_extra
 
 require_extra("text", "keras_attention.interop.marian")
 
-import safetensors
 from safetensors.numpy import load_file
 
 from keras_attention.interop.attention import load_parts
@@ -19,6 +18,8 @@ from keras_attention.interop.torch_file import load_torch_file
 from keras_attention.layers import DecoderBlock, TokenEmbedding
 from keras_attention.models import EncoderDecoder
 from keras_attention.ops.ids import START
+from keras_attention.utils.limits import limits
+from keras_attention.utils.reading import errors_name_file
 
 WEIGHTS, OLDER_WEIGHTS = "model.safetensors", "pytorch_model.bin"
 # Subtracted from a logit: leaves a probability of 0 and keeps label smoothing's mean finite.
@@ -33,19 +34,16 @@ class Weights:
 
     Raises:
         ValueError: If there is no such file or it is damaged; in the methods, if an array is
-            missing or its shape differs from `config.json`.
+            missing, has another shape than in `config.json`, or is not of finite floats.
     """
 
     def __init__(self, folder: Path):
         self.path = folder / WEIGHTS
-        try:
-            if self.path.is_file():
+        if self.path.is_file():
+            with errors_name_file(self.path, "The file must be in the safetensors format"):
+                check_safetensors_header(self.path)
                 self.arrays = load_file(self.path)
-                return
-        except safetensors.SafetensorError as error:
-            raise ValueError(
-                f"The file must be in the safetensors format. Received: {str(self.path)!r}, {error}"
-            ) from None
+            return
         self.path = folder / OLDER_WEIGHTS
         if not self.path.is_file():
             raise ValueError(
@@ -56,18 +54,35 @@ class Weights:
 
     def take(self, *shape: int, names: Sequence[str]) -> np.ndarray:
         """Returns the first array of these names that exists, as float32."""
-        for name in names:
-            if name in self.arrays:
-                if self.arrays[name].shape != shape:
-                    raise ValueError(
-                        f"`{name}` must have the shape {shape}, as in config.json. "
-                        f"Received: shape={self.arrays[name].shape}, file={str(self.path)!r}"
-                    )
-                return self.arrays[name].astype("float32")
-        raise ValueError(
-            f"The weights must contain `{names[0]}`. "
-            f"Received: {len(self.arrays)} other arrays, file={str(self.path)!r}"
-        )
+        name = self.find(names, *shape)
+        array = self.arrays[name].astype("float32")
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"`{name}` must have finite values. Received: NaN or infinity, "
+                f"file={str(self.path)!r}"
+            )
+        return array
+
+    def find(self, names: Sequence[str], *shape: int) -> str:
+        """Returns the first of these names that exists, and checks the shape and the type."""
+        name = next((name for name in names if name in self.arrays), None)
+        if name is None:
+            raise ValueError(
+                f"The weights must contain `{names[0]}`. "
+                f"Received: {len(self.arrays)} other arrays, file={str(self.path)!r}"
+            )
+        array = self.arrays[name]
+        if array.shape != shape:
+            raise ValueError(
+                f"`{name}` must have the shape {shape}, as in config.json. "
+                f"Received: shape={array.shape}, file={str(self.path)!r}"
+            )
+        if array.dtype.kind != "f":
+            raise ValueError(
+                f"`{name}` must be of floating point type. "
+                f"Received: dtype={array.dtype}, file={str(self.path)!r}"
+            )
+        return name
 
     def linear(self, name: str, inputs: int, outputs: int) -> tuple:
         """Returns kernel `(inputs, outputs)` and bias `(outputs,)` of a linear layer."""
@@ -85,6 +100,18 @@ class Weights:
     def norm(self, name: str, width: int) -> tuple:
         """Returns scale and offset of a layer normalization."""
         return tuple(self.take(width, names=[f"{name}.{kind}"]) for kind in ("weight", "bias"))
+
+
+def check_safetensors_header(path: Path) -> None:
+    """Raises a `ValueError` if the header of a safetensors file exceeds the limit or the file."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    most = min(limits.safetensors_header_bytes, path.stat().st_size)
+    if size > most:
+        raise ValueError(
+            f"The header must have at most {most} bytes. Received: {str(path)!r} with a header of "
+            f"{size} bytes"
+        )
 
 
 def load_weights(

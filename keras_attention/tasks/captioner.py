@@ -100,6 +100,10 @@ class Captioner(GenerationTask):
         check_vocabulary_size(
             "target_tokenizer", self.target_tokenizer, model.decoder.vocabulary_size
         )
+        for name in ("image_size", "grid_shape"):
+            expected, received = tuple(getattr(model.encoder, name)), tuple(getattr(self, name))
+            if received != expected:
+                raise ValueError(f"`{name}` must be the model's {expected}. Received: {received}")
 
     def save_parts(self, folder: Path) -> dict[str, Any]:
         self.target_tokenizer.save(folder / "target")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from keras_attention.tasks.captioner import Captioner
+from keras_attention.tasks.saved_files import check_task_config
 from keras_attention.tasks.task import Task
 from keras_attention.tasks.text_classifier import TextClassifier
 from keras_attention.tasks.text_generator import TextGenerator
@@ -10,6 +11,7 @@ from keras_attention.tasks.text_tagger import TextTagger
 from keras_attention.tasks.translator import Translator
 from keras_attention.utils.atomic_io import read_json
 from keras_attention.utils.manifest import read_manifest
+from keras_attention.utils.reading import errors_name_file
 
 TASKS = {
     task.__name__: task
@@ -33,8 +35,11 @@ def load_task(folder: str | Path) -> Task:
     folder = Path(folder)
     config = read_manifest(folder / "task.json")
     name = config.get("task")
-    if name not in TASKS:
-        raise ValueError(f"`folder` must hold one of the tasks {sorted(TASKS)}. Received: {name!r}")
+    if not isinstance(name, str) or name not in TASKS:
+        raise ValueError(
+            f"`folder` must hold one of the tasks {sorted(TASKS)}. "
+            f"Received: {str(folder)!r} with {name!r}"[:500]
+        )
     return TASKS[name]._load(folder, config=config)
 
 
@@ -64,14 +69,17 @@ def load_exported(folder: str | Path) -> Task:
     parts = folder if format == "tflite" else folder / EXTRA
     config = read_json(parts / "export.json")
     received = config.get("export"), config.get("format")
-    if received != (format, EXPORT_FORMAT) or config.get("task") not in TASKS:
+    if received != (format, EXPORT_FORMAT) or str(config.get("task")) not in TASKS:
         raise ValueError(
             f"`folder` must hold a {format} export of format {EXPORT_FORMAT}. "
-            f"Received: {str(folder)!r} with {config}"
+            f"Received: {str(folder)!r} with export={received[0]!r}, format={received[1]!r}, "
+            f"task={config.get('task')!r}"[:500]
         )
-    task_class = TASKS[config["task"]]
-    preprocessor, postprocessor = task_class.load_parts(parts, config)
-    return task_class.from_parts(preprocessor, _file_runner(format, folder), postprocessor)
+    check_task_config(config, parts / "export.json")
+    with errors_name_file(folder, f"`folder` must hold a complete {format} export"):
+        task_class = TASKS[config["task"]]
+        preprocessor, postprocessor = task_class.load_parts(parts, config)
+        return task_class.from_parts(preprocessor, _file_runner(format, folder), postprocessor)
 
 
 def _file_runner(format, folder):

@@ -8,12 +8,15 @@ import keras
 import numpy as np
 
 from keras_attention.generation import Strategy
+from keras_attention.models.saved_strategy import check_saved_strategy
 from keras_attention.tasks.runner import ModelRunner
+from keras_attention.tasks.saved_files import check_task_config, load_model
 from keras_attention.text import Tokenizer
 from keras_attention.types import Postprocessor, Preprocessor, Runner
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk
 from keras_attention.utils.manifest import read_manifest, write_manifest
+from keras_attention.utils.reading import errors_name_file
 
 TASK_FORMAT = 2  # of `task.json`
 
@@ -180,13 +183,16 @@ class Task:
         if (config.get("task"), config.get("format")) != (cls.__name__, TASK_FORMAT):
             raise ValueError(
                 f"`folder` must hold a {cls.__name__} saved in format {TASK_FORMAT}. "
-                f"Received: {str(folder)!r} with {config}"
+                f"Received: {str(folder)!r} with {_describe(config)}"
             )
-        model = keras.saving.load_model(folder / "model.keras")
-        if strategy is None and "strategy" in config:
-            strategy = keras.saving.deserialize_keras_object(config["strategy"])
-        preprocessor, postprocessor = cls.load_parts(folder, config)
-        return cls.from_parts(preprocessor, ModelRunner(model, strategy), postprocessor)
+        check_task_config(config, folder / "task.json")
+        model = load_model(folder)
+        with errors_name_file(folder, f"`folder` must hold a complete {cls.__name__}"):
+            if strategy is None and "strategy" in config:
+                strategy = keras.saving.deserialize_keras_object(config["strategy"])
+                check_saved_strategy(strategy, model.decoder)
+            preprocessor, postprocessor = cls.load_parts(folder, config)
+            return cls.from_parts(preprocessor, ModelRunner(model, strategy), postprocessor)
 
     def signatures(self, format: str = "saved_model", **options: bool) -> list:
         """Returns the signatures of an export.
@@ -255,6 +261,10 @@ class Task:
         from keras_attention.tasks.export import export_task
 
         return export_task(self, folder, format, samples, record_samples, **options)
+
+
+def _describe(config: dict[str, Any]) -> str:
+    return f"task={config.get('task')!r}, format={config.get('format')!r}"[:200]
 
 
 def check_vocabulary_size(name: str, tokenizer: Tokenizer, vocabulary_size: int) -> None:

@@ -73,6 +73,7 @@ class Translator(GenerationTask):
         folder_or_name: str | Path,
         strategy: Strategy | None = None,
         max_source_length: int | None = None,
+        revision: str | None = None,
     ) -> "Translator":
         """Loads a Marian model, such as OPUS-MT's, that transformers saved; torch is not needed.
 
@@ -87,10 +88,11 @@ class Translator(GenerationTask):
             strategy: replaces the one that `generation_config.json` describes.
             max_source_length: longer sources are truncated; `None` is the number of positions in
                 `config.json`.
+            revision: commit, tag or branch of the model on the hub; a commit pins its files.
 
         Raises:
-            ValueError: if a file is missing, does not fit the others, or needs a feature that this
-                library lacks.
+            ValueError: if a file is missing, damaged, does not fit the others, or needs a feature
+                that this library lacks.
 
         Example:
 
@@ -101,7 +103,7 @@ class Translator(GenerationTask):
         """
         from keras_attention.interop.marian import read_marian
 
-        read = read_marian(folder_or_name, strategy)
+        read = read_marian(folder_or_name, strategy, revision)
         length = max_source_length or read.max_source_length
         return cls(**{**read._asdict(), "max_source_length": length})
 

@@ -2,13 +2,18 @@
 
 import codecs
 import gzip
+import itertools
 import os
+import zlib
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
 from pathlib import Path
+from typing import BinaryIO
+
+from keras_attention.utils.limits import MIB, limits
 
 PathLike = str | os.PathLike
 Pair = tuple[str, str]
+GZIP_ALLOWANCE = 16 * MIB  # short texts of equal lines compress a thousandfold
 
 
 def read_lines(path: PathLike) -> Iterator[str]:
@@ -18,36 +23,66 @@ def read_lines(path: PathLike) -> Iterator[str]:
     order mark at the start of the file is dropped.
 
     Args:
-        path: Path of the file. If it ends in `.gz`, the file is read with gzip.
+        path: Path of the file or of a named pipe. If it ends in `.gz`, it is read with gzip.
 
     Yields:
         One string per line.
 
     Raises:
-        ValueError: If the file does not exist, or contains bytes that are not UTF-8; the message
-            names the file and the line.
+        ValueError: If the file does not exist, is not UTF-8 or a damaged `.gz`, or exceeds
+            `line_bytes` or `gzip_ratio` of `keras_attention.utils.limits`; the message names the
+            file and the line.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"`path` must be an existing text file. Received: path={str(path)!r}")
-    opener = gzip.open if str(path).endswith(".gz") else open
-    with opener(path, "rb") as file:
-        yield from decode_lines(file, str(path))
+    name = str(path)
+    if not os.path.exists(path) or os.path.isdir(path):
+        raise ValueError(f"`path` must be an existing text file. Received: path={name!r}")
+    if not name.endswith(".gz"):
+        with open(path, "rb") as file:
+            yield from decode_lines(file, name)
+        return
+    with open(path, "rb") as packed, gzip.GzipFile(fileobj=packed) as file:
+        try:
+            yield from _check_gzip_ratio(decode_lines(file, name), file, name)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(
+                f"The file must be a complete .gz file. Received: {name!r} ({error})"
+            ) from None
 
 
-def decode_lines(file: Iterable[bytes], name: str) -> Iterator[str]:
+def _check_gzip_ratio(lines: Iterator[str], file: gzip.GzipFile, name: str) -> Iterator[str]:
+    """Yields the lines, or raises a `ValueError` once they are far larger than the packed file."""
+    most = GZIP_ALLOWANCE + limits.gzip_ratio * os.path.getsize(name)
+    for line in lines:
+        if file.tell() > most:
+            raise ValueError(
+                f"A .gz file must have at most {limits.gzip_ratio} times its size unpacked, the "
+                f"`gzip_ratio` of `keras_attention.utils.limits`. Received: {name!r}"
+            )
+        yield line
+
+
+def decode_lines(file: BinaryIO, name: str) -> Iterator[str]:
     """Yields decoded lines of a binary stream, such as `sys.stdin.buffer`, as `read_lines` does.
 
     Args:
-        file: Iterable of lines of bytes.
+        file: Binary stream.
         name: Name of the stream in error messages.
 
     Yields:
         One string per line.
 
     Raises:
-        ValueError: If a line is not UTF-8.
+        ValueError: If a line is not UTF-8 or longer than `limits.line_bytes`.
     """
-    for number, line in enumerate(file, start=1):
+    for number in itertools.count(1):
+        line = file.readline(limits.line_bytes + 1)
+        if not line:
+            return
+        if len(line) > limits.line_bytes:
+            raise ValueError(
+                f"A line must have at most {limits.line_bytes} bytes, the `line_bytes` of "
+                f"`keras_attention.utils.limits`. Received: line {number} of {name!r}"
+            )
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         line = line.removesuffix(b"\n").removesuffix(b"\r")
@@ -87,8 +122,9 @@ def lines_of(source: PathLike | Iterable[str | os.PathLike]) -> Iterator[str]:
 
 
 def _is_file_list(names: list[str] | tuple[str, ...]) -> bool:
-    """Returns True if the first or the last string is the path of an existing file."""
-    return any(os.path.isfile(name) for name in {*names[:1], *names[-1:]})
+    """Returns True if the first or the last string is the path of an existing file or pipe."""
+    ends = {*names[:1], *names[-1:]}
+    return any(os.path.exists(name) and not os.path.isdir(name) for name in ends)
 
 
 def read_parallel(source: PathLike, target: PathLike | None = None) -> list[Pair]:
@@ -108,7 +144,7 @@ def read_parallel(source: PathLike, target: PathLike | None = None) -> list[Pair
     """
     if target is None:
         return [_split_at_tab(source, *line) for line in enumerate(read_lines(source), start=1)]
-    pairs = list(zip_longest(read_lines(source), read_lines(target)))
+    pairs = list(itertools.zip_longest(read_lines(source), read_lines(target)))
     counts = [sum(pair[side] is not None for pair in pairs) for side in (0, 1)]
     if counts[0] != counts[1]:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Base class of the tokenizers: special ids, normalization, encoding, decoding and saving."""
 
+import collections
 import json
 import os
 import warnings
@@ -57,10 +58,12 @@ class Tokenizer(tf.Module):
                 f"Received: vocabulary[:5]={vocabulary[:5]}"
             )
         if len(set(vocabulary)) != len(vocabulary):
-            repeated = next(token for token in vocabulary if vocabulary.count(token) > 1)
+            repeated = collections.Counter(vocabulary).most_common(1)[0][0]
             raise ValueError(
                 f"`vocabulary` must contain each token once. Received: {repeated!r} more than once"
             )
+        if not isinstance(lowercase, bool):
+            raise ValueError(f"`lowercase` must be a bool. Received: lowercase={lowercase!r}")
         _check_normalization(normalization)
         self._vocabulary = vocabulary
         self.lowercase = lowercase

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_attention.utils.reading import parse_json, read_bytes
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -221,20 +223,10 @@ def read_json(path: Path) -> dict:
     """Reads a dictionary from a JSON file.
 
     Raises:
-        ValueError: If the file is missing, is not JSON, or its content is not a dictionary.
+        ValueError: If the file is missing or too large, is not JSON, or its content is not a
+            dictionary.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"Expected a JSON file written by this library. Received: {str(path)!r} ({error})"
-        ) from None
-    if not isinstance(content, dict):
-        raise ValueError(
-            "Expected a JSON file that contains a dictionary. "
-            f"Received: {str(path)!r}, which contains a {type(content).__name__}"
-        )
-    return content
+    return parse_json(read_bytes(path, "json_bytes"), path)
 
 
 def _umask() -> int:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from keras_attention.utils.reading import read_bytes
+
 DIGESTS = "sha256"  # key of the digests of the other files
 OWN_DIGEST = "sha256_of_the_lines_above"
-MAX_SIZE = 2**24  # bytes of a manifest
 
 
 def write_manifest(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,18 +49,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         ValueError: if the manifest or a file that it names is missing or has changed.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size
-        data = path.read_bytes() if size <= MAX_SIZE else b""
-    except OSError as error:
-        raise ValueError(
-            f"Expected a JSON file written by this library. Received: {str(path)!r} "
-            f"({error.strerror})"
-        ) from None
-    if size > MAX_SIZE:
-        raise ValueError(
-            f"A manifest must have at most {MAX_SIZE} bytes. Received: {str(path)!r} with {size}"
-        )
+    data = read_bytes(path, "json_bytes")
     head = data[: -len(_last_line(b""))]
     if data != head + _last_line(head):
         raise ValueError(

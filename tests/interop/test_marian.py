@@ -194,8 +194,8 @@ def changed(opus, tmp_path):
         ("config.json", {"model_type": "bart"}, "must be 'marian'. Received: model_type='bart'"),
         ("config.json", {"d_model": None}, "config.json must contain `d_model`"),
         ("config.json", {"d_model": 28}, r"`model.shared.weight` must have the shape \(45, 28\)"),
-        ("config.json", {"decoder_layers": 4}, "model.decoder.layers.3.self_attn.q_proj.weight"),
-        ("config.json", {"encoder_ffn_dim": 7}, r"0.fc1.weight` must have the shape \(7, 24\)"),
+        ("config.json", {"decoder_layers": 4}, "model.decoder.layers.3.fc1.weight"),
+        ("config.json", {"encoder_ffn_dim": 7}, r"1.fc1.weight` must have the shape \(7, 24\)"),
         ("config.json", {"vocab_size": 40}, "vocab.json must contain each id between 0 and 39"),
         ("config.json", {"pad_token_id": 0}, r"vocab.json must .* padding.* \[0, 44, 0, "),
         ("config.json", {"activation_function": "tanh"}, "Received: activation_function='tanh'"),
@@ -225,9 +225,13 @@ def test_missing_files_raise(changed, name):
 
 def test_damaged_weights_raise(changed):
     folder = changed("config.json")
-    (folder / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="must be in the safetensors format"):
-        read_marian(folder)
+    for content, message in (
+        (b"no weights", "header of 7523097587056930670 bytes"),
+        ((2).to_bytes(8, "little") + b"no weights", "must be in the safetensors format"),
+    ):
+        (folder / "model.safetensors").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            read_marian(folder)
 
 
 @pytest.mark.parametrize("new_format", [True, False])
@@ -253,19 +257,22 @@ def test_named_models_are_downloaded(opus, changed, monkeypatch):
     requests = []
     folder = opus.folder
 
-    def snapshot_download(name, allow_patterns):
-        requests.append((name, allow_patterns))
+    def snapshot_download(name, revision, allow_patterns):
+        requests.append((name, revision, allow_patterns))
         return str(folder)
 
     hub = types.SimpleNamespace(snapshot_download=snapshot_download)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert read_marian("Helsinki-NLP/opus-mt-en-de").model.count_params() > 10_000
-    assert requests == [("Helsinki-NLP/opus-mt-en-de", list(marian.FILES))]
+    name = "Helsinki-NLP/opus-mt-en-de"
+    assert read_marian(name, revision="1a2b3c4").model.count_params() > 10_000
+    assert requests == [(name, "1a2b3c4", list(marian.FILES))]
     folder = changed("config.json")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match="must contain model.safetensors or pytorch_model.bin"):
-        read_marian("Helsinki-NLP/opus-mt-en-de")
-    assert requests[2:] == [("Helsinki-NLP/opus-mt-en-de", ["pytorch_model.bin"])]
+        read_marian(name)
+    assert requests[2:] == [(name, None, ["pytorch_model.bin"])]
+    with pytest.raises(ValueError, match="`revision` requires the name of a model"):
+        read_marian(folder, revision="1a2b3c4")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match="requires the extra `hub`"):
         read_marian("Helsinki-NLP/opus-mt-en-de")
@@ -295,3 +302,65 @@ def test_model_is_saved_and_loaded(both, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     inputs = {"source": np.array([[5, 6, 2]]), "target": np.array([[1, 7, 8]])}
     np.testing.assert_allclose(array(loaded(inputs)), array(model(inputs)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("vocab_size", 10**9),
+        ("vocab_size", 2.5),
+        ("d_model", 10**7),
+        ("encoder_layers", 10**9),
+        ("decoder_layers", "3"),
+        ("decoder_ffn_dim", 10**9),
+        ("encoder_attention_heads", 0),
+        ("max_position_embeddings", 10**9),
+        ("dropout", "high"),
+        ("pad_token_id", [0]),
+        ("activation_function", {}),
+    ],
+)
+def test_damaged_configurations_are_value_errors_that_name_the_folder(name, value, changed):
+    folder = changed("config.json", **{name: value})
+    with pytest.raises(ValueError, match=f"Received: .*{folder.name}"):
+        read_marian(folder)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_length": 10**9},
+        {"num_beams": 10**6},
+        {"num_beams": "4"},
+        {"length_penalty": [1]},
+        {"bad_words_ids": [[[0]]]},
+    ],
+)
+def test_generation_options_of_a_file_are_limited(options, changed):
+    folder = changed("generation_config.json", **options)
+    with pytest.raises(ValueError, match=f"Received: .*{folder.name}"):
+        read_marian(folder)
+
+
+@pytest.mark.parametrize("values, message", [("int8", "floating point type"), (np.nan, "finite")])
+def test_weights_that_are_no_finite_floats_are_refused(values, message, changed):
+    from safetensors.numpy import load_file, save_file
+
+    folder = changed("config.json")
+    weights = load_file(folder / "model.safetensors")
+    name = "model.encoder.layers.0.fc1.bias"
+    if values == "int8":
+        weights[name] = weights[name].astype("int8")
+    else:
+        weights[name][3] = values
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ValueError, match=f"`{name}` must (be of|have) {message}"):
+        read_marian(folder)
+
+
+def test_header_of_safetensors_is_checked_before_it_is_read(changed):
+    folder = changed("config.json")
+    path = folder / "model.safetensors"
+    path.write_bytes((10**12).to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(ValueError, match=f"header of {10**12} bytes"):
+        read_marian(folder)

@@ -2,6 +2,7 @@
 
 import collections
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from keras_attention.interop.torch_file import load_torch_file
+from keras_attention.utils.limits import limits
 
 
 def state():
@@ -68,4 +70,86 @@ def test_invalid_files_raise(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("state/other", b"")
     with pytest.raises(ValueError, match=str(path)):
+        load_torch_file(path)
+
+
+def archive_of(path, pickled, storages=(), compression=zipfile.ZIP_STORED):
+    """Writes an archive as torch does, with any pickle and any storages."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("a/data.pkl", pickled)
+        for key, content in storages:
+            archive.writestr(f"a/data/{key}", content)
+
+
+def pickled_tensor(count, shape=(1,), storage="FloatStorage"):
+    """Returns a pickle of a dictionary with one tensor, as torch writes it."""
+    integers = b"".join(b"\x8a\x08" + n.to_bytes(8, "little") for n in shape)
+    strides = b"".join(b"K\x01" for _ in shape)
+    return (
+        b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n(((X\x07\0\0\0storagectorch\n"
+        + storage.encode() + b"\nX\x01\0\0\x000X\x03\0\0\0cpu\x8a\x08"
+        + count.to_bytes(8, "little") + b"tQK\0(" + integers + b"t(" + strides
+        + b"t\x89}tRs."
+    )  # fmt: skip
+
+
+def test_helper_writes_what_the_reader_reads(tmp_path):
+    path = tmp_path / "state.bin"
+    archive_of(path, pickled_tensor(1), [("0", np.float32([2.5]).tobytes())])
+    assert load_torch_file(path)["w"].tolist() == [2.5]
+
+
+@pytest.mark.parametrize(
+    "count, shape, content, message",
+    [
+        (10**9, (10**9,), b"\0\0\x80?", "storages of 4000000000 bytes are larger than the file"),
+        (100, (100,), b"\0" * 396, "a storage of 400 bytes has 396 bytes"),
+        (100, (100,), b"\0" * 404, "has more than 400 bytes"),
+        (1, (2**40,), b"\0" * 4, "not contiguous"),
+        (1, (2**63 - 1,), b"\0" * 4, "a very large size"),
+        (1, (1,) * 65, b"\0" * 4, "more than 64 axes"),
+    ],
+)
+def test_claimed_sizes_are_compared_with_the_file(count, shape, content, message, tmp_path):
+    path = tmp_path / "state.bin"
+    archive_of(path, pickled_tensor(count, shape), [("0", content)])
+    with pytest.raises(ValueError, match=f"{path}.*{message}"):
+        load_torch_file(path)
+
+
+HELPER = b"ctorch._utils\n_rebuild_tensor_v2\n"
+
+
+@pytest.mark.parametrize(
+    "pickled, message",
+    [
+        (HELPER + b"N}X\x0c\0\0\0__defaults__)s\x86b.", "expected dict"),  # BUILD on a function
+        (b"(" * 100 + b".", "IndexError"),
+        (b"]r\xff\xff\xff\x7f0.", "the operation POP"),
+        (b"}" + b"]" * 2**20 + b".", "more than 1048576 operations"),
+        (b"}(" + b")\x85" * 1000 + b"]u.", "expected"),  # a nested key
+        (b"}X\xff\xff\xff\x7f", "expected 2147483647 bytes"),
+        (b"cbuiltins\neval\n.", "it refers to builtins.eval"),
+        (b"}\x80\x02", "no end|exhausted"),
+    ],
+)
+def test_other_pickles_are_refused_in_bounded_memory(pickled, message, tmp_path):
+    path = tmp_path / "state.bin"
+    archive_of(path, pickled)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"{path}.*({message})"):
+        load_torch_file(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**28
+    tracemalloc.stop()
+
+
+def test_compressed_archives_and_long_pickles_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "state.bin"
+    storages = [("0", b"\0" * 4)]
+    archive_of(path, pickled_tensor(1), storages, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="is compressed"):
+        load_torch_file(path)
+    archive_of(path, pickled_tensor(1), storages)
+    monkeypatch.setattr(limits, "torch_pickle_bytes", 50)
+    with pytest.raises(ValueError, match="more than 50 bytes"):
         load_torch_file(path)

@@ -1,11 +1,14 @@
 """Tests of the text file readers: line ends, gzip, errors, lists of files and of lines."""
 
 import gzip
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from keras_attention.text.files import lines_of, read_lines
+from keras_attention.utils.limits import limits
 
 
 def test_line_ends(tmp_path):
@@ -49,3 +52,39 @@ def test_files_and_lines(tmp_path):
     with pytest.raises(ValueError, match="missing"):
         list(lines_of(Path("missing")))
     assert list(lines_of([])) == []
+
+
+def test_truncated_and_damaged_gzip(tmp_path):
+    path = tmp_path / "a.gz"
+    whole = gzip.compress(("a man walks .\n" * 2000).encode())
+    for content in (whole[: len(whole) // 2], whole[:30] + b"\0\0" + whole[32:], b"no gzip"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"must be a complete \.gz file. Received: '.*a\.gz'"):
+            list(read_lines(path))
+
+
+def test_gzip_bomb(tmp_path):
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(b"a\n" * 2**24))
+    with pytest.raises(ValueError, match=r"at most 100 times its size .* Received: '.*a\.gz'"):
+        for _ in read_lines(path):
+            pass
+
+
+@pytest.mark.parametrize("name", ["long", "long.gz"])
+def test_lines_are_limited(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(limits, "line_bytes", 5)
+    path = tmp_path / name
+    content = b"1234\n123456\n"
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(ValueError, match=f"at most 5 bytes, .* Received: line 2 of '.*{name}'"):
+        list(read_lines(path))
+
+
+def test_named_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=("one\ntwo\n",))
+    writer.start()
+    assert list(read_lines(path)) == ["one", "two"]
+    writer.join()

@@ -14,6 +14,7 @@ from keras_attention.text import (
     WordPieceTokenizer,
     load_tokenizer,
 )
+from keras_attention.utils.limits import limits
 
 LINES = [
     "ein hund läuft über die straße",
@@ -232,4 +233,32 @@ def test_load_errors(tmp_path):
         load_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"class_name": "Words", "config": {}}')
     with pytest.raises(ValueError, match="Received: class_name='Words'"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "[]",
+        "[" * 100_000,
+        '{"class_name": ["WordPieceTokenizer"]}',
+        '{"class_name": "WordPieceTokenizer"}',
+        '{"class_name": "WordPieceTokenizer", "config": {"lowercase": 1, "other": 2}}',
+        '{"class_name": "WordPieceTokenizer", "config": {"normalization": ["NFC"]}}',
+        '{"class_name": "SentencePieceTokenizer", "config": {}}',
+        '{"class_name": "MarianTokenizer", "config": {"vocabulary": 5}}',
+    ],
+)
+def test_damaged_configurations_are_value_errors_that_name_the_folder(config, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(config)
+    (tmp_path / "vocabulary.txt").write_text("[PAD]\n[START]\n[END]\n[UNK]\na\n")
+    (tmp_path / "sentencepiece.model").write_bytes(b"\x0a\x05no")
+    with pytest.raises(ValueError, match=f"Received: .*{tmp_path.name}"):
+        load_tokenizer(tmp_path)
+
+
+def test_files_of_a_tokenizer_are_limited(tmp_path, monkeypatch):
+    train("wordpiece").save(tmp_path)
+    monkeypatch.setattr(limits, "tokenizer_bytes", 10)
+    with pytest.raises(ValueError, match=r"at most 10 bytes, .* Received: '.*vocabulary\.txt'"):
         load_tokenizer(tmp_path)

@@ -160,7 +160,10 @@ def test_write_and_read_json(tmp_path):
     (tmp_path / "b.json").write_text("{")
     (tmp_path / "c.json").write_bytes(b"\xff")
     (tmp_path / "d.json").write_text("[]")
-    for name in ("none.json", "b.json", "c.json", "d.json", ""):
-        with pytest.raises(ValueError, match="Expected a JSON file .* Received: "):
+    for name in ("b.json", "c.json", "d.json"):
+        with pytest.raises(ValueError, match=f"Expected a JSON file .* Received: .*{name}"):
+            read_json(tmp_path / name)
+    for name in ("none.json", ""):
+        with pytest.raises(ValueError, match=f"must be readable. Received: .*{name}"):
             read_json(tmp_path / name)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
