@@ -14,9 +14,11 @@ from keras import ops
 
 from keras_attention.recipes.resume import resume_folder
 from keras_attention.recipes.save_best import SaveBestTask
+from keras_attention.utils.archive import read_arrays
 from keras_attention.utils.atomic_io import read_json, replace_folder, sync_to_disk, write_json
 from keras_attention.utils.full_disk import explain_full_disk
 from keras_attention.utils.manifest import check_digests, file_digests
+from keras_attention.utils.reading import errors_name_file
 
 MODEL_FILE = "model.npz"  # the weights, in the order and format of `training.average_weights`
 TRAINING_FILE = "training.npz"  # seed generators and optimizer
@@ -147,13 +149,9 @@ class Checkpoints:
         errors = []
         for path in reversed(self.paths):
             try:
-                content = self._verify(path, (MODEL_FILE, TRAINING_FILE))
-                state = {name: _read_arrays(path / name) for name in (MODEL_FILE, TRAINING_FILE)}
-                if _describe(state) != content["arrays"]:
-                    raise ValueError(f"{path} has other arrays than its {MANIFEST_FILE} says")
-                fields = [field.name for field in dataclasses.fields(Progress)]
-                return state, Progress(**{name: content[name] for name in fields})
-            except (OSError, ValueError, KeyError) as error:
+                with errors_name_file(path, "A checkpoint must be complete"):
+                    return self._read(path)
+            except ValueError as error:
                 errors.append(str(error))
         if not errors:
             return None
@@ -162,15 +160,24 @@ class Checkpoints:
             f"{self.folder}. Received: " + "; ".join(errors)
         )
 
+    def _read(self, path: Path) -> tuple[State, Progress]:
+        content = self._verify(path, (MODEL_FILE, TRAINING_FILE))
+        state = {name: read_arrays(path / name) for name in (MODEL_FILE, TRAINING_FILE)}
+        if _describe(state) != content["arrays"]:
+            raise ValueError(f"{path} has other arrays than its {MANIFEST_FILE} says")
+        fields = [field.name for field in dataclasses.fields(Progress)]
+        return state, Progress(**{name: content[name] for name in fields})
+
     def weight_files(self, epoch: int) -> list[Path]:
         """Returns the undamaged files of the weights after the last epochs up to `epoch`."""
         paths = [self._path(number) for number in range(epoch - self.keep_weights + 1, epoch + 1)]
         files = []
         for path in filter(Path.exists, paths):
             try:
-                self._verify(path, (MODEL_FILE,))
+                with errors_name_file(path, "A checkpoint must be complete"):
+                    self._verify(path, (MODEL_FILE,))
                 files.append(path / MODEL_FILE)
-            except (OSError, ValueError, KeyError) as error:
+            except ValueError as error:
                 warnings.warn(f"An epoch is missing in the average: {error}", stacklevel=2)
         return files
 
@@ -252,11 +259,6 @@ def _describe(state: State) -> dict[str, list]:
         name: [[list(array.shape), str(array.dtype)] for array in arrays]
         for name, arrays in state.items()
     }
-
-
-def _read_arrays(path: Path) -> list[np.ndarray]:
-    with np.load(path) as file:
-        return [file[f"arr_{index}"] for index in range(len(file.files))]
 
 
 def _digest(content: Any) -> str:

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_attention.utils.archive import read_arrays
+
 
 def average_weights(paths: Iterable[str | Path]) -> list[np.ndarray]:
     """Returns the mean of the weights in checkpoints of `AverageCheckpoints`.
@@ -25,15 +27,14 @@ def average_weights(paths: Iterable[str | Path]) -> list[np.ndarray]:
         One array per weight, for `model.set_weights`.
 
     Raises:
-        ValueError: if there are no files, or their weights have different shapes.
+        ValueError: if there are no files, one is damaged, or their weights have different shapes.
     """
     paths = list(paths)
     if not paths:
         raise ValueError(f"`paths` must contain at least one file. Received: paths={paths}")
     totals: list[np.ndarray] = []
     for path in paths:
-        with np.load(path) as file:
-            weights = [file[f"arr_{i}"] for i in range(len(file.files))]
+        weights = read_arrays(path)
         shapes = [weight.shape for weight in weights]
         if not totals:
             totals = [np.zeros(shape, "float64") for shape in shapes]

@@ -31,6 +31,7 @@ def seal(folder: Path) -> None:
 
     from keras_attention.utils.manifest import DIGESTS, OWN_DIGEST, write_manifest
 
+    seal_checkpoints(folder)
     for name in ("task.json", "verification.json"):
         for path in folder.rglob(name):
             with contextlib.suppress(ValueError, RecursionError):
@@ -198,6 +199,40 @@ def read_task(folder: Path, name: str) -> None:
     task([np.zeros((32, 32, 3), "uint8")] if isinstance(task, Captioner) else ["ein hund"])
 
 
+def write_checkpoint(folder: Path) -> None:
+    import numpy as np
+
+    from keras_attention.recipes.checkpoint import Checkpoints, Progress
+
+    progress = Progress(
+        run_id="a", epoch=1, best=2.5, best_epoch=1, stopped=False, history={"loss": [1.5]},
+        settings={"seed": 0}, environment={},
+    )  # fmt: skip
+    arrays = [np.ones((3, 4), "float32"), np.array(5, "int32")]
+    Checkpoints(folder).save({"model.npz": arrays, "training.npz": arrays[:1]}, progress)
+
+
+def seal_checkpoints(folder: Path) -> None:
+    """Writes the digests of checkpoints anew."""
+    import json
+
+    from keras_attention.recipes import checkpoint
+    from keras_attention.utils.manifest import file_digests
+
+    for path in folder.glob("epoch-*/manifest.json"):
+        with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
+            content = json.loads(path.read_bytes())["content"]
+            content["files"] = file_digests(path.parent, exclude=path)
+            manifest = {"sha256": checkpoint._digest(content), "content": content}
+            path.write_text(json.dumps(manifest))
+
+
+def read_checkpoint(folder: Path, name: str) -> None:
+    from keras_attention.recipes.checkpoint import Checkpoints
+
+    Checkpoints(folder).load()
+
+
 def write_tflite(folder: Path) -> None:
     make_task("rnn").export(folder, "tflite", ["ein hund"])
 
@@ -264,6 +299,7 @@ READERS = {
     "torch": Reader(write_torch, read_torch, 6),
     "safetensors": Reader(write_safetensors, read_safetensors, 3),
     "Marian folder": Reader(write_marian, read_marian, 1),
+    "training checkpoint": Reader(write_checkpoint, read_checkpoint, 2),
     "RNN task": _task("rnn", 1.5),
     "Transformer task": _task("transformer", 0.6),
     "classifier task": _task("classifier", 0.6),

@@ -134,7 +134,7 @@ def test_a_folder_with_other_files_is_not_replaced(translator, tmp_path):
 
 
 def test_loading_from_other_folders_raises(translator, tmp_path):
-    with pytest.raises(ValueError, match="Expected a JSON file .*task.json"):
+    with pytest.raises(ValueError, match="must be readable. Received: .*task.json"):
         Translator.load(tmp_path / "none")
     translator.save(tmp_path / "task")
     path = tmp_path / "task" / "task.json"
