@@ -31,7 +31,7 @@ def main() -> int:
                 except AssertionError:
                     value = float("inf")
                 failed += value is not None and not value <= TOLERANCE
-                cells.append("" if value is None else f"{value:.0e}")
+                cells.append("" if value is None else f"{value:.0e}" if value else "0")
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
     return failed
 

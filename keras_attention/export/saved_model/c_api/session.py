@@ -207,7 +207,7 @@ class Session:
             )  # fmt: skip
         try:
             # Read before the inputs are freed: an output may share an input's memory.
-            return [self._read_tensor(tensor) for tensor in results]
+            return list(map(self._read_tensor, results))
         finally:
             for tensor in results:
                 tf.TF_DeleteTensor(tensor)
