@@ -30,7 +30,7 @@ State = dict[str, list[np.ndarray]]  # arrays of each file
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a checkpoint says about its training, in `manifest.json`.
+    """Progress and settings of a training, in the `manifest.json` of a checkpoint.
 
     Args:
         run_id: Identifies the training; the best task has it in `training.json`.

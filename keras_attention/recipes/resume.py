@@ -1,4 +1,4 @@
-"""What `fit` compares when it resumes an interrupted training, and the lock of a training."""
+"""Settings and environment compared when a training is resumed, and the lock of a training."""
 
 import contextlib
 import hashlib

@@ -11,7 +11,7 @@ Each training is the command `keras-attention train` in a process of its own, wi
 another signal) sent at a random moment, and run again until it ends. After each epoch a process
 writes the SHA-256 of the batches that the model got, of its variables, and of the optimizer and
 seeds; a repeated epoch must have those of the undisturbed training. At the end, the history, the
-score and the weights of the saved task must be equal too, and nothing may be left beside it. The
+score and the weights of the saved task must be equal too, and no other file may be left. The
 exit status is 0 if all are.
 """
 
@@ -199,18 +199,21 @@ def is_finished(output, printed):
 
 def disturb(name, number, signal_number, duration, rng):
     """Trains with one to four signals; returns the folder and how many signals it got."""
-    folder = Path(f"{name}-{number}").absolute()
-    folder.mkdir()
+    folder, signals = Path(f"{name}-{number}").absolute(), 0
     output, log, printed = folder / "model", Path(f"{folder}.jsonl"), Path(f"{folder}.txt")
-    signals = 0
-    for _ in range(rng.randint(1, 4)):
-        process = start(name, output, log, printed)
-        if wait(process, rng.uniform(0.2, 1.0) * duration) is None:
+    while not signals:  # again and earlier if the training ended before its first signal
+        shutil.rmtree(folder, ignore_errors=True)
+        for file in (log, printed):
+            file.unlink(missing_ok=True)
+        folder.mkdir()
+        for _ in range(rng.randint(1, 4)):
+            process = start(name, output, log, printed)
+            if wait(process, rng.uniform(0.2, 1.0) * duration) is not None:
+                break
             os.kill(process, signal_number)
             signals += 1
             wait(process)
-        elif (output / "training.json").exists():
-            break
+        duration *= 0.7
     for _ in range(3):
         status = wait(start(name, output, log, printed))
         if status == 0 or is_finished(output, printed):
