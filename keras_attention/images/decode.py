@@ -48,8 +48,8 @@ def read_image(
     The size in the header of a file is checked before it is decoded.
 
     Args:
-        image: Path of a file, its bytes, or an array (h, w, 3), (h, w, 1) or (h, w) of numbers from
-            0 to 255.
+        image: Path of a file, its bytes, or an array (h, w, 3), (h, w, 1) or (h, w) of integers
+            from 0 to 255 or of floats from 0 to 1.
         image_size: Height and width of the result.
 
     Returns:
@@ -78,13 +78,14 @@ def read_image(
         raise ValueError(
             f"`image` must be an array of numbers. Received: image.dtype={pixels.dtype}"
         )
-    if not 0 <= pixels.min() <= pixels.max() <= 255:
+    is_float = pixels.dtype.kind == "f"
+    if not 0 <= pixels.min() <= pixels.max() <= (1 if is_float else 255):
         raise ValueError(
-            "`image` must have values from 0 to 255. "
-            f"Received: values from {pixels.min()} to {pixels.max()}"
+            "`image` must have integers from 0 to 255 or floats from 0 to 1. "
+            f"Received: {pixels.dtype} values from {pixels.min()} to {pixels.max()}"
         )
-    pixels = np.repeat(pixels, 3 // pixels.shape[2], axis=2)
-    return resize(pixels.astype("float32"), image_size).numpy()
+    pixels = pixels.astype("float32") * (255.0 if is_float else 1.0)
+    return resize(np.repeat(pixels, 3 // pixels.shape[2], axis=2), image_size).numpy()
 
 
 def _decode_and_resize(data: bytes, image_size: tuple[int, int], name: str) -> np.ndarray:

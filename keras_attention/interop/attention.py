@@ -1,5 +1,6 @@
 """Loading the weights of Keras's and PyTorch's multi-head attention."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,18 @@ TORCH_NAMES = {
     "out_proj.weight", "out_proj.bias",
 }  # fmt: skip
 
+SOURCES = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+# Options of `SOURCES` that the layer has too, that the shapes of the weights show, or that do not
+# change the outputs. Any other option, also one of a later Keras, must have its default.
+REPRESENTED_OPTIONS = {
+    "num_heads", "key_dim", "value_dim", "output_shape", "use_bias", "dropout", "seed",
+    "head_dim", "num_query_heads", "num_key_value_heads", "flash_attention",
+    "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
+    "activity_regularizer", "kernel_constraint", "bias_constraint", "args", "kwargs",
+}  # fmt: skip
+# Options that would change the outputs of the layer, and that no source represents.
+LAYER_DEFAULTS = {"qk_norm": False, "soft_cap": None, "window": None, "positions": None}
+
 
 def load_keras(layer: MultiHeadAttention, source: keras.layers.Layer) -> None:
     """Loads the weights of a Keras layer; the layer then gives the same outputs.
@@ -27,8 +40,9 @@ def load_keras(layer: MultiHeadAttention, source: keras.layers.Layer) -> None:
         source: a built `keras.layers.MultiHeadAttention` or `GroupQueryAttention`.
 
     Raises:
-        ValueError: If the source is not built, has weights that the layer does not have, or differs
-            in heads or widths.
+        ValueError: If the source is not built, differs in heads or widths, or is a subclass; if it
+            has options or weights that the layer does not represent, such as `sliding_window`, LoRA
+            or quantized weights; or if the layer has options that the source does not have.
 
     Example:
 
@@ -41,6 +55,13 @@ def load_keras(layer: MultiHeadAttention, source: keras.layers.Layer) -> None:
     >>> bool(keras.ops.all(keras.ops.isclose(layer(x, x), expected, atol=1e-5)))
     True
     """
+    if type(source) not in SOURCES:
+        raise ValueError(
+            f"`source` must be one of {[each.__name__ for each in SOURCES]}. "
+            f"Received: source={source}"
+        )
+    _check_layer(layer)
+    _check_options(source)
     if not source.weights:
         raise ValueError(
             "`source` must be a layer with weights; call it or build it first. "
@@ -49,7 +70,14 @@ def load_keras(layer: MultiHeadAttention, source: keras.layers.Layer) -> None:
     arrays = {}
     for weight in source.weights:
         part, kind = weight.path.split("/")[-2:]
-        arrays[part.removeprefix("attention_"), kind] = keras.ops.convert_to_numpy(weight)
+        if kind not in ("kernel", "bias") or not keras.backend.is_float_dtype(weight.dtype):
+            raise ValueError(
+                "`source` must have floating-point kernels and biases only; merge LoRA weights, "
+                "and load before quantization. "
+                f"Received: {part}/{kind} of dtype {weight.dtype}"
+            )
+        array = keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
+        arrays[part.removeprefix("attention_"), kind] = array
     _check_names("source", {part for part, _ in arrays}, set(PARTS))
     num_key_value_heads = layer.num_key_value_heads
     shapes = {
@@ -80,7 +108,8 @@ def load_torch(layer: MultiHeadAttention, state: Mapping[str, Any]) -> None:
         state: `state_dict()` of the source, or arrays of the same names.
 
     Raises:
-        ValueError: If there are weights that the layer does not have, or widths differ.
+        ValueError: If there are weights that the layer does not have, widths differ, or the layer
+            has options that the source does not have.
 
     Example:
 
@@ -94,6 +123,7 @@ def load_torch(layer: MultiHeadAttention, state: Mapping[str, Any]) -> None:
     >>> float(layer(np.ones((1, 1, 8), "float32"))[0, 0, 0])
     64.0
     """
+    _check_layer(layer)
     _check_names("state", set(state), TORCH_NAMES)
     state = {name: np.asarray(array) for name, array in state.items()}
     if "in_proj_weight" in state:
@@ -139,7 +169,38 @@ def load_parts(layer: MultiHeadAttention, weights: dict[str, tuple]) -> None:
         dense.set_weights([array for array in weights[part] if array is not None])
 
 
+def _check_layer(layer):
+    different = [name for name, value in LAYER_DEFAULTS.items() if getattr(layer, name) != value]
+    if different:
+        values = ", ".join(f"{name}={getattr(layer, name)!r}" for name in different)
+        raise ValueError(
+            f"`layer` must not have options that change the outputs. Received: {values}"
+        )
+
+
+def _check_options(source):
+    """Raises a `ValueError` if an option has a value that is not represented."""
+    config = source.get_config()
+    for name, parameter in inspect.signature(type(source).__init__).parameters.items():
+        if name in ("self", *REPRESENTED_OPTIONS):
+            continue
+        missing = getattr(source, name, getattr(source, f"_{name}", "not in its config"))
+        value = config.get(name, missing)
+        # Keras sets the axes when it is built; these are those of sequences
+        is_default = name == "attention_axes" and value is not None and tuple(value) == (1,)
+        if value != parameter.default and not is_default:
+            raise ValueError(
+                f"`source` must not have the option `{name}`, which the layer does not represent. "
+                f"Received: {name}={value!r}"
+            )
+
+
 def _check_dense(part, dense, kernel, bias):
+    if len(dense.weights) != (1 if dense.bias is None else 2):
+        raise ValueError(
+            "`layer` must have no LoRA or quantized weights; load before adding them. "
+            f"Received: {[weight.path for weight in dense.weights]}"
+        )
     if (bias is None) != (dense.bias is None):
         raise ValueError(
             f"`use_bias` of the layer must be {bias is not None}, as in the loaded weights. "

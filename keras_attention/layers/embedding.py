@@ -5,9 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_attention.layers.multi_head import as_positions
 from keras_attention.ops.ids import check_vocabulary_size
-from keras_attention.ops.positions import sinusoidal
+from keras_attention.ops.positions import as_positions, sinusoidal
 from keras_attention.utils.validation import check_positive
 
 # Values of `positions` with sinusoids, and the order of their features.

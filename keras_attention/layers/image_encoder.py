@@ -34,7 +34,7 @@ class ImageEncoder(keras.layers.Layer):
         **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
-        images: Images, `(B, H, W, 3)`, uint8 or float between 0 and 255.
+        images: Images, `(B, H, W, 3)`, numbers between 0 and 255, also if they are floats.
         training: Whether backbone and body run in training mode, with dropout.
 
     Returns:
@@ -134,9 +134,10 @@ class ImageEncoder(keras.layers.Layer):
                 f"`source` must be images of shape {('batch', *self.image_size, 3)}. "
                 f"Received: source.shape={images.shape}"
             )
-        if images.dtype.kind not in "uif":
+        if images.dtype.kind not in "ui":
             raise ValueError(
-                f"`source` must contain integers or floats. Received: source.dtype={images.dtype}"
+                "`source` must contain integers from 0 to 255; multiply floats from 0 to 1 by 255 "
+                f"and round them. Received: source.dtype={images.dtype}"
             )
         if images.size and not 0 <= images.min() <= images.max() <= 255:
             raise ValueError(

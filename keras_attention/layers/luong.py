@@ -10,6 +10,7 @@ from keras_attention.layers.validation import check_same_width
 from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import Memory, gaussian_window, masked_softmax, predicted_centers
 from keras_attention.ops.linear import project
+from keras_attention.ops.positions import as_positions
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.validation import check_one_of, check_positive
 
@@ -165,12 +166,7 @@ class LuongAttention(ScoredAttention):
     def compute_centers(self, query: Tensor, memory: Memory, positions: Tensor | None) -> Tensor:
         """Computes the window centers `p_t`, (B or 1, T, 1)."""
         if self.window == "local-m":
-            if positions is None:
-                positions = ops.arange(ops.shape(query)[1], dtype="int32")
-            positions = ops.convert_to_tensor(positions)
-            if len(positions.shape) < 2:
-                positions = ops.reshape(positions, (1, -1))
-            return ops.expand_dims(positions, -1)
+            return ops.expand_dims(as_positions(positions, ops.shape(query)[1]), -1)
         if memory.mask is None:
             lengths = ops.reshape(ops.shape(memory.values)[1], (1,))
         else:

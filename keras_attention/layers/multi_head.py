@@ -20,6 +20,7 @@ from keras_attention.layers.validation import (
 from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
 from keras_attention.ops.dtypes import at_least_float32
+from keras_attention.ops.positions import as_positions
 from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.validation import check_positive
@@ -315,16 +316,3 @@ class MultiHeadAttention(BaseAttention):
     @classmethod
     def from_config(cls, config):
         return cls(**deserialize_config(config, "positions"))
-
-
-def as_positions(positions: Tensor | None, length: Tensor) -> Tensor:
-    """Returns positions of shape `(1, T)` or `(B, T)`.
-
-    Args:
-        positions: Int `(B, T)` or `(T,)`, a scalar for all, or `None` for 0, 1, 2, ...
-        length: T.
-    """
-    if positions is None:
-        positions = ops.arange(length, dtype="int32")
-    positions = ops.cast(positions, "int32")
-    return positions if len(positions.shape) == 2 else ops.reshape(positions, (1, -1))

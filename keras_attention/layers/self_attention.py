@@ -3,12 +3,13 @@
 import keras
 from keras import ops
 
-from keras_attention.layers.multi_head import MultiHeadAttention, as_positions
+from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.validation import check_query, check_values
 from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory
 from keras_attention.ops.heads import CacheStep, KVCache
+from keras_attention.ops.positions import as_positions
 from keras_attention.types import Mask, Tensor
 
 

@@ -1,7 +1,10 @@
 """Caption metrics with several references per image: BLEU-1 to 4, ROUGE-L and CIDEr-D."""
 
+import functools
 import math
 import re
+import sys
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -71,7 +74,10 @@ def caption_scores(hypotheses: Sequence[str], references: References) -> dict[st
 def tokenize(text: str) -> list[str]:
     """Splits a caption into lower-case words without punctuation.
 
-    A word consists of letters and digits, with apostrophes and hyphens allowed inside it.
+    A word consists of letters and digits, with apostrophes and hyphens allowed inside it. Combining
+    marks, such as the vowel signs of Hindi, Tamil and Arabic, and joiners belong to the letter
+    before them. Words are compared in the Unicode normal form NFC. Scripts without spaces between
+    words, such as Thai and Chinese, are not split into words.
 
     Args:
         text: A caption.
@@ -84,7 +90,16 @@ def tokenize(text: str) -> list[str]:
     >>> tokenize("A man 's T-shirt, and 2 dogs !")
     ['a', 'man', 's', 't-shirt', 'and', '2', 'dogs']
     """
-    return re.findall(r"\w+(?:['’-]\w+)*", text.lower())
+    return _words().findall(unicodedata.normalize("NFC", text.lower()))
+
+
+@functools.cache
+def _words() -> re.Pattern[str]:
+    r"""Returns the pattern of a word; `\w` of the module `re` has no combining marks."""
+    letters = map(chr, range(sys.maxunicode + 1))
+    marks = "".join(x for x in letters if unicodedata.category(x).startswith("M"))
+    part = rf"\w[\w{marks}\u200c\u200d]*"  # U+200C and U+200D are joiners
+    return re.compile(rf"{part}(?:['’-]{part})*")
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from keras_attention.utils.validation import check_texts
+
 References = Sequence[str] | Sequence[Sequence[str]]
 
 
@@ -125,15 +127,18 @@ def reference_lists(hypotheses: Sequence[str], references: References) -> list[l
     """Returns the references as one list per hypothesis.
 
     Raises:
-        ValueError: If there are no hypotheses, the two lists differ in length, or a hypothesis has
-            no reference.
+        ValueError: If there are no hypotheses, the two lists differ in length, a hypothesis has
+            no reference, or one string is in place of a list.
     """
+    check_texts("hypotheses", hypotheses)
+    check_texts("references", references, nested=True)
     if not len(hypotheses) or len(hypotheses) != len(references):
         raise ValueError(
             "`hypotheses` and `references` must have the same length, at least 1. "
             f"Received: {len(hypotheses)} hypotheses, {len(references)} references"
         )
     rows = [[row] if isinstance(row, str) else list(row) for row in references]
+    check_texts("references", [text for row in rows for text in row])
     if not all(rows):
         raise ValueError(
             "Each hypothesis must have at least one reference. "

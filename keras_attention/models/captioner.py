@@ -71,7 +71,7 @@ def captioner(
 
     Returns:
         An `EncoderDecoder`, not compiled. Its `source` is a batch of images `(batch, height, width,
-        3)`, uint8, or float between 0 and 255.
+        3)`, integers between 0 and 255.
 
     Raises:
         ValueError: if `decoder` or `attention` is unknown, they do not go together, or another

@@ -14,6 +14,28 @@ LAYOUTS = ("interleaved", "halves")
 SCALINGS = (None, "linear", "ntk")
 
 
+def as_positions(positions: Tensor | None, length: Tensor) -> Tensor:
+    """Returns positions of shape (1, T) or (B, T).
+
+    Args:
+        positions: int (B, T) or (T,), a scalar for all, or `None` for 0, 1, 2, ...
+        length: T.
+
+    Returns:
+        int32 tensor.
+
+    Example:
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(as_positions(None, 3)).tolist()
+    [[0, 1, 2]]
+    """
+    if positions is None:
+        positions = ops.arange(length, dtype="int32")
+    positions = ops.cast(positions, "int32")
+    return positions if len(positions.shape) == 2 else ops.reshape(positions, (1, -1))
+
+
 def sinusoidal(
     positions: Tensor, width: int, layout: str = "interleaved", dtype: str = "float32"
 ) -> Tensor:

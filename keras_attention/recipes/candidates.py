@@ -9,6 +9,7 @@ from keras_attention.generation import BeamSearch
 from keras_attention.ops.ids import PAD
 from keras_attention.tasks.translator import Translator
 from keras_attention.text.batching import assign_buckets, decoder_inputs
+from keras_attention.utils.validation import check_pairs
 
 
 class CandidateBatches(keras.utils.PyDataset):
@@ -73,8 +74,7 @@ class CandidateBatches(keras.utils.PyDataset):
         num_sources: int = 3072,
     ):
         super().__init__()
-        if not pairs:
-            raise ValueError(f"`pairs` must contain at least one pair. Received: pairs={pairs!r}")
+        check_pairs("pairs", pairs)
         self.task, self.metric, self.seed = task, metric, seed
         self.num_candidates = num_candidates
         sources, self.references = map(list, zip(*pairs, strict=True))

@@ -47,6 +47,7 @@ from keras_attention.training import (
 )
 from keras_attention.training.callbacks import check_finite
 from keras_attention.utils.atomic_io import check_replaceable, read_json
+from keras_attention.utils.validation import check_pairs
 
 Pair = tuple[str, str]
 
@@ -94,6 +95,8 @@ def fit(
     config = config or TrainingConfig()
     folder = Path(folder)
     check_replaceable(folder, "task.json")
+    check_pairs("pairs", pairs)
+    check_pairs("validation", validation)
     metric = config.metric or _default_metric(config)
     data, loss = _data_and_loss(task, pairs, metric, config)
     task.model.compile(

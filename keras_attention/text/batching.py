@@ -11,6 +11,7 @@ from keras_attention.ops.ids import PAD, START
 from keras_attention.text.files import Pair
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.utils.batches import ShuffledBatches
+from keras_attention.utils.validation import check_pairs
 
 
 def bucketed_batches(
@@ -50,8 +51,7 @@ def bucketed_batches(
     Raises:
         ValueError: If there are no pairs, or a number is not positive.
     """
-    if not len(pairs):
-        raise ValueError(f"`pairs` must contain at least one pair. Received: pairs={pairs!r}")
+    check_pairs("pairs", pairs)
     sources, targets = zip(*pairs, strict=True)
     sources = source_tokenizer.encode_ragged(sources, max_length)
     targets = target_tokenizer.encode_ragged(targets, max_length)

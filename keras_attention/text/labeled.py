@@ -9,6 +9,7 @@ from keras_attention.ops.ids import PAD, UNKNOWN
 from keras_attention.text.batching import bucket_by_length
 from keras_attention.text.tokenizer import Tokenizer, append_end
 from keras_attention.utils.batches import ShuffledBatches
+from keras_attention.utils.validation import check_texts
 
 
 def labeled_batches(
@@ -41,6 +42,7 @@ def labeled_batches(
         ValueError: If there are no texts, the numbers of texts and labels differ, or a number is
             not positive.
     """
+    check_texts("texts", texts)
     if not len(texts) or len(texts) != len(labels):
         raise ValueError(
             "`texts` and `labels` must have the same length, at least 1. "
@@ -96,6 +98,8 @@ def tagged_batches(
             f"Received: {wrong[0] if wrong else sentences!r}"
         )
     words, tags = zip(*sentences, strict=True)
+    for row in words:
+        check_texts("words", row)
     _check_classes([tag for row in tags for tag in row])
     ids, begins = encode_words(tf.ragged.constant(words, tf.string), tokenizer, max_length)
     lengths = ids.row_lengths().numpy()

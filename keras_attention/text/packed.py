@@ -8,6 +8,7 @@ import numpy as np
 from keras_attention.ops.ids import END, PAD, START
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.utils.batches import ShuffledBatches
+from keras_attention.utils.validation import check_texts
 
 
 def packed_batches(
@@ -42,7 +43,8 @@ def packed_batches(
     Raises:
         ValueError: If there are no texts, `length` is less than 3, or `batch_size` is not positive.
     """
-    if isinstance(texts, str) or not len(texts):
+    check_texts("texts", texts)
+    if not len(texts):
         raise ValueError(f"`texts` must be a non-empty list of strings. Received: texts={texts!r}")
     if length < 3 or batch_size < 1:
         raise ValueError(

@@ -14,6 +14,7 @@ from keras_attention.ops.ids import PAD
 from keras_attention.text.preprocessors import token_names
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.types import Batch
+from keras_attention.utils.validation import check_texts
 
 
 class GeneratedText(NamedTuple):
@@ -157,6 +158,7 @@ class LabelPostprocessor:
     runs_in_tflite = True
 
     def __init__(self, labels: Sequence[str]):
+        check_texts("labels", labels)
         labels = list(labels)
         if len(set(labels)) != len(labels) or not all(isinstance(label, str) for label in labels):
             raise ValueError(f"`labels` must be different strings. Received: labels={labels}")

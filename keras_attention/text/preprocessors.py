@@ -12,6 +12,7 @@ from keras_attention.text.batching import bucket_lengths
 from keras_attention.text.labeled import encode_words, split_words
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.types import Batch
+from keras_attention.utils.validation import check_texts
 
 
 class TextPreprocessor:
@@ -87,6 +88,7 @@ class TextPreprocessor:
 
     def encode_examples(self, texts: Sequence[str]) -> list:
         """Encodes any number of texts, one example each, so that `len` is their length."""
+        check_texts("texts", texts)
         return [row.numpy() for row in self.encode(list(texts))] if len(texts) else []
 
     def pad_examples(self, examples: list) -> Batch:
@@ -109,6 +111,7 @@ class TextPreprocessor:
         Raises:
             ValueError: if all texts are empty.
         """
+        check_texts("samples", () if texts is None else texts)
         texts = random_texts(self.tokenizer) if texts is None else list(texts)
         if not any(text.strip() for text in texts):
             raise ValueError(

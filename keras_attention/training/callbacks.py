@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_attention.utils.validation import check_texts
+
 
 class GenerationScore(keras.callbacks.Callback):
     """Generates text for a validation set at the end of each epoch and scores it.
@@ -66,6 +68,8 @@ class GenerationScore(keras.callbacks.Callback):
         verbose: int = 1,
     ):
         super().__init__()
+        check_texts("sources", sources, nested=True)
+        check_texts("references", references, nested=True)
         if not len(sources) or len(sources) != len(references):
             raise ValueError(
                 "`sources` and `references` must have the same number of items, at least one. "

@@ -14,3 +14,35 @@ def check_one_of(name: str, value: Any, choices: Sequence) -> None:
     """Raises a `ValueError` unless the value is one of the choices."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {tuple(choices)}. Received: {name}={value!r}")
+
+
+def check_texts(name: str, texts: Any, nested: bool = False) -> None:
+    """Raises a `ValueError` unless this is a list of strings.
+
+    One string would be read as a list of letters. The items of lists and tuples are checked, those
+    of arrays and tensors are not.
+
+    Args:
+        name: name of the argument.
+        texts: value of the argument.
+        nested: whether an item may be anything, such as a list of strings.
+    """
+    if isinstance(texts, str | bytes):
+        raise ValueError(f"`{name}` must be a list of strings. Received: {name}={texts!r}")
+    if isinstance(texts, list | tuple) and not nested:
+        for text in texts:
+            if not isinstance(text, str):
+                raise ValueError(f"`{name}` must be a list of strings. Received: an item {text!r}")
+
+
+def check_pairs(name: str, pairs: Any) -> None:
+    """Raises a `ValueError` unless this is a list of at least one pair of strings.
+
+    A string of two letters would be read as a pair of them.
+    """
+    if isinstance(pairs, str | bytes) or not len(pairs):
+        raise ValueError(f"`{name}` must contain at least one pair. Received: {name}={pairs!r}")
+    for pair in pairs:
+        is_pair = not isinstance(pair, str) and len(pair) == 2
+        if not is_pair or not all(isinstance(text, str) for text in pair):
+            raise ValueError(f"`{name}` must be pairs of strings. Received: an item {pair!r}")

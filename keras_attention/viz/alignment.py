@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from keras_attention.utils.validation import check_texts
 from keras_attention.viz.fonts import font_families
 
 CELL_SIZE = 0.32  # inches, for legible tokens
@@ -56,6 +57,8 @@ def plot_alignment(
     >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
     ['ein', 'Haus']
     """
+    check_texts("source_tokens", source_tokens)
+    check_texts("target_tokens", target_tokens)
     weights = np.asarray(ops.convert_to_numpy(weights), dtype="float32")  # (T, S)
     source, target = (
         [display_token(t) for t in source_tokens],
@@ -82,6 +85,7 @@ def plot_alignment(
     for label in axes.get_xticklabels():
         label.set_rotation(0 if len(label.get_text()) == 1 else 90)
     if title:
+        title = display_token(title)
         axes.set_title(title, fontsize=1.1 * size, pad=0.8 * size, **font)
     _add_color_bar(axes, image, cell * len(source), cell * len(target))
     return figure
@@ -142,6 +146,8 @@ def display_token(token: str) -> str:
     if len(token) > 1:
         token = token.removeprefix(SENTENCEPIECE_SPACE).removeprefix(WORDPIECE_CONTINUATION)
     token = token.replace(SENTENCEPIECE_SPACE, " ")
+    # half of a surrogate pair, which fonts and files cannot represent
+    token = token.encode("utf-8", "replace").decode("utf-8")
     if token.strip() and token.isprintable():
         return token
     return "".join("␣" if letter.isspace() else letter for letter in token)

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from matplotlib.animation import PillowWriter
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from keras_attention.utils.validation import check_texts
 from keras_attention.viz.alignment import atomic_figure_file, check_weights, display_token
 from keras_attention.viz.fonts import font_families
 
@@ -30,7 +32,7 @@ def plot_image_attention(image: Any, words: Sequence[str], weights: Any) -> Figu
     0. Each panel has its own scale, with the largest weight below it.
 
     Args:
-        image: Image (H, W, 3) with values from 0 to 255.
+        image: Image (H, W, 3), integers from 0 to 255 or floats from 0 to 1.
         words: The T words.
         weights: Attention weights (T, rows, columns) of the cells of the image, an array or a
             tensor of any backend.
@@ -39,7 +41,7 @@ def plot_image_attention(image: Any, words: Sequence[str], weights: Any) -> Figu
         A matplotlib `Figure` without a window: notebooks display it, `save_figure` writes it.
 
     Raises:
-        ValueError: If the image is not (H, W, 3) with values from 0 to 255, there are no words, the
+        ValueError: If the image is not (H, W, 3) or has other values, there are no words, the
             shape of the weights is not (T, rows, columns), or a weight is not between 0 and 1.
 
     References:
@@ -83,7 +85,7 @@ def animate_image_attention(
     The first frame is the image alone, and the animation repeats. The file is written atomically.
 
     Args:
-        image: Image (H, W, 3) with values from 0 to 255.
+        image: Image (H, W, 3), integers from 0 to 255 or floats from 0 to 1.
         words: The T words.
         weights: Attention weights (T, rows, columns), as in `plot_image_attention`.
         path: Path of the file, ending in `.gif`. Missing folders are created.
@@ -137,15 +139,19 @@ def _validated(
     Raises:
         ValueError: If the arguments are invalid (see `plot_image_attention`).
     """
-    image = np.asarray(ops.convert_to_numpy(image), dtype="float32")
+    check_texts("words", words)
+    image = ops.convert_to_numpy(image)
+    is_float = keras.backend.is_float_dtype(str(image.dtype))
+    image = image.astype("float32")
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ValueError(
             f"`image` must have shape (height, width, 3). Received: image.shape={image.shape}"
         )
     low, high = image.min(), image.max()
-    if not (low >= 0 and high <= 255):  # also rejects NaN
+    if not (low >= 0 and high <= (1 if is_float else 255)):  # also rejects NaN
         raise ValueError(
-            f"`image` must be between 0 and 255. Received: values from {low} to {high}"
+            "`image` must have integers from 0 to 255 or floats from 0 to 1. "
+            f"Received: {'float' if is_float else 'integer'} values from {low} to {high}"
         )
     weights = np.asarray(ops.convert_to_numpy(weights), dtype="float32")  # (T, rows, columns)
     grid = weights.shape[1:] if weights.ndim == 3 else (1, 1)
@@ -153,4 +159,4 @@ def _validated(
     words = [display_token(word) for word in words]
     times = -(-MIN_PIXELS // max(image.shape[:2]))
     image = image.repeat(times, axis=0).repeat(times, axis=1)
-    return image / 255, words, weights
+    return image if is_float else image / 255, words, weights

@@ -23,7 +23,7 @@ def png(pixels):
     "image, expected",
     [
         (PIXELS, PIXELS),
-        (PIXELS / 1.0, PIXELS),
+        (PIXELS / 255, PIXELS),
         (GREY, np.repeat(GREY, 3, axis=2)),
         (GREY[:, :, 0], np.repeat(GREY, 3, axis=2)),
         (png(PIXELS), PIXELS),
@@ -197,7 +197,8 @@ def test_damaged_exif_data_is_ignored(exif):
         (PIXELS[:, :, :2], r"must have shape .*Received: image.shape=\(6, 8, 2\)"),
         (PIXELS[None], r"must have shape .*Received: image.shape=\(1, 6, 8, 3\)"),
         (PIXELS[:0], r"must have shape .*Received: image.shape=\(0, 8, 3\)"),
-        (PIXELS * 2.0 - 200, "values from 0 to 255. Received: values from -"),
+        (PIXELS.astype("int32") * 2 - 200, "0 to 255 or floats .*Received: int32 values from -"),
+        (PIXELS / 1.0, "floats from 0 to 1. Received: float64 values from 0.0 to 2"),
         (np.array([["a", "b"]] * 2), "array of numbers. Received: image.dtype=<U1"),
     ],
 )

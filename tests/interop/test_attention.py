@@ -153,7 +153,7 @@ def built_keras_layer(source=None, **options):
         (
             lambda: MultiHeadAttention(H, K),
             lambda: built_keras_layer(keras.layers.GroupQueryAttention(K, H, H, use_gate=True)),
-            r"must have only the weights of query, .* Received also: \['gate'\]",
+            "must not have the option `use_gate`.* Received: use_gate=True",
         ),
         (
             lambda: MultiHeadAttention(H, K),
@@ -170,6 +170,66 @@ def test_keras_layers_that_do_not_match(make, make_source, message):
         load_keras(layer, make_source())
     for old, new in zip(before, layer.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+class LaterAttention(keras.layers.MultiHeadAttention):
+    """`MultiHeadAttention` as a later Keras may have it."""
+
+    def __init__(self, *args, sharpness=1.0, hidden_option=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.sharpness = sharpness  # `hidden_option` is in no attribute
+
+    def get_config(self):
+        return {**super().get_config(), "sharpness": self.sharpness}
+
+
+@pytest.mark.parametrize(
+    "options, received",
+    [
+        ({"sliding_window": 2}, "sliding_window=2"),
+        ({"use_gate": True}, "use_gate=True"),
+        ({"attention_axes": (2,)}, r"attention_axes=\(2,\)"),
+    ],
+)
+def test_options_that_are_not_represented_are_refused(options, received):
+    with pytest.raises(ValueError, match=f"Received: {received}"):
+        load_keras(MultiHeadAttention(H, K), keras.layers.MultiHeadAttention(H, K, **options))
+
+
+def test_options_of_a_later_keras_are_refused_unless_they_have_their_default(monkeypatch):
+    monkeypatch.setattr("keras_attention.interop.attention.SOURCES", (LaterAttention,))
+    with pytest.raises(ValueError, match="Received: sharpness=2.0"):
+        load_keras(MultiHeadAttention(H, K), LaterAttention(H, K, sharpness=2.0))
+    with pytest.raises(ValueError, match="Received: hidden_option='not in its config'"):
+        load_keras(MultiHeadAttention(H, K), LaterAttention(H, K))
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="must be one of .*LaterAttention"):
+        load_keras(MultiHeadAttention(H, K), LaterAttention(H, K))
+
+
+@pytest.mark.parametrize("change", ["lora", "int8"])
+def test_weights_in_another_form_are_refused(change):
+    def changed(layers):
+        for dense in layers:
+            dense.enable_lora(2) if change == "lora" else dense.quantize("int8")
+
+    source, layer = built_keras_layer(), MultiHeadAttention(H, K)
+    layer.build((B, T, D), (B, S, D))
+    changed([layer.query_dense])
+    with pytest.raises(ValueError, match="`layer` must have no LoRA or quantized weights"):
+        load_keras(layer, source)
+    changed([source.query_dense])
+    with pytest.raises(ValueError, match="floating-point kernels and biases only"):
+        load_keras(MultiHeadAttention(H, K), source)
+
+
+@pytest.mark.parametrize("options", [{"soft_cap": 5.0}, {"window": 2}, {"qk_norm": True}])
+def test_options_of_the_layer_that_the_source_does_not_have_are_refused(options):
+    ((name, value),) = options.items()
+    layer = MultiHeadAttention(H, K, **options)
+    for load, source in ((load_keras, built_keras_layer()), (load_torch, torch_state())):
+        with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+            load(layer, source)
 
 
 def torch_state(**options):

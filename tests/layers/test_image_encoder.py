@@ -217,7 +217,7 @@ def test_invalid_arguments_raise(make_invalid, message):
 
 
 def test_valid_images_pass_the_check():
-    for valid in (images(), images(0), images().astype("float32"), images().tolist()):
+    for valid in (images(), images(0), images().astype("int32"), images().tolist()):
         make().check(valid)
 
 
@@ -227,11 +227,11 @@ def test_valid_images_pass_the_check():
         (images()[0], r"must be .*\('batch', 16, 24, 3\). Received: source.shape=\(16, 24, 3\)"),
         (images()[..., :1], r"Received: source.shape=\(2, 16, 24, 1\)"),
         (images()[:, :, :16], r"Received: source.shape=\(2, 16, 16, 3\)"),
-        (images().astype(str), "must contain integers or floats. Received: source.dtype=<U3"),
-        (images() > 9, "must contain integers or floats. Received: source.dtype=bool"),
-        (images() * 2.0, "must be between 0 and 255. Received: pixels between 0.0 and 510.0"),
-        (images() - 1.0, "Received: pixels between -1.0 and 254.0"),
-        (images() * np.nan, "Received: pixels between nan and nan"),
+        (images().astype(str), "must contain integers .*Received: source.dtype=<U3"),
+        (images() > 9, "must contain integers .*Received: source.dtype=bool"),
+        (images() * np.int32(2), "must be between 0 and 255. Received: pixels between 0 and 510"),
+        (images() - np.int32(1), "Received: pixels between -1 and 254"),
+        (images() / 255, "multiply floats from 0 to 1 by 255 .*Received: source.dtype=float64"),
     ],
 )
 def test_invalid_images_raise(invalid, message):

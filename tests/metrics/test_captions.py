@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -244,3 +246,43 @@ def test_empty_captions_and_references():
 def test_errors(hypotheses, references, received):
     with pytest.raises(ValueError, match=received):
         caption_scores(hypotheses, references)
+
+
+SENTENCES = {
+    "hindi": "एक लड़का किताब पढ़ रहा है",
+    "bengali": "একটি মেয়ে বই পড়ছে",
+    "tamil": "ஒரு பையன் புத்தகம் படிக்கிறான்",
+    "vocalized arabic": "وَلَدٌ يَقْرَأُ كِتَابًا",
+    "hebrew": "שָׁלוֹם עוֹלָם",
+    "persian": "او می\u200cخواهد بازی کند",  # U+200C, a joiner within a word
+    "nfd": unicodedata.normalize("NFD", "une fenêtre près du château"),
+    "vietnamese": unicodedata.normalize("NFD", "một cậu bé đọc sách"),
+}
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_combining_marks_do_not_end_words(language):
+    """Without punctuation, the words are what white space separates."""
+    sentence = SENTENCES[language]
+    assert tokenize(sentence) == unicodedata.normalize("NFC", sentence).split()
+
+
+def test_words_of_the_same_letters_in_another_order_are_different():
+    assert values(["किताब"], [["कताबी"]])["bleu1"] == 0
+    assert values(["किताब है"], [["किताब थी"]])["bleu1"] == pytest.approx(50)
+
+
+def test_canonically_equivalent_texts_are_equal():
+    text = "une fenêtre près du château"
+    nfd, nfc = (unicodedata.normalize(form, text) for form in ("NFD", "NFC"))
+    assert values([nfd], [[nfc]])["bleu4"] == pytest.approx(100)
+
+
+def test_english_words_are_those_of_the_pattern_without_marks():
+    texts = [
+        *HYPOTHESES,
+        *(text for row in REFERENCES for text in row),
+        "A man 's T-shirt , isn't it ? ... 2 dogs' -- café naïve_x ’tis o’clock - -a- 3.5",
+    ]
+    for text in texts:
+        assert tokenize(text) == re.findall(r"\w+(?:['’-]\w+)*", text.lower())

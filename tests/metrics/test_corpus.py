@@ -3,7 +3,7 @@
 import pytest
 import sacrebleu
 
-from keras_attention.metrics import bleu, chrf, corpus_scores
+from keras_attention.metrics import bleu, caption_scores, chrf, corpus_scores
 
 # Example from sacrebleu's README.
 HYPOTHESES = [
@@ -74,3 +74,13 @@ def test_unknown_tokenize():
 
 def test_empty_hypothesis_scores_zero():
     assert corpus_scores([""], ["a dog"])["bleu"].score == 0
+
+
+@pytest.mark.parametrize("score", [bleu, chrf, corpus_scores, caption_scores])
+@pytest.mark.parametrize(
+    "hypotheses, references",
+    [("hi", ["h", "i"]), (["h", "i"], "hi"), ("hi", "hi"), (["hi"], [b"hi"]), (["hi"], [[["hi"]]])],
+)
+def test_one_string_is_not_a_list_of_letters(score, hypotheses, references):
+    with pytest.raises((ValueError, TypeError), match="must be a list of strings"):
+        score(hypotheses, references)

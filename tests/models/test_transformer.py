@@ -162,6 +162,16 @@ def test_reloaded_it_generates_the_same(tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
+def test_a_model_from_the_config_shares_its_embedding():
+    """`keras.models.clone_model` clones layer by layer, and so does not; docs/models.md."""
+    model = make(12, 12, share_embeddings=True)
+    copy = model.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    assert copy.encoder.embedding is copy.decoder.embedding
+    inputs = {"source": np.array([[5, 6, 2]]), "target": np.array([[1, 5]])}
+    np.testing.assert_allclose(array(copy(inputs)), array(model(inputs)), atol=1e-6)
+
+
 def test_a_shared_embedding_is_one_and_stays_one(tmp_path):
     apart, model = make(12, 12), make(12, 12, share_embeddings=True)
     assert model.count_params() == apart.count_params() - 12 * 16

@@ -250,3 +250,12 @@ def test_float64_positions_have_the_precision_of_float64():
     np.testing.assert_allclose(result, expected, rtol=1e-10)
     sinusoids = array(positions.sinusoidal(ids, 4, dtype="float64"))[0, 0]
     np.testing.assert_allclose(sinusoids, np.stack([sin, cos], -1).ravel(), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "some_positions, expected",
+    [(None, [[0, 1]]), (5, [[5]]), ([3, 1], [[3, 1]]), ([[3, 1], [0, 2]], [[3, 1], [0, 2]])],
+)
+def test_as_positions(some_positions, expected):
+    result = array(positions.as_positions(some_positions, 2))
+    assert result.tolist() == expected and result.dtype == "int32"

@@ -93,7 +93,7 @@ def test_longer_texts_are_truncated_with_a_warning():
     "texts, options, message",
     [
         ([], {}, r"`texts` must be a non-empty list .*Received: texts=\[\]"),
-        ("abc", {}, "`texts` must be a non-empty list .*Received: texts='abc'"),
+        ("abc", {}, "`texts` must be a list .*Received: texts='abc'"),
         (["a"], {"length": 2}, "`length` must be at least 3 .*Received: length=2, batch_size=32"),
         (["a"], {"batch_size": 0}, "`batch_size` at least 1. Received: length=128, batch_size=0"),
     ],

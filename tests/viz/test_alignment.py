@@ -129,3 +129,11 @@ def test_failed_save_leaves_the_old_file(tmp_path):
         save_figure(Broken(), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_half_of_a_surrogate_pair_is_drawn_as_a_question_mark(tmp_path):
+    figure = plot_alignment([[1.0]], ["a\ud800"], ["\udfff"], title="\ud83d!")
+    axes = figure.axes[0]
+    labels = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+    assert [label.get_text() for label in labels] == ["a?", "?"] and axes.get_title() == "?!"
+    save_figure(figure, tmp_path / "figure.png")

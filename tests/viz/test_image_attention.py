@@ -69,6 +69,18 @@ def test_accepts_tensors_of_the_backend(dtype):
         np.testing.assert_array_equal(panel, expected)
 
 
+def test_floats_are_from_0_to_1():
+    image = np.full((64, 128, 3), 51, "uint8")
+    for panel, expected in zip(
+        panels(plot_image_attention(image / 255, WORDS, WEIGHTS)),
+        panels(plot_image_attention(image, WORDS, WEIGHTS)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(panel, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="floats from 0 to 1. Received: float values from 51.0"):
+        plot_image_attention(image.astype("float32"), WORDS, WEIGHTS)
+
+
 def test_all_zero_weights_are_black():
     """Such as the words of a row with nothing to attend to."""
     _, panel = panels(plot_image_attention(IMAGE, ["a"], np.zeros((1, *GRID))))
@@ -133,8 +145,8 @@ def test_animation_shows_the_image_and_then_each_word(tmp_path):
         (IMAGE[..., 0], WORDS, WEIGHTS, r"image.shape=\(64, 128\)"),
         (IMAGE[None], WORDS, WEIGHTS, r"image.shape=\(1, 64, 128, 3\)"),
         (IMAGE[:0], WORDS, WEIGHTS, r"image.shape=\(0, 128, 3\)"),
-        (IMAGE - 1.0, WORDS, WEIGHTS, "values from -1.0 to 199.0"),
-        (IMAGE + np.nan, WORDS, WEIGHTS, "values from nan to nan"),
+        (IMAGE - 1.0, WORDS, WEIGHTS, "float values from -1.0 to 199.0"),
+        (IMAGE + np.nan, WORDS, WEIGHTS, "float values from nan to nan"),
         (IMAGE, WORDS[:2], WEIGHTS, r"weights.shape=\(3, 2, 4\)"),
         (IMAGE, WORDS, np.reshape(WEIGHTS, (3, 8)), r"weights.shape=\(3, 8\)"),
         (IMAGE, [], np.zeros((0, *GRID)), r"weights.shape=\(0, 2, 4\)"),
