@@ -9,10 +9,17 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent
 # Packages that need TensorFlow: graphs, tokenizers in the graph, SavedModel, TFLite.
 TENSORFLOW_ONLY = ("cli", "export", "images", "recipes", "tasks", "text")
+
+# One example, always the same; `--hypothesis-profile=thorough` draws many others.
+_common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("quick", max_examples=1, derandomize=True, database=None, **_common)
+settings.register_profile("thorough", max_examples=200, **_common)
+settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
