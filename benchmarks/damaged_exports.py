@@ -2,7 +2,7 @@
 
     python benchmarks/damaged_exports.py saved_models/dates saved_models/dates/tflite-int8
 
-For each trial, one bit of a random file of a copy is flipped, or the file is cut at a random place.
+In each run, one bit of a random file of a copy is flipped, or the file is cut at a random place.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from keras_attention.utils.manifest import DIGESTS, read_manifest
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="exports")
-    parser.add_argument("--trials", type=int, default=1000, metavar="N", help="for each [1000]")
+    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="for each [1000]")
     options = parser.parse_args()
-    print("| export | damage | trials | noticed in one line | missed | tracebacks |")
+    print("| export | damage | runs | noticed in one line | missed | tracebacks |")
     print("| --- | --- | --- | --- | --- | --- |")
     for folder in options.folders:
         for damage in (flip, cut):
-            counts = collections.Counter(try_damage(folder, damage, options.trials))
+            counts = collections.Counter(try_damage(folder, damage, options.runs))
             columns = (counts[outcome] for outcome in ("noticed", "missed", "traceback"))
             print(
-                f"| {folder} | {damage.__name__} | {options.trials} | "
+                f"| {folder} | {damage.__name__} | {options.runs} | "
                 f"{' | '.join(map(str, columns))} |",
                 flush=True,
             )
@@ -46,13 +46,13 @@ def cut(data: bytes) -> bytes:
     return data[: random.randrange(len(data))]
 
 
-def try_damage(folder: Path, damage, trials: int):
-    """Yields "noticed", "missed" or "traceback" for each trial."""
+def try_damage(folder: Path, damage, runs: int):
+    """Yields "noticed", "missed" or "traceback" for each run."""
     random.seed(0)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(shutil.copytree(folder, Path(scratch, "copy")))
         files = exported_files(copy)
-        for _ in range(trials):
+        for _ in range(runs):
             path = random.choice(files)
             data = path.read_bytes()
             path.write_bytes(damage(data))

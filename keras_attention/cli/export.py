@@ -52,7 +52,7 @@ def run_verify(options: argparse.Namespace) -> None:
     """
     if (options.folder / "task.json").is_file():
         task = read_manifest(options.folder / "task.json")
-        print(f"{task.get('task')}: {options.folder}, {len(task[DIGESTS])} files as saved")
+        print(f"{task.get('task')!r}: {options.folder}, {len(task[DIGESTS])} files as saved")
         return
     from keras_attention.export import verify
 

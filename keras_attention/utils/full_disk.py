@@ -1,4 +1,4 @@
-"""Errors of a full disk that name the folders and what was written."""
+"""Errors of a full disk that name the folders and the files to be written."""
 
 import contextlib
 import errno

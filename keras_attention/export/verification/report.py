@@ -14,8 +14,7 @@ from keras_attention.export.verification.tolerances import PRECISIONS
 
 PACKAGES = ("keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "numpy")
 REPORT = "verification.json"
-# What `verify` reads of a report.
-TYPES = {"format": str, "date": str}
+# Types of what `verify` reads of the report of a SavedModel.
 SAVED_MODEL_TYPES = {"tensorflow_text_operations": list, BASE_DIGESTS: dict}
 
 
@@ -60,20 +59,27 @@ def report(
     }
 
 
-def check_report(contents: dict[str, Any], path: Path) -> None:
+def check_report(contents: dict[str, Any], path: Path, format: str) -> None:
     """Checks the parts of a report that `verify` reads.
 
     Args:
         contents: of the file.
         path: the file, for the error.
+        format: `"saved_model"` or `"tflite"`.
 
     Raises:
         ValueError: if one is missing or of another type.
     """
-    types = TYPES if contents.get("format") == "tflite" else {**TYPES, **SAVED_MODEL_TYPES}
+    types = SAVED_MODEL_TYPES if format == "saved_model" else {}
     wrong = [name for name, type in types.items() if not isinstance(contents.get(name), type)]
     if contents.get("weights", "float32") not in list(PRECISIONS):
         wrong.append("weights")
+    if contents.get("format") != format:
+        wrong.append("format")
+    try:
+        datetime.datetime.fromisoformat(contents.get("date", ""))
+    except (TypeError, ValueError):
+        wrong.append("date")
     if wrong:
         raise ValueError(
             f"{REPORT} must have valid values of {wrong}. Received: {str(path)!r} with "

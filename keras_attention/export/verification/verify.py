@@ -39,7 +39,8 @@ def verify(folder: str | Path) -> dict[str, Any]:
     """
     base, folder = Path(folder), find_export(folder)
     contents = read_manifest(folder / REPORT)
-    check_report(contents, folder / REPORT)
+    format = "tflite" if (folder / FILE).is_file() else "saved_model"
+    check_report(contents, folder / REPORT, format)
     if folder != base:
         try:
             check_digests(base, contents[BASE_DIGESTS])
@@ -48,7 +49,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
                 f"{error}. If you have edited this file, verify the version alone: {str(folder)!r}"
             ) from None
     recorded = read_samples(folder)
-    if (folder / FILE).is_file():
+    if format == "tflite":
         received = _run_tflite(folder, recorded)
     else:
         received = _run_saved_model(folder, recorded, contents["tensorflow_text_operations"])

@@ -152,7 +152,9 @@ def test_an_edited_configuration_next_to_a_version(saved_model, tmp_path):
     "change",
     [
         {"date": 3},
+        {"date": "\x1b[31m"},
         {"format": None},
+        {"format": "saved_model"},
         {"weights": "float33"},
         {"weights": ["int8"]},
         {"sha256": {}},
