@@ -142,6 +142,7 @@ class MultiHeadAttention(BaseAttention):
             self.query_norm.build(head_shape)
             self.key_norm.build(head_shape)
         if self.positions is not None:
+            self.positions.check_width(self.key_dim)
             build_if_needed(self.positions, ())
         self.output_dense = self.projection(
             "output",

@@ -6,7 +6,13 @@ import keras
 from keras import ops
 
 from keras_attention.ops.dtypes import at_least_float32
-from keras_attention.ops.positions import SCALINGS, alibi_slopes, relative_buckets, rotary
+from keras_attention.ops.positions import (
+    SCALINGS,
+    alibi_slopes,
+    check_rotary_width,
+    relative_buckets,
+    rotary,
+)
 from keras_attention.utils.validation import check_positive
 
 
@@ -34,6 +40,9 @@ class PositionEncoding(keras.layers.Layer):
 
     def build(self, shape: Any = None):
         self.built = True
+
+    def check_width(self, width: int) -> None:
+        """Raises a `ValueError` if heads of this width cannot be encoded."""
 
     def rotate(self, x: Any, positions: Any):
         """Encodes positions in queries or keys, before their product.
@@ -75,7 +84,7 @@ class RotaryEmbedding(PositionEncoding):
 
     Raises:
         ValueError: If `base` or `factor` is not positive, `scaling` is unknown, or there is a
-            factor without scaling; in `rotate`, if the size of a head is odd.
+            factor without scaling; when a layer with it is built, if the width of a head is odd.
 
     References:
         Su et al. 2021, [RoFormer: Enhanced Transformer with Rotary Position
@@ -110,6 +119,9 @@ class RotaryEmbedding(PositionEncoding):
         self.base = base
         self.scaling = scaling
         self.factor = factor
+
+    def check_width(self, width: int) -> None:
+        check_rotary_width(width, self.scaling)
 
     def rotate(self, x: Any, positions: Any):
         return rotary(x, positions, self.base, self.scaling, self.factor)

@@ -78,6 +78,15 @@ def sinusoidal(
     return ops.where(ops.convert_to_tensor(is_sine), ops.sin(angles), ops.cos(angles))
 
 
+def check_rotary_width(width: int, scaling: str | None) -> None:
+    """Raises a `ValueError` for a number of features that `rotary` cannot rotate."""
+    if width % 2 or (scaling == "ntk" and width == 2):
+        raise ValueError(
+            'The width of a head must be even, and greater than 2 if scaling="ntk". '
+            f"Received: width={width}, scaling={scaling!r}"
+        )
+
+
 def rotary(
     x: Tensor,
     positions: Tensor,
@@ -121,11 +130,7 @@ the fastest pair is unchanged |
     [[[[1.0, 0.0]]]]
     """
     width = x.shape[-1]
-    if width % 2 or (scaling == "ntk" and width == 2):
-        raise ValueError(
-            'The width of `x` must be even, and greater than 2 if scaling="ntk". '
-            f"Received: x.shape={tuple(x.shape)}, scaling={scaling!r}"
-        )
+    check_rotary_width(width, scaling)
     if scaling not in SCALINGS:
         raise ValueError(f"`scaling` must be one of {SCALINGS}. Received: scaling={scaling!r}")
     if scaling == "ntk":

@@ -133,6 +133,7 @@ def _model_bytes(config: dict[str, Any]) -> int:
 
 
 def _count_bytes(config: dict[str, Any]) -> int:
+    config = {**config, "compile_config": None}  # optimizers and metrics need values
     # In this scope variables have shapes and no values.
     with keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object(config)

@@ -38,7 +38,7 @@ class ShuffledBatches(keras.utils.PyDataset):
     >>> batches = ShuffledBatches([(np.arange(8), 4)], seed=1)
     >>> batches.epoch = 5
     >>> [batch.tolist() for batch in batches]
-    [[1, 7, 0, 5], [6, 2, 4, 3]]
+    [[5, 4, 6, 3], [1, 2, 0, 7]]
     """
 
     def __init__(

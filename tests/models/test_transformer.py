@@ -256,7 +256,10 @@ def test_compiled_training_is_training(positions):
             {"hidden_dim": 15, "num_heads": 3},
             "`embedding_dim` must be even .* Received: embedding_dim=15",
         ),
-        ({"hidden_dim": 12, "positions": "rotary"}, "width of `x` must be even"),
+        (
+            {"hidden_dim": 12, "positions": "rotary"},
+            "width of a head must be even.* Received: width=3",
+        ),
         ({"norm": "none"}, "`norm` must be .* Received: norm='none'"),
         ({"norm_kind": "batch"}, "`norm_kind` must be .* Received: norm_kind='batch'"),
         ({"window": 0}, "Received: window=0"),
