@@ -35,12 +35,12 @@ class Storage(NamedTuple):
 
     key: str
     dtype: np.dtype
-    count: int
+    num_elements: int
 
     @property
     def size(self) -> int:
         """Number of bytes."""
-        return self.count * self.dtype.itemsize
+        return self.num_elements * self.dtype.itemsize
 
 
 class Tensor(NamedTuple):
@@ -247,7 +247,7 @@ def _tensor(storage, offset, shape, strides):
     # The stride of an axis of length 1 is arbitrary.
     strided = any(n > 1 and a != b for n, a, b in zip(shape, strides, contiguous, strict=True))
     end = offset + math.prod(shape)
-    if strided or end > storage.count:
+    if strided or end > storage.num_elements:
         raise ValueError(f"a tensor of shape {shape} is not contiguous"[:200])
     return Tensor(storage, offset, shape)
 
@@ -286,8 +286,8 @@ def _read_legacy(file: BinaryIO, file_size: int) -> dict[str, np.ndarray]:
         storage = interpreter.storages[_require(key, str)]
         count = int.from_bytes(file.read(8), "little")
         content = file.read(storage.size)
-        if count != storage.count or len(content) != storage.size:
-            raise ValueError(f"a storage of {storage.count} numbers has {count} in the file")
+        if count != storage.num_elements or len(content) != storage.size:
+            raise ValueError(f"a storage of {storage.num_elements} numbers has {count} in the file")
         arrays[key] = np.frombuffer(content, storage.dtype)
     return _to_arrays(state, arrays)
 

@@ -61,7 +61,7 @@ def _check_gzip_ratio(lines: Iterator[str], file: gzip.GzipFile, name: str) -> I
         yield line
 
 
-def decode_lines(file: BinaryIO, name: str) -> Iterator[str]:
+def decode_lines(file: BinaryIO | gzip.GzipFile, name: str) -> Iterator[str]:
     """Yields decoded lines of a binary stream, such as `sys.stdin.buffer`, as `read_lines` does.
 
     Args:
