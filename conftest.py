@@ -1,5 +1,6 @@
 """Settings of all tests: those in tests/ and the doctests of keras_attention/."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         inside = any(item.path.is_relative_to(folder) for folder in folders)
         if inside or item.get_closest_marker("tensorflow_only"):
             item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves what was imported out of later garbage collections; Keras calls for many."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,8 @@ SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, num_return_sequences=2, max_new_to
 PROMPTS = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 LIMIT = 12
 
-FAST = {
+KINDS = {
     "rotary, beam": (BEAM, {}),
-}
-SLOW = {
     "relative, sampled, grouped": (SAMPLE, {"positions": "relative", "num_key_value_heads": 1}),
     "learned, greedy": (GreedySearch(7), {"positions": "learned", "max_length": LIMIT + 7}),
     "sinusoidal, post": (BEAM, {"positions": "sinusoidal", "norm": "post"}),
@@ -42,11 +40,8 @@ def make(strategy=BEAM, tokenizer=None, seed=0, **options):
     return TextGenerator(model, tokenizer, strategy, LIMIT)
 
 
-@pytest.mark.parametrize(
-    ("strategy", "options"),
-    [pytest.param(*kind, id=name) for name, kind in FAST.items()]
-    + [pytest.param(*kind, id=name, marks=pytest.mark.slow) for name, kind in SLOW.items()],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "options"), KINDS.values(), ids=KINDS)
 def test_exports_equal_the_model(tmp_path, strategy, options):
     task = make(strategy, **options)
     write_saved_model(task, tmp_path / "saved")
