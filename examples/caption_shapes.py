@@ -81,7 +81,9 @@ print(f"{correct} of {len(test)} unseen images have exactly the right caption")
 
 # 4. The pointing game (Zhang et al. 2016): for each noun, is the center of the cell with the
 # largest weight in the box of an object that the noun names?
-output = model.generate(np.stack([scene.image for scene in test]), task.strategy, attention=True)
+output = model.generate(
+    np.stack([scene.image for scene in test]), task.strategy, return_attention=True
+)
 rows, columns = task.grid_shape
 height, width = size[0] // rows, size[1] // columns  # of a cell, in pixels
 nouns, in_box, on_pixels = 0, 0, 0

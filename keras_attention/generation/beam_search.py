@@ -147,10 +147,10 @@ class BeamSearch(Strategy):
         num_beams = self.num_return_sequences, self.num_beams
         return {**super().option_ranges, "num_beams": num_beams}
 
-    def initial_hypotheses(self, batch, source_length, attention):
+    def initial_hypotheses(self, batch, source_length, return_attention):
         shape = (batch, self.num_beams)
         sequences = {"ids": ops.full((*shape, self.max_new_tokens), PAD, "int32")}
-        if attention:
+        if return_attention:
             weights_shape = (*shape, self.max_new_tokens, source_length)
             sequences["attention"] = ops.zeros(weights_shape, "float32")
         # All beams are equal at first, so only one of them is extended.

@@ -20,15 +20,17 @@ class Generator(keras.Model):
     Args:
         model: a `GenerativeModel`: its `encoder` and `decoder` are used.
         strategy: `GreedySearch`, `BeamSearch` or `Sampling`.
-        attention: whether to return the attention weights.
+        return_attention: whether to return the attention weights.
         **kwargs: `name` and other arguments of `keras.Model`.
     """
 
-    def __init__(self, model: Any, strategy: Strategy, attention: bool = False, **kwargs: Any):
+    def __init__(
+        self, model: Any, strategy: Strategy, return_attention: bool = False, **kwargs: Any
+    ):
         super().__init__(dtype=model.decoder.dtype_policy, **kwargs)
         self.encoder, self.decoder = model.encoder, model.decoder
         self.strategy = strategy
-        self.attention = attention
+        self.return_attention = return_attention
         self.supports_masking = True  # the source may carry a mask; without this, Keras warns
         # Options and scores stay float32, also where the layers compute in another dtype.
         self._convert_input_args = False
@@ -60,7 +62,7 @@ class Generator(keras.Model):
             num_beams=self.strategy.num_beams,
             max_length=self.strategy.max_new_tokens,
         )
-        carry = self.strategy.initial_carry(state, source_mask, self.attention)
+        carry = self.strategy.initial_carry(state, source_mask, self.return_attention)
         return source_mask, constants, carry
 
     def decode(
@@ -72,7 +74,7 @@ class Generator(keras.Model):
         options: dict[str, Tensor] | None = None,
     ) -> tuple:
         """Runs the loop from a carry up to `max_steps` steps in total; returns the last carry."""
-        return_weights = self.attention or self.strategy.uses_weights
+        return_weights = self.return_attention or self.strategy.uses_weights
 
         def step(ids, position, state):
             return self.decoder.step(ids, position, state, constants, return_weights=return_weights)

@@ -29,14 +29,14 @@ class GreedySearch(Strategy):
         """Returns the next token of each beam: (batch, beams, vocabulary) -> (batch, beams)."""
         return most_probable(log_probs)
 
-    def initial_hypotheses(self, batch, source_length, attention):
+    def initial_hypotheses(self, batch, source_length, return_attention):
         shape = (batch, self.num_beams)
         hypotheses = {
             "ids": ops.full((*shape, self.max_new_tokens), PAD, "int32"),
             "score": ops.zeros(shape, "float32"),
             "is_running": ops.ones(shape, "bool"),
         }
-        if attention:
+        if return_attention:
             weights_shape = (*shape, self.max_new_tokens, source_length)
             hypotheses["attention"] = ops.zeros(weights_shape, "float32")
         return hypotheses
@@ -65,8 +65,11 @@ class GreedySearch(Strategy):
 
 
 def most_probable(logits: Tensor) -> Tensor:
-    """Returns the index of the greatest value, int32.
+    """Returns the index of the greatest value, int32; of equal ones the first, on every backend.
 
-    It uses `top_k`, because TFLite's built-in operations do not convert `ops.argmax`.
+    It uses neither `ops.argmax`, which TFLite's built-in operations do not convert, nor
+    `ops.top_k`, which returns any of several equal values on PyTorch.
     """
-    return ops.cast(ops.squeeze(ops.top_k(logits, 1)[1], -1), "int32")
+    size = logits.shape[-1]
+    is_greatest = logits >= ops.max(logits, axis=-1, keepdims=True)
+    return ops.min(ops.where(is_greatest, ops.arange(size, dtype="int32"), size - 1), axis=-1)

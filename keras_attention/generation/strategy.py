@@ -78,7 +78,7 @@ class Strategy:
         step: Callable,
         state: Any,
         source_mask: Mask,
-        attention: bool = False,
+        return_attention: bool = False,
         options: dict[str, Any] | None = None,
     ) -> GenerationOutput:
         """Generates.
@@ -89,7 +89,7 @@ class Strategy:
                 returned or the strategy uses them.
             state: the decoder's state before the first step.
             source_mask: bool (batch, source).
-            attention: whether to return the attention weights.
+            return_attention: whether to return the attention weights.
             options: values for this batch that replace some of `self.options()`, each (batch,)
                 or (1,).
 
@@ -98,7 +98,7 @@ class Strategy:
                 of tensors are not checked but clipped, as they may be unknown while tracing.
         """
         self.check_options(options or {}, batch=ops.shape(source_mask)[0])
-        carry = self.initial_carry(state, source_mask, attention)
+        carry = self.initial_carry(state, source_mask, return_attention)
         *_, hypotheses = self.run(step, carry, source_mask, self.max_new_tokens, options)
         return self.finalize(hypotheses)
 
@@ -172,14 +172,14 @@ class Strategy:
         suppress = SuppressTokens((PAD, START, *self.suppress_tokens))
         return [suppress, ForceEnd()] if self.force_end else [suppress]
 
-    def initial_carry(self, state: Any, source_mask: Mask, attention: bool = False) -> tuple:
+    def initial_carry(self, state: Any, source_mask: Mask, return_attention: bool = False) -> tuple:
         """Returns the loop's carry before the first step: `(position, ids, state, hypotheses)`.
 
         `position` is the number of steps taken, `ids` the last token of each beam.
         """
         batch, source_length = ops.shape(ops.convert_to_tensor(source_mask))
         ids = ops.full((batch, self.num_beams), START, "int32")
-        hypotheses = self.initial_hypotheses(batch, source_length, attention)
+        hypotheses = self.initial_hypotheses(batch, source_length, return_attention)
         return ops.convert_to_tensor(0, "int32"), ids, state, hypotheses
 
     def run(
@@ -219,7 +219,9 @@ class Strategy:
 
         return while_loop(condition, body, carry)
 
-    def initial_hypotheses(self, batch: Tensor, source_length: Tensor, attention: bool) -> dict:
+    def initial_hypotheses(
+        self, batch: Tensor, source_length: Tensor, return_attention: bool
+    ) -> dict:
         """Returns the hypotheses before the first step, nested tensors (batch, beams, ...)."""
         raise NotImplementedError("Strategy is abstract.")
 

@@ -28,7 +28,7 @@ class GenerativeModel(keras.Model):
         self._compiled_models = CompiledModels()
 
     def generate(
-        self, source: Any, strategy: Strategy | None = None, attention: bool = False
+        self, source: Any, strategy: Strategy | None = None, return_attention: bool = False
     ) -> GenerationOutput:
         """Generates from ids or images.
 
@@ -42,7 +42,7 @@ class GenerativeModel(keras.Model):
             source: the encoder's input: ids (batch, source), padded with 0 (the prompt of a causal
                 language model), or images (batch, height, width, 3).
             strategy: `GreedySearch`, `BeamSearch` or `Sampling`; `None` is `GreedySearch()`.
-            attention: whether to return the attention weights.
+            return_attention: whether to return the attention weights.
 
         Returns:
             A `GenerationOutput` of NumPy arrays.
@@ -53,7 +53,7 @@ class GenerativeModel(keras.Model):
         """
         source, strategy = np.asarray(source), strategy or GreedySearch()
         self.check(source, strategy)
-        return self.compiled_model(Generator, source, strategy, attention).generate(
+        return self.compiled_model(Generator, source, strategy, return_attention).generate(
             source, strategy
         )
 

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_attention.generation import Strategy
+from keras_attention.images.preprocessors import ImagePreprocessor
 from keras_attention.ops.ids import END, PAD
 from keras_attention.tasks.task import Task
 from keras_attention.text import Tokenizer
-from keras_attention.text.postprocessors import GeneratedText
+from keras_attention.text.postprocessors import GeneratedText, TextPostprocessor
+from keras_attention.text.preprocessors import TextPreprocessor
 
 
 class Alignment(NamedTuple):
@@ -33,9 +35,8 @@ class GenerationTask(Task):
     Calling it returns the best text for each input. `generate` returns all hypotheses with scores.
     """
 
-    # Those of these tasks have a tokenizer.
-    preprocessor: Any
-    postprocessor: Any
+    preprocessor: TextPreprocessor | ImagePreprocessor
+    postprocessor: TextPostprocessor
 
     @property
     def strategy(self) -> Strategy:
@@ -100,9 +101,10 @@ class GenerationTask(Task):
         Returns:
             An `Alignment`, which `keras_attention.viz.plot_alignment` draws.
         """
+        assert isinstance(self.preprocessor, TextPreprocessor)  # `Captioner` has another method
         source_ids, ids, weights = self._generate_with_attention(text)
         return Alignment(
-            self.preprocessor.tokenizer.tokens(source_ids),
+            self.preprocessor.tokenizer.tokens(list(source_ids)),
             self.target_tokenizer.tokens(ids),
             weights[:, : len(source_ids)],
         )

@@ -47,7 +47,7 @@ class ModelRunner:
         """
         if self.strategy is None:
             return self._classifier.predict_on_batch(model_inputs)
-        output = self.model.generate(model_inputs, self.strategy, attention=details)
+        output = self.model.generate(model_inputs, self.strategy, return_attention=details)
         return {name: x for name, x in output._asdict().items() if x is not None}
 
     def graph(self, details: bool = False) -> Callable:
@@ -57,7 +57,7 @@ class ModelRunner:
         """
         if self.strategy is None:
             return lambda inputs: self._classifier(inputs["source"])
-        return Generator(self.model, self.strategy, attention=details)
+        return Generator(self.model, self.strategy, return_attention=details)
 
     def __repr__(self):
         return f"{type(self).__name__}({self.model.name!r}, {self.strategy!r})"

@@ -151,7 +151,9 @@ def test_steps_after_a_prompt_with_start_continue_its_last_text(configuration):
             assert_close(logits[row, :, beam], decoder(np.array([packed]))[0, -5:])
             alone = decoder(np.array([[1, *last, *tokens[row, :, beam]]]))
             assert_close(logits[row, :, beam], alone[0, -5:])
-    assert not weights[0, ..., :2].any() and weights[0, ..., 2:].all()
+    assert not weights[0, ..., :2].any()
+    if "window" not in configuration:
+        assert weights[0, ..., 2:].all()
 
 
 @pytest.mark.parametrize("configuration", ["rotary", "relative", "learned", "window-alibi"])

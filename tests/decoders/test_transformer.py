@@ -189,7 +189,7 @@ def test_padding_on_either_side_does_not_change_the_output_text(option):
     generate = Generator(
         shared_model(option),
         BeamSearch(2, num_return_sequences=2, max_new_tokens=4),
-        attention=True,
+        return_attention=True,
     )
     source = SOURCE[:1, :4]
     expected = {name: array(x)[0] for name, x in generate({"source": source}).items()}

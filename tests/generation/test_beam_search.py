@@ -31,9 +31,9 @@ class Table:
         # The state is the sum of the last tokens, which tells whether it is reordered with beams.
         return logits, {"sum": state["sum"] + ops.cast(ids, "float32")}, weights
 
-    def run(self, strategy, attention=False, **options):
+    def run(self, strategy, return_attention=False, **options):
         state = {"sum": ops.zeros((2, strategy.num_beams), "float32")}
-        return strategy(self.step, state, MASK, attention=attention, options=options)
+        return strategy(self.step, state, MASK, return_attention=return_attention, options=options)
 
     def search(self, row, limit, alpha, beta):
         """Returns every hypothesis with its score (Wu et al. 2016, eq. 14), best first."""
@@ -104,8 +104,8 @@ def test_early_stopping_never_loses_the_best_hypotheses(seed, num_beams, alpha, 
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_one_beam_is_greedy_search(seed, penalty):
     table = Table(seed, 6)
-    beam = table.run(BeamSearch(1, penalty, max_new_tokens=6), attention=True)
-    greedy = table.run(GreedySearch(max_new_tokens=6), attention=True)
+    beam = table.run(BeamSearch(1, penalty, max_new_tokens=6), return_attention=True)
+    greedy = table.run(GreedySearch(max_new_tokens=6), return_attention=True)
     np.testing.assert_array_equal(array(beam.ids), array(greedy.ids))
     np.testing.assert_allclose(array(beam.attention), array(greedy.attention), rtol=1e-5)
     lengths = (array(greedy.ids) > 0).sum(-1)
@@ -117,7 +117,9 @@ def test_one_beam_is_greedy_search(seed, penalty):
 @pytest.mark.parametrize("seed", range(3))
 def test_sequences_are_sorted_and_distinct_with_their_own_attention(seed):
     table = Table(seed, 5)
-    outputs = table.run(BeamSearch(4, num_return_sequences=4, max_new_tokens=5), attention=True)
+    outputs = table.run(
+        BeamSearch(4, num_return_sequences=4, max_new_tokens=5), return_attention=True
+    )
     scores, ids = array(outputs.scores), array(outputs.ids)
     assert (np.diff(scores, axis=1) <= 0).all() and (scores > -1e8).all()
     for row in range(2):
@@ -249,7 +251,7 @@ def test_refilled_beams_equal_the_plain_search(seed, num_beams, penalty, early_s
             num_return_sequences=num_beams,
             max_new_tokens=limit,
         ),
-        attention=True,
+        return_attention=True,
     )
     for row in range(2):
         expected = search_with_refilled_beams(table, row, limit, num_beams, penalty, early_stopping)
@@ -281,10 +283,10 @@ def test_early_stopping_trades_score_for_steps():
 @pytest.mark.parametrize("make", [BeamSearch, refilled])
 def test_options_per_row_equal_separate_searches(make, seed):
     table, strategy = Table(seed, 6, end=1.0), make(4, num_return_sequences=2, max_new_tokens=6)
-    outputs = table.run(strategy, attention=True, num_beams=[2, 3], max_new_tokens=[5, 3])
+    outputs = table.run(strategy, return_attention=True, num_beams=[2, 3], max_new_tokens=[5, 3])
     for row, (num_beams, limit) in enumerate([(2, 5), (3, 3)]):
         separate = strategy.replace(num_beams=num_beams, max_new_tokens=limit)
-        alone = table.run(separate, attention=True)
+        alone = table.run(separate, return_attention=True)
         np.testing.assert_array_equal(array(outputs.ids)[row, :, :limit], array(alone.ids)[row])
         assert not array(outputs.ids)[row, :, limit:].any()
         np.testing.assert_allclose(array(outputs.scores)[row], array(alone.scores)[row], rtol=1e-5)

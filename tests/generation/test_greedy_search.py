@@ -37,7 +37,7 @@ def plain_greedy_search(model, source, max_new_tokens):
 @pytest.mark.parametrize("options", [{}, {"attention": "luong", "input_feeding": True}])
 def test_greedy_search_equals_the_plain_loop(options):
     model = make(**options)
-    outputs = model.generate(SOURCE, GreedySearch(max_new_tokens=5), attention=True)
+    outputs = model.generate(SOURCE, GreedySearch(max_new_tokens=5), return_attention=True)
     assert outputs.ids.shape == (3, 1, 5) and outputs.attention.shape == (3, 1, 5, 5)
     for source, ids, score in zip(SOURCE, outputs.ids[:, 0], outputs.scores[:, 0], strict=True):
         expected, expected_score = plain_greedy_search(model, source, 5)
@@ -46,5 +46,7 @@ def test_greedy_search_equals_the_plain_loop(options):
 
 
 def test_most_probable():
-    logits = ops.convert_to_tensor([[[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]])
-    assert array(most_probable(logits)).tolist() == [[1, 0]]
+    logits = ops.convert_to_tensor([[[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]], [[0.0, 1, 1], [2, 2, 2]]])
+    index = most_probable(logits)
+    assert array(index).tolist() == [[1, 0], [1, 0]]
+    assert array(index).dtype == "int32"

@@ -77,7 +77,7 @@ def test_pad_and_start_are_never_generated_and_end_is_last(name, seed):
     logits = table(seed)
     logits[:, :2] = 9.0
     strategy = STRATEGIES[name](max_new_tokens=12)
-    outputs = run(strategy, logits, attention=True)
+    outputs = run(strategy, logits, return_attention=True)
     for ids, weights in zip(array(outputs.ids)[:, 0], array(outputs.attention)[:, 0], strict=True):
         length = list(ids).index(2) + 1 if 2 in ids else 12
         assert (ids[:length] > 1).all() and not ids[length:].any()

@@ -41,7 +41,7 @@ def make(kind, **options):
 def test_generation_matches_teacher_forcing(kind):
     """And the attention weights sum to 1 over the cells, or are 0 without attention."""
     model, source = make(kind), images()
-    output = model.generate(source, GreedySearch(max_new_tokens=5), attention=True)
+    output = model.generate(source, GreedySearch(max_new_tokens=5), return_attention=True)
     ids = output.ids[:, 0]
     target = np.concatenate([np.ones((2, 1), ids.dtype), ids[:, :-1]], axis=1)
     logits = np.array(ops.convert_to_numpy(model({"source": source, "target": target})))

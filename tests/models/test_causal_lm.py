@@ -124,12 +124,12 @@ def test_samples_are_scored_by_full_passes(model):
     "strategy", [GREEDY, BeamSearch(3, coverage_penalty=0.2, max_new_tokens=6)]
 )
 def test_a_prompt_alone_is_a_prompt_among_others(model, strategy):
-    together = model.generate(PROMPTS, strategy, attention=True)
+    together = model.generate(PROMPTS, strategy, return_attention=True)
     assert together.attention.shape == (4, 1, 6, 4)
     for row, prompt in enumerate(PROMPTS):
         is_token = prompt > 0
         alone = model.generate(
-            prompt[is_token][None] if is_token.any() else [[0]], strategy, attention=True
+            prompt[is_token][None] if is_token.any() else [[0]], strategy, return_attention=True
         )
         np.testing.assert_array_equal(alone.ids[0], together.ids[row])
         np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4)

@@ -52,7 +52,9 @@ def test_reload_gives_the_same(options, tmp_path):
     assert type(loaded) is EncoderDecoder
     np.testing.assert_array_equal(array(loaded(INPUTS)), array(model(INPUTS)))
     strategy = STRATEGIES[1]
-    expected, output = (m.generate(SOURCE, strategy, attention=True) for m in (model, loaded))
+    expected, output = (
+        m.generate(SOURCE, strategy, return_attention=True) for m in (model, loaded)
+    )
     for expected_field, field in zip(expected, output, strict=True):
         np.testing.assert_array_equal(field, expected_field)
 
@@ -106,11 +108,11 @@ def test_generate_in_a_callback_uses_the_current_weights():
 def test_rows_of_a_batch_are_independent(strategy):
     """And padding is ignored: each row alone has no padding."""
     model = make()
-    together = model.generate(SOURCE, strategy, attention=True)
+    together = model.generate(SOURCE, strategy, return_attention=True)
     assert together.ids.dtype == "int32" and together.scores.dtype == "float32"
     for row in range(len(SOURCE)):
         source = SOURCE[row : row + 1, : (SOURCE[row] > 0).sum()]
-        alone = model.generate(source, strategy, attention=True)
+        alone = model.generate(source, strategy, return_attention=True)
         np.testing.assert_array_equal(alone.ids[0], together.ids[row])
         np.testing.assert_allclose(alone.scores[0], together.scores[row], rtol=1e-4)
         weights = together.attention[row]
@@ -123,7 +125,7 @@ def test_rows_of_a_batch_are_independent(strategy):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_empty_batch(strategy):
-    output = make().generate(SOURCE[:0], strategy, attention=True)
+    output = make().generate(SOURCE[:0], strategy, return_attention=True)
     n = 2 if isinstance(strategy, BeamSearch) else 1
     assert output.ids.shape == (0, n, 5)
     assert output.scores.shape == (0, n)
@@ -137,7 +139,8 @@ def test_each_strategy_has_its_own_graph():
     assert one.ids.shape[-1] == 3 and two.ids.shape[-1] == 5
     assert one.attention is None
     assert (
-        model.generate(SOURCE, GreedySearch(max_new_tokens=3), attention=True).attention is not None
+        model.generate(SOURCE, GreedySearch(max_new_tokens=3), return_attention=True).attention
+        is not None
     )
 
 

@@ -76,8 +76,8 @@ def test_options_of_a_request_are_arguments_of_one_compiled_function():
     sampling = Sampling(num_return_sequences=2, seed=3, max_new_tokens=9)
     for changed in ({}, {"max_new_tokens": 3}, {"temperature": 0.3}, {"seed": 8}):
         strategy = sampling.replace(**changed)
-        received = model.generate(PROMPTS, strategy, attention=True)
-        expected = Generator(model, strategy, attention=True).generate(PROMPTS)
+        received = model.generate(PROMPTS, strategy, return_attention=True)
+        expected = Generator(model, strategy, return_attention=True).generate(PROMPTS)
         np.testing.assert_array_equal(received.ids, expected.ids)
         assert received.ids.shape == (2, 2, strategy.max_new_tokens)
         np.testing.assert_allclose(received.scores, expected.scores, rtol=1e-5)

@@ -157,7 +157,9 @@ def test_reloaded_it_generates_the_same(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     strategy = BeamSearch(2, num_return_sequences=2, max_new_tokens=5)
-    first, again = (each.generate(SOURCE, strategy, attention=True) for each in (model, loaded))
+    first, again = (
+        each.generate(SOURCE, strategy, return_attention=True) for each in (model, loaded)
+    )
     for expected, got in zip(first, again, strict=True):
         np.testing.assert_array_equal(got, expected)
 

@@ -137,7 +137,7 @@ def forward(model: keras.Model, source: np.ndarray, tokens: np.ndarray) -> np.nd
 
 def generate(model: keras.Model, strategy: Strategy, source: np.ndarray) -> dict[str, np.ndarray]:
     """Generates without compiling."""
-    generator = Generator(model, strategy, attention=True)
+    generator = Generator(model, strategy, return_attention=True)
     return {name: array(x) for name, x in generator({"source": source}).items()}
 
 
