@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+from keras import ops
 
 NORMS = ("pre", "post", "sandwich")
 NORM_KINDS = ("layer", "rms")
@@ -103,7 +104,8 @@ class Residual(keras.layers.Layer):
         if self.norm == "sandwich":
             y = self.second_norm(y)
         y = self.stochastic_depth(self.dropout(y, training=training), training=training)
-        y = x + y  # `ops.add` takes a batch of size 0 for a bias on TensorFlow
+        # `ops.add` takes a batch of size 0 for a bias on TensorFlow
+        y = ops.convert_to_tensor(x) + y
         return self.norm_layer(y) if self.norm == "post" else y
 
 

@@ -21,8 +21,8 @@ def at_least_float32(x: Tensor) -> Tensor:
     Example:
 
     >>> from keras import ops
-    >>> [at_least_float32(ops.ones(1, dtype)).dtype.name for dtype in ("float16", "int32")]
-    ['float32', 'float32']
+    >>> keras.backend.standardize_dtype(at_least_float32(ops.ones(1, "float16")).dtype)
+    'float32'
     """
     x = ops.convert_to_tensor(x)
     return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
