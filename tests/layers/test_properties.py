@@ -1,7 +1,7 @@
 """Properties of every layer, for drawn shapes, masks and dtypes.
 
-A layer joins by one line in `LAYERS`. One example of each runs with the other tests on TensorFlow;
-on JAX, which compiles every shape, and PyTorch they are slow tests. Many run by
+A layer joins by one line in `LAYERS`. One example of each runs with the other tests, except on
+JAX, which compiles every shape: there they are slow tests. Many run by
 
     pytest tests/layers/test_properties.py --hypothesis-profile=thorough
 """
@@ -25,8 +25,7 @@ MASKS = ("nothing", "holes", "right", "left", "all", "none")
 DTYPES = ("mixed_float16", "float16", "float32", "bfloat16", "mixed_bfloat16", "float64")
 TOLERANCES = {"float16": 2e-2, "bfloat16": 1.5e-1, "float32": 1e-5, "float64": 1e-11}
 
-is_tensorflow = keras.backend.backend() == "tensorflow"
-slow_elsewhere = (lambda test: test) if is_tensorflow else pytest.mark.slow
+slow_on_jax = pytest.mark.slow if keras.backend.backend() == "jax" else lambda test: test
 
 
 class Kind(NamedTuple):
@@ -278,7 +277,7 @@ def without_masked_items(kind, output, mask):
     return ops.where(mask[..., None], output, ops.zeros_like(output))
 
 
-@slow_elsewhere
+@slow_on_jax
 @pytest.mark.parametrize("name", LAYERS)
 @given(example=examples)
 def test_properties(name, example):
