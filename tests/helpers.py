@@ -92,11 +92,13 @@ def model_inputs(task: Any, raw_inputs: Any) -> np.ndarray:
 
 
 def write_saved_model(task: Any, folder: Any, **options: bool) -> None:
-    """Writes the SavedModel of a task without verification."""
+    """Writes the SavedModel of a task without verification, with the digests of its files."""
     from keras_attention.export.saved_model import writer
     from keras_attention.tasks.export import exportable
+    from keras_attention.utils.manifest import write_manifest
 
     writer.write_saved_model(exportable(task, task.signatures(**options)), folder)
+    write_manifest(folder / "verification.json", {})
 
 
 def convert(task: Any, **options: bool) -> bytes:

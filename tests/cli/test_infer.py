@@ -150,11 +150,9 @@ def test_generate_refuses_an_export_of_a_classifier(tmp_path, capsys):
     from keras_attention.models import classifier
     from keras_attention.tasks import TextClassifier
     from keras_attention.text import CharacterTokenizer
-    from keras_attention.utils.manifest import write_manifest
 
     letters = CharacterTokenizer.train(["ab"])
     model = classifier(letters.vocabulary_size, 2, num_layers=1, hidden_dim=8, num_heads=2)
     write_saved_model(TextClassifier(model, letters, ["yes", "no"]), tmp_path / "1")
-    write_manifest(tmp_path / "1" / "verification.json", {})
     assert main(["generate", str(tmp_path), "ab"]) == 2
     assert "The model must generate text." in capsys.readouterr().err
