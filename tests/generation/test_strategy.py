@@ -141,6 +141,36 @@ def test_weights_may_be_none_when_they_are_not_used():
     assert BeamSearch(coverage_penalty=0.1).uses_weights
 
 
+def test_defaults_are_those_of_the_documentation():
+    limits = {
+        "max_new_tokens": 64, "length_ratio": None, "suppress_tokens": [], "force_end": False,
+    }  # fmt: skip
+    assert GreedySearch().get_config() == limits
+    sampling = {"temperature": 1.0, "top_k": None, "top_p": None, "seed": 0}
+    assert Sampling().get_config() == {**sampling, "num_return_sequences": 1, **limits}
+    beams = {
+        "num_beams": 4, "length_penalty": 0.6, "coverage_penalty": 0.0, "num_return_sequences": 1,
+        "length_penalty_type": "gnmt", "early_stopping": "never", "refill_beams": False,
+    }  # fmt: skip
+    assert BeamSearch().get_config() == {**beams, **limits}
+
+
+@pytest.mark.parametrize("make", [GreedySearch, lambda **limits: Sampling(0.0, **limits)])
+def test_an_ended_sequence_keeps_its_score_while_others_are_extended(make):
+    logits = np.full((2, V, V), -50.0, "float32")
+    logits[0, :, 2], logits[0, :, 5] = 1.0, 0.0  # the first row ends at once
+    logits[1, :, 4] = 50.0
+
+    def step(ids, position, state):
+        one_hot = ops.one_hot(ids, V, dtype="float32")  # (B, 1, V)
+        return ops.matmul(one_hot, ops.convert_to_tensor(logits)), state, None
+
+    outputs = make(max_new_tokens=5)(step, {"x": ops.zeros((2, 1))}, MASK)
+    assert array(outputs.ids)[:, 0].tolist() == [[2, 0, 0, 0, 0], [4] * 5]
+    expected = [-np.log(1 + np.exp(-1.0)), 0.0]
+    np.testing.assert_allclose(array(outputs.scores)[:, 0], expected, atol=1e-6)
+
+
 def test_replace_keeps_the_other_options():
     strategy = BeamSearch(3, 0.5, max_new_tokens=9, force_end=True)
     replaced = strategy.replace(num_beams=5, max_new_tokens=7)

@@ -64,6 +64,17 @@ def test_gradient_is_finite_and_zero_at_masked_keys():
     assert (g[~MASK] == 0).all()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradient_in_half_precision_is_finite_where_all_is_masked(dtype):
+    def loss(x):
+        weights = ops.cast(masked_softmax(ops.cast(x, dtype), MASK), "float32")
+        return ops.sum(weights * ops.convert_to_tensor(MASK * SCORES, "float32"))
+
+    (g,) = gradients(loss, [SCORES.astype("float32")])
+    assert np.isfinite(g).all() and np.abs(g).max() > 0.1
+    assert (g[~MASK] == 0).all()
+
+
 def test_context_is_the_weighted_sum_of_the_values():
     rng = np.random.default_rng(1)
     weights, values = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 4, 5))

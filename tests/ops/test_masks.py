@@ -97,3 +97,38 @@ def test_last_mask_is_true_at_the_last_unmasked_item():
     expected = np.zeros_like(mask)
     expected[[0, 1, 2, 3], [1, 2, 3, 0]] = True
     np.testing.assert_array_equal(array(masks.last_mask(ops.array(mask))), expected)
+
+
+def test_first_mask_is_true_at_the_first_unmasked_item():
+    mask = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]])
+    expected = np.zeros((5, 4), bool)
+    expected[[0, 1, 2, 3], [0, 1, 2, 3]] = True
+    for each in (mask, mask.astype(bool)):
+        np.testing.assert_array_equal(array(masks.first_mask(ops.array(each))), expected)
+
+
+def test_masks_of_fewer_than_three_axes_get_leading_ones():
+    mask = np.array([[True, False], [True, True]])
+    for each in (mask[0], mask, mask[:, None], mask[:, None, None]):
+        expanded = array(masks.expand_to_3d(ops.array(each)))
+        shape = (1,) * (3 - each.ndim) + each.shape
+        np.testing.assert_array_equal(expanded, each.reshape(shape))
+    assert masks.expand_to_3d(None) is None
+
+
+def test_a_numeric_mask_becomes_bool():
+    for mask in (
+        masks.combine_masks(np.array([[2, 0]])),
+        masks.expand_key_mask(np.array([[2, 0]])),
+    ):
+        assert array(mask).dtype == bool and array(mask).ravel().tolist() == [True, False]
+
+
+def test_mask_value_is_replaced_within_its_scope_only():
+    default = masks.mask_value()
+    with masks.mask_value_scope(-30.0):
+        assert masks.mask_value() == -30.0
+        with masks.mask_value_scope(-20.0):
+            assert masks.mask_value() == -20.0
+        assert masks.mask_value() == -30.0
+    assert masks.mask_value() == default == -1e9

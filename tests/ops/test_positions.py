@@ -259,3 +259,10 @@ def test_float64_positions_have_the_precision_of_float64():
 def test_as_positions(some_positions, expected):
     result = array(positions.as_positions(some_positions, 2))
     assert result.tolist() == expected and result.dtype == "int32"
+
+
+def test_buckets_are_those_of_t5_by_default():
+    """32 buckets in both directions, up to a distance of 128."""
+    distance = np.arange(-200, 201)
+    expected = [bucket(int(d), 32, 128, True) for d in distance]
+    assert array(positions.relative_buckets(ops.array(distance))).tolist() == expected

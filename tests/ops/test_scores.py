@@ -43,6 +43,12 @@ def test_content_takes_a_sharpness_per_query():
     check(scores.content(*tensors(query, keys, beta)), beta * cosine)
 
 
+def test_content_is_the_cosine_by_default():
+    query, keys = random(B, T, D), random(B, S, D, seed=1)
+    cosine = each_pair(lambda k, m: (k @ m) / (np.linalg.norm(k) * np.linalg.norm(m)), query, keys)
+    check(scores.content(*tensors(query, keys)), cosine)
+
+
 def test_content_of_zeros_is_zero():
     query, keys = tensors(np.zeros((1, 1, D)), random(1, S, D))
     check(scores.content(query, keys), np.zeros((1, 1, S)))
@@ -164,11 +170,11 @@ def test_concat():
 
 def test_location():
     """Each key has the score of its position; keys beyond the last position have score 0."""
-    query, w_a = random(B, T, Q), random(3, Q, seed=1)
-    key_positions = np.array([[[0, 1, 2, 3]], [[2, 0, 3, 1]]])
+    query, w_a = random(B, T, Q), random(6, Q, seed=1)
+    key_positions = np.array([[[0, 1, 5, 6]], [[4, 0, 6, 2]]])
     expected = np.zeros((B, T, S))
     for b, t, s in np.ndindex(B, T, S):
-        if key_positions[b, 0, s] < 3:
+        if key_positions[b, 0, s] < 6:
             expected[b, t, s] = (w_a @ query[b, t])[key_positions[b, 0, s]]
     result = scores.location(*tensors(query @ w_a.T), ops.array(key_positions, "int32"))
     check(result, expected)
