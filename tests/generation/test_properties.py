@@ -162,7 +162,7 @@ def test_outputs_of_every_strategy(drawn, strategy, data):
 def all_hypotheses(log_probs, limit, suppressed, force_end):
     """Returns every complete hypothesis with its log-probability."""
     tokens = [id for id in range(2, log_probs.shape[-1]) if id not in suppressed]
-    found, prefixes = [], [((), 0.0)]
+    complete_hypotheses, prefixes = [], [((), 0.0)]
     for t in range(limit):
         extended = []
         for ids, log_p in prefixes:
@@ -174,11 +174,13 @@ def all_hypotheses(log_probs, limit, suppressed, force_end):
                     gain = 0.0
                 extended.append(((*ids, token), log_p + gain))
         is_complete = [ids[-1] == END or t == limit - 1 for ids, _ in extended]
-        found += [each for each, complete in zip(extended, is_complete, strict=True) if complete]
+        complete_hypotheses += [
+            each for each, complete in zip(extended, is_complete, strict=True) if complete
+        ]
         prefixes = [
             each for each, complete in zip(extended, is_complete, strict=True) if not complete
         ]
-    return found
+    return complete_hypotheses
 
 
 @bounded

@@ -143,7 +143,7 @@ def places(tree: ast.Module) -> list[tuple[int, str, Callable]]:
 def mutants_of(file: str) -> list[Mutant]:
     """Returns all mutants of a file, without those that cannot be written as source."""
     tree = ast.parse((ROOT / "keras_attention" / file).read_text())
-    original, found = ast.unparse(tree), []
+    original, mutants = ast.unparse(tree), []
     for index, kind, change in places(tree):
         mutated = copy.deepcopy(tree)
         node = list(ast.walk(mutated))[index]
@@ -154,8 +154,8 @@ def mutants_of(file: str) -> list[Mutant]:
             _Replace(node, replacement).visit(mutated)
         source = ast.unparse(ast.fix_missing_locations(mutated))
         if source != original:
-            found.append(Mutant(file, line, kind, before, ast.unparse(replacement), source))
-    return found
+            mutants.append(Mutant(file, line, kind, before, ast.unparse(replacement), source))
+    return mutants
 
 
 class _Replace(ast.NodeTransformer):
