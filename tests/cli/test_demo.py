@@ -19,7 +19,7 @@ def test_exact_match():
 def test_complete_run(tmp_path, capsys):
     assert main(["demo", "the 4th of july, 1976", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert float(re.search(r"exact match: ([\d.]+)%", printed)[1]) >= 99
+    assert float(re.search(r"exact match: ([\d.]+)%", printed)[1]) >= 98.5
     assert "'the 4th of july, 1976' -> 1976-07-04" in printed
     assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
     exports = tmp_path / "saved_model", tmp_path / "tflite"

@@ -180,7 +180,7 @@ def test_invalid_sizes(files, tmp_path, error_of):
 @pytest.mark.slow
 def test_same_command_resumes_after_ctrl_c(files, tmp_path, error_of):
     folder, log = tmp_path / "model", tmp_path / "log"
-    options = [*files.options, "--output", str(folder), "--epochs", "30"]
+    options = [*files.options, "--output", str(folder), "--epochs", "300"]
     command = [sys.executable, "-m", "keras_attention", "train", *options]
 
     def stop_in_epoch(number):
@@ -202,7 +202,7 @@ def test_same_command_resumes_after_ctrl_c(files, tmp_path, error_of):
     assert isinstance(Translator.load(folder)("the dog is big ."), str)
 
     printed, _ = stop_in_epoch(5)
-    assert "Epoch 2/30" not in printed
+    assert "Epoch 2/300" not in printed
     assert json.loads((folder / "training.json").read_text())["val_bleu"] >= best["val_bleu"]
 
     assert "Received: different weight shapes" in error_of("train", *options, "--units", "32")
