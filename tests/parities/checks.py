@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from helpers import array, convert, write_saved_model
+from helpers import array, convert, model_inputs, write_saved_model
 from keras_attention.generation import BeamSearch, Generator, GreedySearch, Strategy
 from keras_attention.models import CausalLM, EncoderDecoder
 from keras_attention.ops.ids import END, PAD, START
@@ -83,16 +83,20 @@ def keras_file(name: str, model: keras.Model, folder: Path) -> float:
 
 
 def saved_model(name: str, model: keras.Model, folder: Path) -> float | None:
-    """A model and its SavedModel, for batches of several sizes and lengths."""
+    """A model and its SavedModel, for batches of several sizes and lengths, ids and texts."""
     import tensorflow as tf
 
     task = task_of(name, model)
     if task is None:
         return None
-    write_saved_model(task, folder / "saved", tokenizer=False)
+    reads_text = generates(model) and sources(model).ndim == 2
+    write_saved_model(task, folder / "saved", tokenizer=reads_text)
     signatures = tf.saved_model.load(str(folder / "saved")).signatures
     run = signatures["ids_details" if generates(model) else "ids"]
-    return compare_runner(task, lambda source: run(source=tf.constant(source)))
+    greatest = compare_runner(task, lambda source: run(source=tf.constant(source)))
+    if not reads_text:
+        return greatest
+    return max(greatest, compare_texts(task, signatures["details"]))
 
 
 def tflite(name: str, model: keras.Model, folder: Path) -> float | None:
@@ -104,7 +108,14 @@ def tflite(name: str, model: keras.Model, folder: Path) -> float | None:
         return None
     (folder / "model.tflite").write_bytes(convert(task))
     runner = TFLiteRunner(folder)
-    return compare_runner(task, lambda source: runner(source, details=True))
+
+    def run(source):
+        received = runner(source, details=True)
+        if generates(model):  # the default signature has no attention
+            assert np.array_equal(runner(source)["ids"], received["ids"])
+        return received
+
+    return compare_runner(task, run)
 
 
 GENERATION = cached_steps, greedy_search, exhaustive_search
@@ -169,6 +180,26 @@ def compare_runner(task: Any, run: Callable[[np.ndarray], dict[str, Any]]) -> fl
             expected = {"probabilities": array(keras.ops.softmax(task.model(batch)))}
         received = {name: np.asarray(x) for name, x in run(batch).items()}
         greatest = max(greatest, compare(received, expected))
+    if "ids" in expected:  # else the comparison would show little
+        assert len({row.tobytes() for row in expected["ids"]}) > 1
+    return greatest
+
+
+def compare_texts(task: Any, details: Callable[..., dict[str, Any]]) -> float:
+    """Compares tokens, scores and attention of the signature `details`, which reads texts."""
+    import tensorflow as tf
+
+    longest, greatest = ("abcd" * LIMIT)[:LIMIT], 0.0
+    names = np.array(["", *task.target_tokenizer.vocabulary[1:]])
+    for texts in (["a"], [longest], ["", "abcdda", "ab", longest]):
+        source = model_inputs(task, texts)
+        assert source.shape[1] <= LIMIT
+        expected = generate(task.model, task.strategy, source)
+        received = details(text=tf.constant(texts))
+        tokens = np.char.decode(received["target_tokens"].numpy().astype("S"), "utf-8")
+        assert np.array_equal(tokens, names[expected["ids"]])
+        for name, field in (("score", "scores"), ("attention", "attention")):
+            greatest = max(greatest, difference(received[name].numpy(), expected[field]))
     return greatest
 
 
