@@ -1,8 +1,6 @@
 """Checkpoints of a training: all that its next epoch depends on, in numbered folders."""
 
 import dataclasses
-import hashlib
-import json
 import shutil
 import warnings
 from pathlib import Path
@@ -15,9 +13,9 @@ from keras import ops
 from keras_attention.recipes.resume import resume_folder
 from keras_attention.recipes.save_best import SaveBestTask
 from keras_attention.utils.archive import read_arrays
-from keras_attention.utils.atomic_io import read_json, replace_folder, sync_to_disk, write_json
+from keras_attention.utils.atomic_io import replace_folder, sync_to_disk
 from keras_attention.utils.full_disk import explain_full_disk
-from keras_attention.utils.manifest import check_digests, file_digests
+from keras_attention.utils.manifest import read_manifest, write_manifest
 from keras_attention.utils.reading import errors_name_file
 
 MODEL_FILE = "model.npz"  # the weights, in the order and format of `training.average_weights`
@@ -134,10 +132,9 @@ class Checkpoints:
                 "format": FORMAT,
                 **dataclasses.asdict(progress),
                 "arrays": _describe(state),
-                "files": file_digests(new),
             }
             sync_to_disk(new)  # the manifest is last
-            write_json(new / MANIFEST_FILE, {"sha256": _digest(content), "content": content})
+            write_manifest(new / MANIFEST_FILE, content)
         self._remove_old(progress.epoch)
 
     def load(self) -> tuple[State, Progress] | None:
@@ -186,13 +183,9 @@ class Checkpoints:
 
     def _verify(self, path: Path, names: tuple[str, ...]) -> dict[str, Any]:
         """Returns the content of a manifest; raises an error if it or a file is damaged."""
-        manifest = read_json(path / MANIFEST_FILE)
-        if manifest.get("sha256") != _digest(manifest.get("content")):
-            raise ValueError(f"{path / MANIFEST_FILE} is damaged")
-        content = manifest["content"]
+        content = read_manifest(path / MANIFEST_FILE, names)
         if content["format"] != FORMAT:
             raise ValueError(f"{path} has format {content['format']}, not {FORMAT}")
-        check_digests(path, {name: content["files"][name] for name in names})
         return content
 
     def _remove_old(self, epoch: int) -> None:
@@ -259,7 +252,3 @@ def _describe(state: State) -> dict[str, list]:
         name: [[list(array.shape), str(array.dtype)] for array in arrays]
         for name, arrays in state.items()
     }
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

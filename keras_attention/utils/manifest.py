@@ -7,7 +7,7 @@ tampering: whoever changes a file on purpose can write its manifest anew.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,17 +36,18 @@ def write_manifest(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-def read_manifest(path: str | Path) -> dict[str, Any]:
+def read_manifest(path: str | Path, names: Sequence[str] | None = None) -> dict[str, Any]:
     """Returns the dictionary that `write_manifest` wrote, if no file has changed since.
 
-    The manifest's own SHA-256 is checked before it is parsed, then those of all files in it. Files
+    The manifest's own SHA-256 is checked before it is parsed, then those of the files in it. Files
     that it does not name are ignored.
 
     Args:
         path: the manifest.
+        names: files to check; `None` checks all that the manifest names.
 
     Raises:
-        ValueError: if the manifest or a file that it names is missing or has changed.
+        ValueError: if the manifest or a file to check is missing or has changed.
     """
     path = Path(path)
     data = read_bytes(path, "json_bytes")
@@ -60,6 +61,8 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         content = json.loads(data)
         digests = content[DIGESTS]
         del content[OWN_DIGEST]
+        if names is not None:
+            digests = {name: digests[name] for name in names}
         check_digests(path.parent, digests)
     except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(

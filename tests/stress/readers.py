@@ -26,13 +26,12 @@ class Reader(NamedTuple):
 
 
 def seal(folder: Path) -> None:
-    """Writes the digests of a task or an export anew, as one can who changes files on purpose."""
+    """Writes the digests of tasks, exports and checkpoints anew, as after a change on purpose."""
     import json
 
     from keras_attention.utils.manifest import DIGESTS, OWN_DIGEST, write_manifest
 
-    seal_checkpoints(folder)
-    for name in ("task.json", "verification.json"):
+    for name in ("task.json", "verification.json", "manifest.json"):
         for path in folder.rglob(name):
             with contextlib.suppress(ValueError, RecursionError):
                 content = json.loads(path.read_bytes())
@@ -210,21 +209,6 @@ def write_checkpoint(folder: Path) -> None:
     )  # fmt: skip
     arrays = [np.ones((3, 4), "float32"), np.array(5, "int32")]
     Checkpoints(folder).save({"model.npz": arrays, "training.npz": arrays[:1]}, progress)
-
-
-def seal_checkpoints(folder: Path) -> None:
-    """Writes the digests of checkpoints anew."""
-    import json
-
-    from keras_attention.recipes import checkpoint
-    from keras_attention.utils.manifest import file_digests
-
-    for path in folder.glob("epoch-*/manifest.json"):
-        with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError):
-            content = json.loads(path.read_bytes())["content"]
-            content["files"] = file_digests(path.parent, exclude=path)
-            manifest = {"sha256": checkpoint._digest(content), "content": content}
-            path.write_text(json.dumps(manifest))
 
 
 def read_checkpoint(folder: Path, name: str) -> None:

@@ -1,6 +1,6 @@
 """Counts damaged exports that `keras-attention verify` accepts or fails to report in one line.
 
-    python benchmarks/damaged_exports.py saved_models/dates saved_models/dates/tflite-int8
+    python tests/stress/damaged_exports.py saved_models/dates saved_models/dates/tflite-int8
 
 In each run, one bit of a random file of a copy is flipped, or the file is cut at a random place.
 """
