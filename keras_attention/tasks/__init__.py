@@ -6,6 +6,7 @@ require_extra("text", "keras_attention.tasks")
 
 from keras_attention.tasks.captioner import Captioner, ImageAlignment
 from keras_attention.tasks.generation_task import Alignment, GenerationTask
+from keras_attention.tasks.labeling_task import LabelingTask
 from keras_attention.tasks.loading import load_exported, load_task
 from keras_attention.tasks.runner import ModelRunner
 from keras_attention.tasks.task import Task
@@ -22,6 +23,7 @@ __all__ = [
     "GenerationTask",
     "ImageAlignment",
     "Label",
+    "LabelingTask",
     "ModelRunner",
     "Tag",
     "Task",

@@ -1,19 +1,13 @@
 """Tagging of the words of texts."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from keras_attention.models import EncoderOnly
-from keras_attention.tasks.runner import ModelRunner
-from keras_attention.tasks.task import Task
-from keras_attention.tasks.text_classifier import check_labeling_model, save_labeling_parts
-from keras_attention.text import Tokenizer, load_tokenizer
+from keras_attention.tasks.labeling_task import LabelingTask
 from keras_attention.text.postprocessors import Tag, TagPostprocessor
 from keras_attention.text.preprocessors import WordPreprocessor
 
 
-class TextTagger(Task):
+class TextTagger(LabelingTask):
     """Assigns a tag to each word of a text.
 
     Words are separated by white space; a word has the tag of its first token. A string gives a list
@@ -42,36 +36,9 @@ class TextTagger(Task):
     ['ab', 'c']
     """
 
-    preprocessor: WordPreprocessor
-    postprocessor: TagPostprocessor
-
-    def __init__(
-        self,
-        model: EncoderOnly,
-        source_tokenizer: Tokenizer,
-        labels: Sequence[str],
-        max_source_length: int = 128,
-    ):
-        super().__init__(
-            WordPreprocessor(source_tokenizer, max_source_length),
-            ModelRunner(model),
-            TagPostprocessor(labels),
-        )
-
-    @property
-    def source_tokenizer(self) -> Tokenizer:
-        """Tokenizer of the words."""
-        return self.preprocessor.tokenizer
-
-    @property
-    def max_source_length(self) -> int:
-        """Maximum number of tokens of a text, `[END]` included."""
-        return self.preprocessor.max_length
-
-    @property
-    def labels(self) -> list[str]:
-        """Names of the tags, in the order of the logits."""
-        return self.postprocessor.labels
+    preprocessor_class = WordPreprocessor
+    postprocessor_class = TagPostprocessor
+    logits_rank = 3
 
     def tag(
         self, texts: Sequence[str], batch_size: int = 32, progress: bool = False
@@ -91,22 +58,3 @@ class TextTagger(Task):
             ValueError: if `texts` is not a list.
         """
         return self.predict(texts, batch_size, progress)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The labels."""
-        return {"labels": self.labels}
-
-    def check_model(self, model: EncoderOnly) -> None:
-        check_labeling_model(self, model, rank=3)
-
-    def save_parts(self, folder: Path) -> dict[str, Any]:
-        return save_labeling_parts(self, folder)
-
-    @classmethod
-    def load_parts(
-        cls, folder: Path, config: dict[str, Any]
-    ) -> tuple[WordPreprocessor, TagPostprocessor]:
-        tokenizer = load_tokenizer(folder / "source")
-        preprocessor = WordPreprocessor(tokenizer, config["max_source_length"])
-        return preprocessor, TagPostprocessor(config["labels"])
