@@ -8,6 +8,7 @@ from _keras_attention_cli.options import (
     Commands,
     add_model,
     add_strategy_options,
+    positive_int,
 )
 
 
@@ -22,9 +23,11 @@ def _add_generate(commands: Commands) -> None:
     command = commands.add_parser(
         "generate",
         help="generate output text for arguments, a file or standard input",
-        description="Prints one line of output text for each input text.",
+        description="Writes one line of output text for each input text. Files of any size are "
+        "read in windows of 4096 lines, whose lines are run in the order of their lengths and "
+        "written in their own order.",
         epilog="Examples: keras-attention generate models/en-de --num-beams 5 'a man on a ladder "
-        ".'; keras-attention generate models/en-de < test.en > test.out",
+        ".'; keras-attention generate models/en-de --input test.en --output test.de",
     )
     add_model(command, MODEL)
     command.add_argument("texts", nargs="*", help="input texts [the lines of --input]")
@@ -33,6 +36,24 @@ def _add_generate(commands: Commands) -> None:
         default="-",
         metavar="FILE",
         help="file of input texts, one per line (.gz allowed) [standard input]",
+    )
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="file to write, which gets its name when it is complete [standard output]",
+    )
+    command.add_argument(
+        "--batch-size", type=positive_int, metavar="N", help="texts run at once, at most [64]"
+    )
+    command.add_argument(
+        "--batch-tokens",
+        type=positive_int,
+        metavar="N",
+        help="tokens run at once, at most, padding included [2048]",
+    )
+    command.add_argument(
+        "--workers", type=positive_int, metavar="N", help="threads that run batches [1]"
     )
     command.add_argument(
         "--scores", action="store_true", help="print the score and a tab before each output text"

@@ -3,18 +3,32 @@
 import argparse
 import contextlib
 import sys
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from keras_attention.cli.printable import print_output
 from keras_attention.cli.strategy import OPTIONS, strategy_from_options
+from keras_attention.utils.atomic_io import replace_file
+from keras_attention.utils.full_disk import explain_full_disk
+
+if TYPE_CHECKING:
+    from keras_attention.tasks import GeneratedText
 
 
 def run_generate(options: argparse.Namespace) -> None:
-    """Prints one line of output text for each input text."""
+    """Writes one line of output text for each input text."""
     texts = options.texts or _read_texts(options.input)
-    for output in generate_best(load_model(options), texts):
-        score = f"{output.score:.4f}\t" if options.scores else ""
-        print_output(output.text, score)
+    batching = {
+        name: getattr(options, name)
+        for name in ("batch_size", "batch_tokens", "workers")
+        if getattr(options, name) is not None
+    }
+    model = load_model(options)
+    is_terminal = options.output is None and sys.stdout.isatty()
+    with _open_output(options.output) as write:
+        for output in generate_best(model, texts, show_progress=not is_terminal, **batching):
+            write(output.text, f"{output.score:.4f}\t" if options.scores else "")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -29,8 +43,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
     sources, references = map(list, zip(*pairs, strict=True))
     hypotheses = [output.text for output in generate_best(load_model(options), sources)]
     if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text("".join(f"{line}\n" for line in hypotheses), encoding="utf-8")
+        with _open_output(options.output) as write:
+            for line in hypotheses:
+                write(line)
     scores = corpus_scores(hypotheses, references, options.bleu_tokenize, options.lowercase)
     for name, (score, signature) in scores.items():
         print(f"{name}: {score:.2f}  ({signature})")
@@ -51,14 +66,39 @@ def run_attention(options: argparse.Namespace) -> None:
     print(f"The picture is in {options.output}")
 
 
-def generate_best(model: Any, texts: list[str]) -> list:
-    """Returns the best output for each text.
+def generate_best(
+    model: Any, texts: Iterable[str], show_progress: bool = True, **batching: int
+) -> Iterator["GeneratedText"]:
+    """Yields the best output for each text.
 
-    A progress bar is shown on standard error if that is a terminal.
+    Args:
+        model: a task that generates text.
+        texts: the texts.
+        show_progress: whether to show a progress bar on standard error, if that is a terminal.
+        **batching: arguments of `Task.predict_iterable`.
     """
-    progress = len(texts) > 1 and sys.stderr.isatty()
-    with contextlib.redirect_stdout(sys.stderr):  # Keras draws progress bars on standard output
-        return [outputs[0] for outputs in model.generate(texts, progress=progress)]
+    progress = show_progress and sys.stderr.isatty()
+    results = model.predict_iterable(texts, progress=progress, **batching)
+    while True:
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras draws the progress bar
+            outputs = next(results, None)
+        if outputs is None:
+            return
+        yield outputs[0]
+
+
+@contextlib.contextmanager
+def _open_output(path: Path | None) -> Iterator[Callable]:
+    """Yields a function like `print_output` that writes to a file, or `print_output` itself.
+
+    The file gets its name when everything is written.
+    """
+    if path is None:
+        yield print_output
+        return
+    with explain_full_disk("The output", path.parent), replace_file(path) as partial:
+        with open(partial, "w", encoding="utf-8", newline="\n") as file:
+            yield lambda text, prefix="": print(prefix + text, file=file)
 
 
 def load_model(options: argparse.Namespace) -> Any:
@@ -125,9 +165,9 @@ def _require_text_output(task: Any, options: argparse.Namespace) -> Any:
     return task
 
 
-def _read_texts(path: str) -> list[str]:
+def _read_texts(path: str) -> Iterator[str]:
     from keras_attention.text.files import decode_lines, read_lines
 
     if path == "-":
-        return list(decode_lines(sys.stdin.buffer, "standard input"))
-    return list(read_lines(path))
+        return decode_lines(sys.stdin.buffer, "standard input")
+    return read_lines(path)

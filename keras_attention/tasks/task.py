@@ -1,14 +1,14 @@
 """Base of all tasks: a preprocessor, a runner and a postprocessor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_attention.generation import Strategy
 from keras_attention.models.saved_strategy import check_saved_strategy
+from keras_attention.tasks.bulk import BulkOptions, BulkPredictor
 from keras_attention.tasks.runner import ModelRunner
 from keras_attention.tasks.saved_files import check_task_config, load_model
 from keras_attention.text import Tokenizer
@@ -113,24 +113,60 @@ class Task:
             progress: whether to show a progress bar.
 
         Raises:
-            ValueError: if `inputs` is not a list.
+            ValueError: if `inputs` is not a list, or the task fails on an input.
+        """
+        results = self.predict_iterable(
+            inputs, batch_size, None, window_size=max(1, len(inputs)), progress=progress
+        )
+        return list(results)
+
+    def predict_iterable(
+        self,
+        inputs: Iterable[Any],
+        batch_size: int = 64,
+        batch_tokens: int | None = 2048,
+        window_size: int = 4096,
+        workers: int = 1,
+        progress: bool = False,
+    ) -> Iterator[Any]:
+        r"""Yields the complete result for each input, in order and in constant memory.
+
+        Inputs are read in windows. Those of a window are sorted by length, so that a batch has
+        little padding, and its results are put back in order. At most two windows are in memory.
+
+        Args:
+            inputs: inputs without end, such as the lines of a file.
+            batch_size: maximum number of inputs that are run at once.
+            batch_tokens: maximum number of tokens that are run at once, padding included, so that
+                batches of long inputs are smaller. `None` sets no limit.
+            window_size: number of inputs that are sorted together.
+            workers: number of threads, each of which runs a batch.
+            progress: whether to show a progress bar.
+
+        Yields:
+            For each input, an item of the result of `predict`.
+
+        Raises:
+            ValueError: if `inputs` is a single input, a number is not positive, or the task fails
+                on an input; the message has its number, counted from 1.
+
+        Example:
+
+        ```python
+        with open("source.txt") as lines, open("target.txt", "w") as output:
+            for hypotheses in translator.predict_iterable(line.rstrip("\n") for line in lines):
+                print(hypotheses[0].text, file=output)
+        ```
         """
         if self.preprocessor.is_single(inputs):
             raise ValueError(
                 f"`{self.preprocessor.item_name}` must be a list. Received: {repr(inputs)[:80]}"
             )
-        results: list = [None] * len(inputs)
-        examples = self.preprocessor.encode_examples(inputs)
-        order = np.argsort([len(example) for example in examples], kind="stable")
-        bar = keras.utils.Progbar(len(inputs), verbose=int(progress), unit_name="input")
-        for start in range(0, len(inputs), batch_size):
-            rows = order[start : start + batch_size]
-            batch = self.preprocessor.pad_examples([examples[row] for row in rows])
-            outputs = self.runner(batch.model_inputs)
-            for row, result in zip(rows, self.postprocessor(outputs, batch), strict=True):
-                results[row] = result
-            bar.update(min(start + batch_size, len(inputs)))
-        return results
+        options = BulkOptions(batch_size, batch_tokens, window_size, workers)
+        predictor = BulkPredictor(self.preprocessor, self.runner, self.postprocessor, options)
+        target = len(inputs) if isinstance(inputs, Sized) else None
+        bar = keras.utils.Progbar(target, verbose=int(progress), unit_name="input")
+        return predictor.predict(inputs, bar)
 
     def save(self, folder: str | Path, training: dict[str, Any] | None = None) -> None:
         """Writes the task to a folder: `model.keras`, the tokenizers and `task.json`.

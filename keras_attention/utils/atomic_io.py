@@ -51,6 +51,34 @@ def replace_folder(folder: str | Path) -> Iterator[Path]:
         # After an exchange, `new` is the path of the old version, which is removed.
 
 
+@contextlib.contextmanager
+def replace_file(path: str | Path) -> Iterator[Path]:
+    """Yields the path of a temporary file to write, which gets the name `path` on success.
+
+    If the block raises or the process is killed, `path` is unchanged.
+
+    Args:
+        path: Path to create or replace. Of a symbolic link, its target is replaced.
+
+    Yields:
+        The path of the temporary file, in a temporary folder next to `path`.
+
+    Raises:
+        ValueError: If `path` exists and is not a file.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise ValueError(f"`path` must be a file or not exist. Received: path={str(path)!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path)
+    with temporary_folder(path, "new") as folder:
+        partial = folder / "partial"  # not the file's name, which `remove_abandoned` would restore
+        yield partial
+        sync_to_disk(folder)
+        os.replace(partial, path)
+        sync_to_disk(path.parent, recursive=False)
+
+
 def remove_abandoned(folder: str | Path) -> None:
     """Removes the temporary folders that killed processes left when they wrote `folder`.
 

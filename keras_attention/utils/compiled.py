@@ -117,7 +117,9 @@ def _checked(name, make):
 
     def make_function(self, force=False):
         state, function = LayerState(self), getattr(self, name)
-        make(self, force or (function is not None and function.layer_state != state))
+        # Another thread may have made the function and not set its state yet.
+        is_current = function is None or getattr(function, "layer_state", None) == state
+        make(self, force or not is_current)
         getattr(self, name).layer_state = state
         return getattr(self, name)
 

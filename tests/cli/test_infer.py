@@ -67,14 +67,35 @@ def test_max_new_tokens(model, capsys):
 
 def test_progress_bar_is_on_standard_error(capsys, monkeypatch):
     class Model:
-        def generate(self, texts, progress):
-            print("bar" if progress else "no bar")
-            return [[GeneratedText(text.upper(), -1.0)] for text in texts]
+        def predict_iterable(self, texts, progress):
+            for text in texts:
+                print("bar" if progress else "no bar")
+                yield [GeneratedText(text.upper(), -1.0)]
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert [output.text for output in infer.generate_best(Model(), ["a", "b"])] == ["A", "B"]
+    for output in infer.generate_best(Model(), iter(["a", "b"])):
+        print(output.text)
     printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("", "bar\n")
+    assert (printed.out, printed.err) == ("A\nB\n", "bar\nbar\n")
+
+
+def test_output_file_gets_its_name_when_it_is_complete(model, task, tmp_path, capsys, error_of):
+    path = tmp_path / "texts"
+    path.write_text("\n".join(TEXTS * 3), encoding="utf-8")
+    output = tmp_path / "new" / "output"
+    batching = "--batch-size", 4, "--batch-tokens", 30, "--workers", 2
+    assert run(capsys, "generate", model, "--input", path, "--output", output, *batching) == ""
+    expected = "".join(f"{text}\n" for text in task(TEXTS * 3))
+    assert output.read_text(encoding="utf-8") == expected
+
+    path.write_bytes(b"the dog\n" * 5 + b"\xff\n")
+    message = error_of("generate", model, "--input", path, "--output", output)
+    assert f"The text of '{path}' must be UTF-8. Received: line 6" in message
+    assert output.read_text(encoding="utf-8") == expected
+    assert [each.name for each in output.parent.iterdir()] == ["output"]
+
+    run(capsys, "generate", model, "--input", output, "--output", output)
+    assert output.read_text(encoding="utf-8").splitlines() == task(expected.splitlines())
 
 
 def test_evaluate_reads_two_files_or_one_with_columns(model, task, files, tmp_path, capsys):

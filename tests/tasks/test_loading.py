@@ -68,6 +68,8 @@ def test_an_export_is_the_same_task_with_another_runner(exports, translator):
         ]
         assert results[1][0].score == pytest.approx(expected[1][0].score, rel=1e-5)
         assert task(TEXTS) == [row[0].text for row in expected]
+        bulk = task.predict_iterable(iter(TEXTS), 2, window_size=3, workers=2)
+        assert [row[0].text for row in bulk] == task(TEXTS)
         assert task("bca") == expected[0][0].text
         assert task([]) == []
         alignment = task.attention("bca")

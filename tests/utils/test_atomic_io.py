@@ -9,6 +9,7 @@ from keras_attention.utils.atomic_io import (
     check_replaceable,
     read_json,
     remove_abandoned,
+    replace_file,
     replace_folder,
     write_json,
 )
@@ -167,3 +168,39 @@ def test_write_and_read_json(tmp_path):
         with pytest.raises(ValueError, match=f"must be readable. Received: .*{name}"):
             read_json(tmp_path / name)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+
+
+def test_replaces_a_file_and_follows_a_link(tmp_path):
+    path, link = tmp_path / "new" / "output", tmp_path / "link"
+    with replace_file(path) as partial:
+        partial.write_text("1")
+        assert not path.exists()
+    link.symlink_to(path)
+    with replace_file(link) as partial:
+        partial.write_text("2")
+        assert path.read_text() == "1"
+    assert link.is_symlink() and path.read_text() == "2"
+    assert names(path.parent) == ["output"]
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_an_unfinished_file_does_not_get_its_name(tmp_path, old):
+    path = tmp_path / "output"
+    if old:
+        path.write_text("0")
+    with pytest.raises(RuntimeError), replace_file(path) as partial:
+        partial.write_text("1")
+        raise RuntimeError
+    left = tmp_path / ".output.new-killed"
+    left.mkdir()
+    (left / "partial").write_text("1")
+    remove_abandoned(path)
+    assert names(tmp_path) == (["output"] if old else [])
+    assert not old or path.read_text() == "0"
+
+
+def test_a_file_does_not_replace_a_folder_or_a_device(tmp_path):
+    for path in (tmp_path, os.devnull):
+        with pytest.raises(ValueError, match=r"`path` must be a file or not exist. Received: pa"):
+            with replace_file(path):
+                pass

@@ -1,5 +1,6 @@
 """Runner of an exported TFLite file."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ FILE = "model.tflite"
 
 
 class TFLiteRunner:
-    """Runs the signatures of a TFLite file in LiteRT.
+    """Runs the signatures of a TFLite file in LiteRT, with one interpreter for each thread.
 
     Args:
         path: the `.tflite` file, or its folder.
@@ -17,18 +18,27 @@ class TFLiteRunner:
     """
 
     def __init__(self, path: str | Path, text_operations: bool = False):
-        from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
-
         path = Path(path)
         self.path = path / FILE if path.is_dir() else path
-        if text_operations:
-            from tensorflow_text.core.pybinds.tflite_registrar import SELECT_TFTEXT_OPS
+        self.text_operations = text_operations
+        self._of_thread = threading.local()
+        self._of_thread.interpreter = self._open()  # at once, since the file may be damaged
 
-            self.interpreter = InterpreterWithCustomOps(
-                SELECT_TFTEXT_OPS, model_path=str(self.path)
-            )
-        else:
-            self.interpreter = Interpreter(model_path=str(self.path))
+    @property
+    def interpreter(self) -> Any:
+        """The interpreter of the calling thread; it ends with the thread."""
+        if not hasattr(self._of_thread, "interpreter"):
+            self._of_thread.interpreter = self._open()
+        return self._of_thread.interpreter
+
+    def _open(self) -> Any:
+        from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
+
+        if not self.text_operations:
+            return Interpreter(model_path=str(self.path))
+        from tensorflow_text.core.pybinds.tflite_registrar import SELECT_TFTEXT_OPS
+
+        return InterpreterWithCustomOps(SELECT_TFTEXT_OPS, model_path=str(self.path))
 
     def __call__(self, model_inputs: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
         """Returns the outputs of `serving_default`, or with `details` of `details` if it exists."""
