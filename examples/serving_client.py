@@ -4,6 +4,7 @@
     python examples/serving_client.py photos --images a.jpg b.png --signature details
     python examples/serving_client.py de-en --grpc localhost:8500 "ein hund läuft ."
     python examples/serving_client.py de-en --option num_beams=2 "ein hund"
+    python examples/serving_client.py de-en --label canary "ein hund"
 
 REST needs only Python's standard library; gRPC needs `pip install tensorflow-serving-api`. The
 outputs for each input are printed as a line of JSON.
@@ -18,7 +19,12 @@ from pathlib import Path
 
 
 def predict_rest(
-    server: str, model: str, signature: str, inputs: dict[str, list]
+    server: str,
+    model: str,
+    signature: str,
+    inputs: dict[str, list],
+    version: int | None = None,
+    label: str | None = None,
 ) -> dict[str, list]:
     """Returns the outputs of a signature by name, requested with REST; bytes are sent as base64."""
 
@@ -26,17 +32,25 @@ def predict_rest(
         return {"b64": base64.b64encode(data).decode("ascii")}
 
     body = json.dumps({"signature_name": signature, "inputs": inputs}, default=encode_bytes)
-    url = f"http://{server}/v1/models/{model}:predict"
+    choice = f"/versions/{version}" if version is not None else f"/labels/{label}" if label else ""
+    url = f"http://{server}/v1/models/{model}{choice}:predict"
     request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)["outputs"]
     except urllib.error.HTTPError as error:  # the body explains the error
         raise SystemExit(f"{url}: {error}: {error.read().decode()}") from None
+    except OSError as error:  # no server, or no answer in time
+        raise SystemExit(f"{url}: {error}") from None
 
 
 def predict_grpc(
-    server: str, model: str, signature: str, inputs: dict[str, list]
+    server: str,
+    model: str,
+    signature: str,
+    inputs: dict[str, list],
+    version: int | None = None,
+    label: str | None = None,
 ) -> dict[str, list]:
     """Returns the outputs of a signature by name, requested with gRPC."""
     import grpc
@@ -46,6 +60,10 @@ def predict_grpc(
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model
     request.model_spec.signature_name = signature
+    if version is not None:
+        request.model_spec.version.value = version
+    elif label:
+        request.model_spec.version_label = label
     for name, values in inputs.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
     no_limit = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -75,6 +93,9 @@ parser.add_argument(
     metavar="NAME=NUMBER",
     help="option of the generation, for all inputs",
 )
+chosen = parser.add_mutually_exclusive_group()
+chosen.add_argument("--version", type=int, help="version of the model [the latest]")
+chosen.add_argument("--label", help="label of a version in the server's model.config")
 parser.add_argument("--rest", default="localhost:8501", metavar="HOST:PORT")
 parser.add_argument("--grpc", metavar="HOST:PORT", help="use gRPC instead")
 options = parser.parse_args()
@@ -88,7 +109,9 @@ for option in options.option:
     inputs[name] = [json.loads(number)] * len(options.inputs)
 signature = options.signature or ("with_options" if options.option else "serving_default")
 predict, server = (predict_grpc, options.grpc) if options.grpc else (predict_rest, options.rest)
-outputs = predict(server, options.model, signature, inputs)
+outputs = predict(
+    server, options.model, signature, inputs, version=options.version, label=options.label
+)
 for row in zip(*outputs.values(), strict=True):
     output = dict(zip(outputs, row, strict=True))
     print(json.dumps(output, ensure_ascii=False, default=decode_bytes))

@@ -73,9 +73,11 @@ def rest(sessions):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            name = re.fullmatch(r"/v1/models/([^/:]+):predict", self.path)[1]
+            name = re.fullmatch(r"/v1/models/([^:]+):predict", self.path)[1]
+            name, *choice = name.split("/")  # ["versions", "1"], or ["labels", "canary"]
             inputs = {key: [_decode(x) for x in rows] for key, rows in body["inputs"].items()}
             try:
+                check_choice(*choice)
                 outputs = sessions[name].run(body["signature_name"], inputs)
                 outputs = {key: array.tolist() for key, array in outputs.items()}
                 status, response = 200, {"outputs": outputs}
@@ -94,6 +96,12 @@ def rest(sessions):
         server.shutdown()
 
 
+def check_choice(kind="versions", which="1"):
+    """Raises a `ValueError` unless the server has the version or label."""
+    if (kind, which) not in (("versions", "1"), ("labels", "canary")):
+        raise ValueError(f"no {kind} {which}")
+
+
 def _decode(value):
     return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
 
@@ -105,6 +113,10 @@ def rpc(sessions):
             inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
             spec = request.model_spec
             try:
+                if spec.HasField("version"):
+                    check_choice("versions", str(spec.version.value))
+                elif spec.version_label:
+                    check_choice("labels", spec.version_label)
                 outputs = sessions[spec.name].run(spec.signature_name, inputs)
             except ValueError as error:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
@@ -173,3 +185,20 @@ def test_the_servers_error_is_printed(server):
     ran = run_client("letters", server, "--signature=nothing", "a")
     assert ran.returncode == 1
     assert "`signature` must be one of" in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_version_and_label(tasks, server):
+    outputs = predict("letters", server, "abc", "--label", "canary")
+    assert [each["text"] for each in outputs] == [tasks["letters"]("abc")]
+    ran = run_client("letters", server, "abc", "--version", 2)
+    assert ran.returncode and "no versions 2" in ran.stderr
+
+
+@pytest.mark.parametrize("option", ["--rest", "--grpc"])
+def test_a_refused_connection_is_one_line(option):
+    ran = run_client("letters", option, "localhost:1", "abc")
+    assert ran.returncode == 1
+    *_, line = [
+        line for line in ran.stderr.splitlines() if not line.startswith(("WARNING", "I0", "E0"))
+    ]
+    assert "localhost:1" in line and "Traceback" not in ran.stderr

@@ -17,9 +17,13 @@ from keras_attention.export.verification.samples import to_json
 MAX_EXAMPLE_LENGTH = 2000  # characters of a request or response in `serving.md`
 BATCHING_CONFIG = """\
 # TF Serving's batching parameters, used with --enable_batching: requests that arrive within
-# 2 milliseconds are merged into one batch. You may edit this file; an export does not overwrite it.
+# 2 milliseconds are merged into batches of at most 32 rows, and a request of more rows, up to
+# 1024, is split. You may edit this file; an export does not overwrite it.
 # All parameters: tensorflow_serving/batching/README.md in the repository tensorflow/serving.
-max_batch_size { value: 32 }
+# Do not set pad_variable_length_inputs: it pads ids with the first id of a row in place of 0.
+max_batch_size { value: 1024 }
+enable_large_batch_splitting { value: true }
+max_execution_batch_size { value: 32 }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 100 }
 num_batch_threads { value: 4 }
@@ -84,7 +88,7 @@ To use a signature other than `serving_default`, name it in the request, for exa
 
 {operations}
 
-Use TF Serving {tensorflow} or later; the model was written by TensorFlow {tensorflow}.
+The model was written by TensorFlow {tensorflow}. TF Serving 2.18 or later can serve it.
 """  # noqa: E501
 CORE_OPERATIONS = """\
 The graph contains only TensorFlow's core operations, which every build of TF Serving can run."""

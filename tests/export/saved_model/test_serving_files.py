@@ -77,13 +77,18 @@ def test_configurations(saved_model):
     assert model.model_platform == "tensorflow"
     assert model.model_version_policy.latest.num_versions == 1
     lines = (saved_model.folder / "batching.config").read_text().splitlines()
-    fields = [re.fullmatch(r"(\w+) \{ value: \d+ \}", x)[1] for x in lines if x[0] != "#"]
-    assert fields == [  # of BatchingParameters, which tensorflow-serving-api does not contain
-        "max_batch_size",
-        "batch_timeout_micros",
-        "max_enqueued_batches",
-        "num_batch_threads",
-    ]
+    # fields of BatchingParameters, which tensorflow-serving-api does not contain
+    fields = dict(
+        re.fullmatch(r"(\w+) \{ value: (\w+) \}", x).groups() for x in lines if x[0] != "#"
+    )
+    assert fields == {
+        "max_batch_size": "1024",
+        "enable_large_batch_splitting": "true",
+        "max_execution_batch_size": "32",
+        "batch_timeout_micros": "2000",
+        "max_enqueued_batches": "100",
+        "num_batch_threads": "4",
+    }
 
 
 def test_the_page_shows_a_request_and_its_response(page, session, samples):
