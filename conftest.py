@@ -48,13 +48,31 @@ def seed() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def clear_jax_caches() -> Iterator[None]:
-    """Clears the functions that JAX compiled for a file: Linux limits the memory maps of all."""
+def finish_file() -> Iterator[None]:
+    """Leaves what a file's tests left out of later garbage collections, as after the imports.
+
+    Also clears the functions that JAX compiled for it: Linux limits the memory maps of all.
+    """
     yield
+    gc.collect()
+    gc.freeze()
     if keras.backend.backend() == "jax":
         import jax
 
         jax.clear_caches()
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Runs TensorFlow's functions eagerly, where tracing would take longer than the few steps."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""A small classifier or tagger with loud random weights, for the tests of tasks and exports."""
+"""Small tasks with loud random weights, and exports of one, for the tests of tasks and exports."""
 
 from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ def small_labeler(
 
     build, task = {"label": (classifier, TextClassifier), "tags": (tagger, TextTagger)}[kind]
     tokenizer = CharacterTokenizer.train([letters])
-    sizes = {"num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2}
+    sizes = {"num_layers": 1, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2}
     options = {**sizes, **options}
     if "encoder" in options:
         options = {"encoder": options["encoder"]}
@@ -35,3 +36,47 @@ def small_labeler(
 @pytest.fixture(scope="session")
 def make_labeler() -> Callable:
     return small_labeler
+
+
+@pytest.fixture(scope="session")
+def make_translator() -> Callable:
+    from exports import small_translator
+
+    return small_translator
+
+
+@pytest.fixture(scope="session")
+def samples() -> list[str]:
+    """Texts on which the exports of the translator are verified."""
+    from exports import SAMPLES
+
+    return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def translator(make_translator):
+    """The translator of the exports."""
+    keras.utils.set_random_seed(0)
+    return make_translator()
+
+
+@pytest.fixture(scope="session")
+def saved_model(translator, samples, tmp_path_factory):
+    """TF Serving's base path of the translator, with one version. Tests must not change it."""
+    from exports import Export, write_once
+
+    def write(folder):
+        return translator.export(folder, "saved_model", samples)
+
+    return Export(*write_once(tmp_path_factory, "ab cd", write))
+
+
+@pytest.fixture(scope="session")
+def tflite(translator, samples, tmp_path_factory):
+    """The translator's TFLite file with step signatures. Tests must not change it."""
+    from exports import Export, write_once
+
+    def write(folder):
+        return translator.export(folder, "tflite", samples, steps=True)
+
+    return Export(*write_once(tmp_path_factory, "small", write))

@@ -19,6 +19,11 @@ def cases(names: Iterable[str], other_backends: Iterable[str]) -> list[str]:
     return names if keras.backend.backend() == "tensorflow" else other_backends
 
 
+def seeds(count: int) -> range:
+    """Returns the seeds that the tests of a backend run: all on TensorFlow, one on the others."""
+    return range(count if keras.backend.backend() == "tensorflow" else 1)
+
+
 def array(x: Any) -> np.ndarray:
     """Returns a tensor of any backend as a NumPy array."""
     return ops.convert_to_numpy(x)

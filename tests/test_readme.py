@@ -1,11 +1,11 @@
 """Runs the Python of README.md and docs/, and the shown commands' `--help`, as a reader would."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from _keras_attention_cli.parser import parse
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -53,15 +53,16 @@ def test_links_lead_to_files():
         assert link.startswith("https://") or (README.parent / link).exists(), link
 
 
-@pytest.mark.slow
 @pytest.mark.tensorflow_only
-def test_commands_and_their_options_exist():
+def test_commands_and_their_options_exist(capsys):
     shell = "".join(blocks(TEXT, "bash"))
     used = re.findall(r"keras-attention (\w+)((?:[^\n]*\\\n)*[^\n]*)", shell)
     assert {command for command, _ in used} >= {"demo", "train", "generate", "evaluate", "export"}
     for command in dict(used):
-        help_command = [sys.executable, "-m", "keras_attention", command, "--help"]
-        shown = subprocess.run(help_command, capture_output=True, text=True, check=True).stdout
+        with pytest.raises(SystemExit) as stop:
+            parse([command, "--help"])
+        assert not stop.value.code
+        shown = capsys.readouterr().out
         for arguments in (rest for name, rest in used if name == command):
             for option in re.findall(r"(?<!\S)--[a-z-]+", arguments):
                 assert option in shown, f"keras-attention {command} {option}"

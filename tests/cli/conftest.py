@@ -38,11 +38,15 @@ def files(tmp_path_factory) -> Files:
 @pytest.fixture(scope="session")
 def trained(files, tmp_path_factory) -> tuple[Path, str]:
     """The folder that `train` wrote, and its standard output."""
-    folder = tmp_path_factory.mktemp("trained") / "model"
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        assert main(["train", *files.options, "--output", str(folder), "--epochs", "1"]) == 0
-    return folder, printed.getvalue()
+    from exports import write_once
+
+    def train(folder):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            assert main(["train", *files.options, "--output", str(folder), "--epochs", "1"]) == 0
+        return printed.getvalue()
+
+    return write_once(tmp_path_factory, "trained", train)
 
 
 @pytest.fixture

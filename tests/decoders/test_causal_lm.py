@@ -124,6 +124,11 @@ def test_tokens_attend_only_to_earlier_ones():
     assert np.abs(before[:, 4:] - after[:, 4:]).max() > 1e-2
 
 
+def after(prefix, tokens):
+    """Returns the ids of each beam: a prefix and the beam's tokens, from (time, beams)."""
+    return np.array([[*prefix, *row] for row in tokens.T])
+
+
 @every_configuration
 def test_steps_after_a_prompt_give_the_logits_of_call(configuration):
     """Two beams with different tokens; prompts padded on either side, and an empty one."""
@@ -133,9 +138,8 @@ def test_steps_after_a_prompt_give_the_logits_of_call(configuration):
     logits, _ = steps(decoder, prompts, tokens)
     for row, prompt in enumerate(prompts):
         prefix = [1, *[id for id in prompt if id]]
-        for beam in range(2):
-            expected = decoder(np.array([[*prefix, *tokens[row, :, beam]]]))
-            assert_close(logits[row, :, beam], expected[0, len(prefix) - 1 :])
+        expected = decoder(after(prefix, tokens[row]))[:, len(prefix) - 1 :]
+        assert_close(logits[row].swapaxes(0, 1), expected)
 
 
 @every_configuration
@@ -146,11 +150,9 @@ def test_steps_after_a_prompt_with_start_continue_its_last_text(configuration):
     tokens = np.random.default_rng(2).integers(2, V, (3, 4, 2))
     logits, weights = steps(decoder, prompts, tokens)
     for row, (prompt, last) in enumerate(zip(prompts, ([7, 4], [8], []), strict=True)):
-        for beam in range(2):
-            packed = [1, *[id for id in prompt if id], *tokens[row, :, beam]]
-            assert_close(logits[row, :, beam], decoder(np.array([packed]))[0, -5:])
-            alone = decoder(np.array([[1, *last, *tokens[row, :, beam]]]))
-            assert_close(logits[row, :, beam], alone[0, -5:])
+        for prefix in ([id for id in prompt if id], last):
+            expected = decoder(after([1, *prefix], tokens[row]))[:, -5:]
+            assert_close(logits[row].swapaxes(0, 1), expected)
     assert not weights[0, ..., :2].any()
     if "window" not in configuration:
         assert weights[0, ..., 2:].all()

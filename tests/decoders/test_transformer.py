@@ -169,7 +169,7 @@ def test_weights_are_those_of_the_last_block_averaged_over_heads(option):
 
 @every_option
 def test_padding_on_either_side_does_not_change_the_logits(option):
-    model = make(option)
+    model = shared_model(option)
     source, target = SOURCE[:1, :4], TARGET[:1]
     expected = array(model({"source": source, "target": target}))[0]
     padded = np.concatenate([np.pad(source, ((0, 0), side)) for side in ((0, 3), (3, 0), (2, 1))])

@@ -5,9 +5,12 @@ paths and bodies of its REST API: https://www.tensorflow.org/tfx/serving/api_res
 """
 
 import base64
+import contextlib
 import http.server
+import io
 import json
 import re
+import runpy
 import subprocess
 import sys
 import threading
@@ -137,8 +140,18 @@ def server(request):
 
 
 def run_client(*arguments):
-    command = [sys.executable, str(CLIENT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    """Runs the client: with gRPC, which imports TensorFlow, in this process."""
+    command = [str(CLIENT), *map(str, arguments)]
+    if not any(argument.startswith("--grpc") for argument in command):
+        return subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    out, status, error = io.StringIO(), 0, ""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setattr(sys, "argv", command)
+        try:
+            runpy.run_path(str(CLIENT))
+        except SystemExit as stop:
+            status, error = 1, str(stop)
+    return subprocess.CompletedProcess(command, status, out.getvalue(), error)
 
 
 def predict(*arguments):

@@ -194,7 +194,10 @@ def test_all_runtimes_return_the_same_words(family, tmp_path):
     generates = isinstance(task, GenerationTask)
     options = {"steps": True, "options": True} if generates else {}
     for weights in (*WEIGHTS, *(() if generates else ("full_int8",))):
-        task.export(tmp_path / weights, "tflite", samples, weights=weights, **options)
+        report = task.export(tmp_path / weights, "tflite", samples, weights=weights, **options)
+        if weights != "float32":
+            metrics = {"exact_match", "bleu"} if generates else {"accuracy"}
+            assert set(report["scores"]["export"]) == metrics
         loaded = load_exported(tmp_path / weights)
         assert [words(loaded(each)) for each in inputs] == expected, weights
         options = {}  # the first file, of float32, has all signatures

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from helpers import write_saved_model
-
 pytestmark = pytest.mark.tensorflow_only
 
 
@@ -43,13 +41,18 @@ WRITERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def task(make_labeler):
+    return make_labeler("label", ["a", "b"])
+
+
 @pytest.mark.parametrize("what", WRITERS)
 @pytest.mark.parametrize("limit", [small_disk, small_files])
-def test_a_full_destination(translator, what, limit):
+def test_a_full_destination(task, what, limit):
     with tempfile.TemporaryDirectory() as folder, limit(folder):
         destination = Path(folder, "new")
         with pytest.raises((OSError, ValueError)) as caught:
-            WRITERS[what](translator, destination)
+            WRITERS[what](task, destination)
         message = str(caught.value)
         assert message.startswith("A ") and what in message and "\n" not in message
         assert f"needs free space in {str(destination)!r} and, for temporary files," in message
@@ -57,13 +60,13 @@ def test_a_full_destination(translator, what, limit):
 
 
 @pytest.mark.parametrize("what", ["SavedModel", "TFLite export"])
-def test_a_full_folder_of_temporary_files(translator, what, tmp_path, monkeypatch):
+def test_a_full_folder_of_temporary_files(task, what, tmp_path, monkeypatch):
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
-    write_saved_model(translator, tmp_path / "out" / "1")  # an earlier version
+    (tmp_path / "out" / "1").mkdir(parents=True)  # an earlier version
     with small_disk(tmp_path / "scratch"):
         with pytest.raises(ValueError, match=what) as caught:
-            WRITERS[what](translator, tmp_path / "out" / ("." if what == "SavedModel" else "new"))
+            WRITERS[what](task, tmp_path / "out" / ("." if what == "SavedModel" else "new"))
         message = str(caught.value)
         assert f"for temporary files, in '{tmp_path}/scratch'. Received: " in message
         assert "\n" not in message

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_attention.export import ExportError
+from keras_attention.export import ExportError, verify
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.models import seq2seq
 from keras_attention.tasks import TextClassifier, load_exported
@@ -75,6 +75,8 @@ def test_reports_describe_the_comparison(exported):
         assert agreement["equal"] == agreement["compared"] >= 2 * texts
         assert agreement["max_score_difference"] < 1e-5
         assert "max_attention_difference" not in agreement
+        again = verify(folder / path)["agreement"]
+        assert again["equal"] == again["compared"] >= texts
     if isinstance(task, TextClassifier):
         assert agreement["compared"] == 2 * texts  # alone and together
 

@@ -18,8 +18,8 @@ SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, num_return_sequences=2, max_new_to
 PROMPTS = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 LIMIT = 12
 
+# Besides the language models of the parities, which have two layers.
 KINDS = {
-    "rotary, beam": (BEAM, {}),
     "relative, sampled, grouped": (SAMPLE, {"positions": "relative", "num_key_value_heads": 1}),
     "learned, greedy": (GreedySearch(7), {"positions": "learned", "max_length": LIMIT + 7}),
     "sinusoidal, post": (BEAM, {"positions": "sinusoidal", "norm": "post"}),
@@ -32,7 +32,7 @@ KINDS = {
 
 def make(strategy=BEAM, tokenizer=None, seed=0, **options):
     tokenizer = tokenizer or CharacterTokenizer.train(["abcde ä"])
-    sizes = {"num_layers": 2, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2}
+    sizes = {"num_layers": 1, "hidden_dim": 8, "intermediate_dim": 16, "num_heads": 2}
     model = causal_lm(tokenizer.vocabulary_size, **sizes, **options)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import array
+from helpers import array, seeds
 from keras_attention.generation import BeamSearch, GreedySearch
 
 V, S = 6, 3
@@ -54,7 +54,7 @@ class Table:
         return sorted(hypotheses, reverse=True)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 2.0])
 def test_beam_of_all_first_tokens_finds_the_best_hypothesis(seed, alpha):
     table = Table(seed, length=2)
@@ -83,7 +83,7 @@ def search_without_stopping(table, row, limit, num_beams, alpha, beta):
     return sorted(finished, reverse=True)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 @pytest.mark.parametrize("num_beams", [1, 2, 3, 4])
 @pytest.mark.parametrize("alpha, beta", [(0.0, 0.0), (0.6, 0.0), (1.0, 0.5)])
 def test_early_stopping_never_loses_the_best_hypotheses(seed, num_beams, alpha, beta):
@@ -100,7 +100,7 @@ def test_early_stopping_never_loses_the_best_hypotheses(seed, num_beams, alpha, 
             np.testing.assert_allclose(array(outputs.scores)[row], scores, rtol=1e-4)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", seeds(5))
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_one_beam_is_greedy_search(seed, penalty):
     table = Table(seed, 6)
@@ -114,7 +114,7 @@ def test_one_beam_is_greedy_search(seed, penalty):
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_sequences_are_sorted_and_distinct_with_their_own_attention(seed):
     table = Table(seed, 5)
     outputs = table.run(
@@ -235,7 +235,7 @@ def search_with_refilled_beams(table, row, limit, num_beams, penalty, early_stop
     return finished
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize(
     "penalty, early_stopping", [(0.0, False), (1.0, False), (2.0, "never"), (1.0, True)]
@@ -279,7 +279,7 @@ def test_early_stopping_trades_score_for_steps():
     assert (last > middle).any() and (middle > first).any()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 @pytest.mark.parametrize("make", [BeamSearch, refilled])
 def test_options_per_row_equal_separate_searches(make, seed):
     table, strategy = Table(seed, 6, end=1.0), make(4, num_return_sequences=2, max_new_tokens=6)

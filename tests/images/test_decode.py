@@ -144,6 +144,9 @@ def test_limits_are_configurable(monkeypatch):
         read_image(png(PIXELS), SIZE)
 
 
+decode_in_graph = tf.function(decode_image)
+
+
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(format, orientation):
@@ -162,7 +165,7 @@ def test_exif_orientation_is_applied(format, orientation):
         assert np.abs(read.astype(int) - upright).max() <= 4
         smaller = read_image(file.getvalue(), (10, 13))
         assert np.abs(smaller.astype(int) - read_image(upright, (10, 13))).max() <= 4
-        graph = tf.function(decode_image)(tf.constant(file.getvalue()), (10, 13))
+        graph = decode_in_graph(tf.constant(file.getvalue()), (10, 13))
         np.testing.assert_array_equal(graph.numpy(), smaller)
 
 

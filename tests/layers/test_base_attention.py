@@ -225,6 +225,7 @@ def test_mixed_precision(kind, policy):
 
 
 @every_layer
+@pytest.mark.usefixtures("eager")
 def test_training_with_fully_masked_rows_and_reloading(kind, tmp_path):
     """Gradients stay finite if a source is only padding; the reloaded model predicts the same."""
     query, source = keras.Input((None, D), name="query"), keras.Input((None,), name="source")

@@ -325,6 +325,7 @@ def test_config_restores_the_block(cls, encoding):
     np.testing.assert_array_equal(array(restored(*inputs)), array(block(*inputs)))
 
 
+@pytest.mark.usefixtures("eager")
 def test_blocks_train_with_an_empty_source_and_are_saved(tmp_path):
     source, target = (keras.Input((None,), dtype="int32", name=n) for n in ("source", "target"))
     embed = keras.layers.Embedding(9, D, mask_zero=True)

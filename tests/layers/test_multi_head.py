@@ -336,6 +336,7 @@ def test_config_restores_the_layer(cls, encoding):
 
 
 @every_encoding
+@pytest.mark.usefixtures("eager")
 def test_layer_trains_with_empty_rows_and_is_saved(encoding, tmp_path):
     """Gradients are finite although one sequence is all padding; the saved model is equal."""
     source = keras.Input((None,), dtype="int32")

@@ -98,6 +98,7 @@ def test_mixed_precision(cell, policy):
         )
 
 
+@pytest.mark.usefixtures("eager")
 def test_encoder_trains_and_reloads(tmp_path, cell="lstm"):
     source = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, D, mask_zero=True)(source)

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -37,11 +39,20 @@ def make(kind, **options):
     return model
 
 
+@functools.cache
+def shared_model(kind):
+    """Model of a kind, for tests that do not change it."""
+    return make(kind)
+
+
+GREEDY = GreedySearch(max_new_tokens=5)
+
+
 @every_kind
 def test_generation_matches_teacher_forcing(kind):
     """And the attention weights sum to 1 over the cells, or are 0 without attention."""
-    model, source = make(kind), images()
-    output = model.generate(source, GreedySearch(max_new_tokens=5), return_attention=True)
+    model, source = shared_model(kind), images()
+    output = model.generate(source, GREEDY, return_attention=True)
     ids = output.ids[:, 0]
     target = np.concatenate([np.ones((2, 1), ids.dtype), ids[:, :-1]], axis=1)
     logits = np.array(ops.convert_to_numpy(model({"source": source, "target": target})))
@@ -67,15 +78,15 @@ def test_only_a_body_mixes_the_cells():
 
 @every_kind
 def test_beam_search_scores_at_least_as_high_as_greedy_search(kind):
-    model, source = make(kind), images()
-    greedy = model.generate(source, GreedySearch(max_new_tokens=5))
+    model, source = shared_model(kind), images()
+    greedy = model.generate(source, GREEDY, return_attention=True)
     beam = model.generate(source, BeamSearch(4, length_penalty=0.0, max_new_tokens=5))
     assert (beam.scores[:, 0] >= greedy.scores[:, 0] - 1e-5).all()
 
 
 @every_kind
 def test_reload_gives_the_same(kind, tmp_path):
-    model, source = make(kind), images()
+    model, source = shared_model(kind), images()
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     inputs = {"source": source, "target": np.array([[1, 4, 5], [1, 6, 0]])}
@@ -83,8 +94,8 @@ def test_reload_gives_the_same(kind, tmp_path):
         ops.convert_to_numpy(loaded(inputs)), ops.convert_to_numpy(model(inputs)), atol=1e-6
     )
     np.testing.assert_array_equal(
-        loaded.generate(source, GreedySearch(max_new_tokens=4)).ids,
-        model.generate(source, GreedySearch(max_new_tokens=4)).ids,
+        loaded.generate(source, GREEDY, return_attention=True).ids,
+        model.generate(source, GREEDY, return_attention=True).ids,
     )
 
 

@@ -101,7 +101,7 @@ def test_classifier_learns_which_ids_occur():
     rng = np.random.default_rng(0)
     ids = rng.integers(4, 11, (64, 6)) * (np.arange(6) < rng.integers(1, 7, (64, 1)))
     labels = (ids == 7).any(1).astype("int32") + 2 * (ids == 8).any(1)
-    model = classifier(11, 4, **SMALL)
+    model = classifier(11, 4, **{**SMALL, "num_layers": 1})
     model.compile(
         keras.optimizers.Adam(0.01),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -112,6 +112,7 @@ def test_classifier_learns_which_ids_occur():
     assert history["accuracy"][-1] > 0.9
 
 
+@pytest.mark.usefixtures("eager")
 def test_tagger_ignores_tokens_of_weight_0():
     """Wrong tags with weight 0 have no effect; the loss is the mean over the other tokens."""
     labels = np.where(IDS > 4, IDS % 2, 0)

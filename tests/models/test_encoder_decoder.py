@@ -92,6 +92,7 @@ class GenerateEachEpoch(keras.callbacks.Callback):
         self.scores.append(self.model.generate(SOURCE, GreedySearch(max_new_tokens=4)).scores.sum())
 
 
+@pytest.mark.usefixtures("eager")
 def test_generate_in_a_callback_uses_the_current_weights():
     model, callback = make(), GenerateEachEpoch()
     model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())

@@ -174,6 +174,7 @@ def test_a_model_from_the_config_shares_its_embedding():
     np.testing.assert_allclose(array(copy(inputs)), array(model(inputs)), atol=1e-6)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_shared_embedding_is_one_and_stays_one(tmp_path):
     apart, model = make(12, 12), make(12, 12, share_embeddings=True)
     assert model.count_params() == apart.count_params() - 12 * 16

@@ -228,6 +228,7 @@ WRITES = "os.open", "os.rename", "os.fsync", "shutil.rmtree", "numpy.savez", "te
 
 
 @pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.usefixtures("eager")
 def test_training_killed_at_each_write_ends_the_same(tmp_path, monkeypatch, exchange):
     """The process ends before the n-th call, and the files stay as they are then."""
     if not exchange:

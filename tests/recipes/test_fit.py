@@ -81,6 +81,7 @@ def test_trained_task_is_saved_and_works(tmp_path):
     assert not resume_folder(tmp_path / "task").exists()
 
 
+@pytest.mark.usefixtures("eager")
 def test_best_epoch_is_saved_rather_than_last(tmp_path):
     task, metric = make_task(), ScriptedMetric(1.0, 3.0, 2.0)
     train(task, tmp_path / "task", metric=metric, learning_rate=0.3, decay="inverse_sqrt")
@@ -93,6 +94,7 @@ def test_best_epoch_is_saved_rather_than_last(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_patience_counts_epochs_before_an_interruption(tmp_path):
     """The third epoch, which was interrupted while it was scored, is repeated."""
     options = {"epochs": 9, "patience": 3}
@@ -151,6 +153,7 @@ def test_resumed_training_equals_uninterrupted_training(options, tmp_path):
     assert not resume_folder(folder).exists()
 
 
+@pytest.mark.usefixtures("eager")
 def test_average_of_checkpoints_is_saved_if_it_scores_best(tmp_path, capsys):
     """Ctrl-C while the average is scored loses nothing: the same call scores it again."""
     folder, task, recorded = tmp_path / "task", make_task(), []
@@ -179,6 +182,7 @@ def test_average_of_checkpoints_is_saved_if_it_scores_best(tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_moving_average_is_scored_and_saved(tmp_path):
     """With one step per epoch; the average begins with the weights after the first."""
     raw, averaged = [], []
@@ -194,6 +198,7 @@ def test_moving_average_is_scored_and_saved(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_r_drop_without_dropout_adds_nothing_to_the_loss(tmp_path):
     """The two passes of a batch are then equal, and their divergence is 0."""
     losses = []
@@ -207,6 +212,7 @@ def test_r_drop_without_dropout_adds_nothing_to_the_loss(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_bfloat16_training_saves_float32(tmp_path):
     weights = []
     for bfloat16 in (False, True):
@@ -283,6 +289,7 @@ def test_batch_size_defaults_to_the_limit_of_tokens():
     assert TrainingConfig(batch_tokens=4096, batch_size=8).max_batch_size == 8
 
 
+@pytest.mark.usefixtures("eager")
 def test_ctrl_c_after_a_score_leaves_the_best_task(tmp_path):
     metric = ScriptedMetric(3.0, 1.0, KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
@@ -291,6 +298,7 @@ def test_ctrl_c_after_a_score_leaves_the_best_task(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_ctrl_c_before_a_score_leaves_the_current_task(tmp_path):
     task = make_task()
     with pytest.raises(KeyboardInterrupt):
@@ -298,6 +306,7 @@ def test_ctrl_c_before_a_score_leaves_the_current_task(tmp_path):
     assert Translator.load(tmp_path / "task")(SOURCES) == task(SOURCES)
 
 
+@pytest.mark.usefixtures("eager")
 def test_ctrl_c_before_a_score_keeps_an_older_task(tmp_path):
     older = make_task(seed=3)
     older.save(tmp_path / "task")
@@ -308,6 +317,7 @@ def test_ctrl_c_before_a_score_keeps_an_older_task(tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.usefixtures("eager")
 def test_last_task_is_saved_without_a_score(tmp_path):
     task = make_task()
     train(task, tmp_path / "task", epochs=1, validation_freq=2)
@@ -322,6 +332,7 @@ def test_unrelated_folder_is_refused_before_training(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_default_metric_is_bleu(tmp_path):
     history = train(make_task(), tmp_path / "task", epochs=1)
     assert 0 <= history.history["val_bleu"][0] <= 100
@@ -330,12 +341,14 @@ def test_default_metric_is_bleu(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.usefixtures("eager")
 def test_weights_that_are_not_finite_end_the_training(tmp_path):
     with pytest.raises(ValueError, match="must be finite.*Received: .*=nan in epoch 1"):
         train(make_task(), tmp_path / "task", learning_rate=1e300)  # one step; its loss is finite
     assert not (tmp_path / "task").exists()
 
 
+@pytest.mark.usefixtures("eager")
 def test_score_that_is_not_finite_keeps_the_best_task(tmp_path):
     with pytest.raises(ValueError, match="Received: val_bleu=inf in epoch 2"):
         train(make_task(), tmp_path / "task", metric=ScriptedMetric(1.0, float("inf")))

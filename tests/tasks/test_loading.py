@@ -1,5 +1,6 @@
 """Saved tasks and exports are loaded as tasks of their class."""
 
+import shutil
 import subprocess
 import sys
 
@@ -7,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 from keras_attention.generation import GreedySearch
-from keras_attention.models import seq2seq
 from keras_attention.tasks import (
     ModelRunner,
     TextClassifier,
@@ -16,7 +16,6 @@ from keras_attention.tasks import (
     load_exported,
     load_task,
 )
-from keras_attention.text import CharacterTokenizer
 from keras_attention.utils.manifest import write_manifest
 
 pytestmark = pytest.mark.tensorflow_only
@@ -41,23 +40,14 @@ def test_load_task_of_an_unknown_class_raises(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def translator():
-    tokenizer = CharacterTokenizer.train(["abcde "])
-    model = seq2seq(tokenizer.vocabulary_size, tokenizer.vocabulary_size, 8, 8)
-    return Translator(model, tokenizer, tokenizer, GreedySearch(5), max_source_length=12)
-
-
-@pytest.fixture(scope="module")
-def exports(translator, tmp_path_factory):
-    """Folders of a SavedModel and of a TFLite export."""
-    folder = tmp_path_factory.mktemp("exports")
-    for format in ("saved_model", "tflite"):
-        translator.export(folder / format, format, ["ab", "cde"])
-    return folder / "saved_model", folder / "tflite"
+def exports(saved_model, tflite, tmp_path_factory):
+    """Folders of a SavedModel, with an older version, and of a TFLite export."""
+    folder = shutil.copytree(saved_model.folder, tmp_path_factory.mktemp("exports") / "new")
+    (folder / "0").mkdir()
+    return folder, tflite.folder
 
 
 def test_an_export_is_the_same_task_with_another_runner(exports, translator):
-    (exports[0] / "0").mkdir()  # an older version
     expected = translator.generate(TEXTS)
     for folder in (*exports, exports[0] / "1"):
         task = load_exported(folder)

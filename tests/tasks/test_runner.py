@@ -20,8 +20,7 @@ def quantize(model):
     model.quantize("int8", filters=lambda layer: isinstance(layer, keras.layers.Dense))
 
 
-@pytest.mark.parametrize("change", [lora, quantize])
-@pytest.mark.parametrize("kind", ["label", "tags"])
+@pytest.mark.parametrize("kind, change", [("label", quantize), ("tags", lora)])
 def test_probabilities_follow_the_layers(make_labeler, kind, change):
     model = make_labeler(kind, ["a", "b", "c"]).model
     runner = ModelRunner(model)

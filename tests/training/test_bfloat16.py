@@ -41,6 +41,7 @@ def dtypes(model):
     return {layer.compute_dtype for layer in model._flatten_layers()}
 
 
+@pytest.mark.usefixtures("eager")
 def test_training_equals_that_of_a_mixed_bfloat16_model():
     """Two epochs of two batches; float32 computation gives different weights."""
     x, labels = batch()
@@ -55,6 +56,7 @@ def test_training_equals_that_of_a_mixed_bfloat16_model():
     assert np.abs(results[0] - results[2]).max() > 1e-4
 
 
+@pytest.mark.usefixtures("eager")
 def test_other_callbacks_see_a_float32_model():
     x, labels = batch()
     trained, record = model(), RecordDtypes()
@@ -69,6 +71,7 @@ def test_other_callbacks_see_a_float32_model():
     np.testing.assert_array_equal(ops.convert_to_numpy(after), ops.convert_to_numpy(expected))
 
 
+@pytest.mark.usefixtures("eager")
 def test_restore_after_an_interruption():
     x, labels = batch()
 

@@ -71,17 +71,17 @@ def test_training_reduces_the_divergence():
     Label smoothing keeps the logits small; without it, both models are certain of every token.
     """
     keras.utils.set_random_seed(0)
-    ids = np.tile(np.arange(1, 7, dtype="int32"), (8, 1))
+    ids = np.tile(np.arange(1, 7, dtype="int32"), (8 * 60, 1))  # 60 batches
     divergences = {}
     for alpha in (0.0, 20.0):
         source = keras.Input((None,), dtype="int32")
         hidden = keras.layers.Dropout(0.5, seed=1)(keras.layers.Embedding(8, 16)(source))
         model = keras.Model(source, keras.layers.Dense(8)(hidden))
         model.compile(keras.optimizers.Adam(0.05), RDrop(alpha, 0.3))
-        model.fit(ids, ids, batch_size=8, epochs=60, verbose=0)
-        logits = np.concatenate([array(model(ids, training=True)) for _ in range(2)])
+        model.fit(ids, ids, batch_size=8, verbose=0)
+        logits = np.concatenate([array(model(ids[:8], training=True)) for _ in range(2)])
         divergences[alpha] = (
-            reference(np.tile(ids, (2, 1)), logits, 1) - reference(np.tile(ids, (2, 1)), logits, 0)
+            reference(ids[:16], logits, 1) - reference(ids[:16], logits, 0)
         ).mean()
     assert divergences[20.0] < 0.2 * divergences[0.0]
 

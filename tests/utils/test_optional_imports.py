@@ -8,48 +8,60 @@ import pytest
 
 from keras_attention.utils.optional_imports import EXTRAS, require_extra
 
-# Runs in a new interpreter that cannot import some packages, as if they were not installed.
+# Imports each part in a process that cannot import a package, as if it were not installed. The
+# processes are forks of a new interpreter that has imported Keras.
 SCRIPT = """
+import importlib
+import os
 import sys
-part, *blocked = sys.argv[1:]
+
+import keras
 
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in blocked:
+        if name.split(".")[0] == blocked:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Block())
-import importlib
-import keras_attention
-try:
-    importlib.import_module(part)
-except ImportError as error:
-    print(type(error).__name__, error)
+for part, blocked in zip(sys.argv[1::2], sys.argv[2::2]):
+    if os.fork() == 0:
+        for name in [name for name in sys.modules if name.split(".")[0] == blocked]:
+            del sys.modules[name]  # imported by Keras if it is there
+        import keras_attention
+        try:
+            importlib.import_module(part)
+            print("imported", flush=True)
+        except ImportError as error:
+            print(type(error).__name__, error, flush=True)
+        os._exit(0)
+    os.wait()
 """
 
 
-@pytest.mark.parametrize(
-    "part, extra, package",
-    [
-        ("keras_attention.text", "text", "sentencepiece"),
-        ("keras_attention.images", "tensorflow", "tensorflow"),
-        ("keras_attention.export.tflite", "export", "ai_edge_litert"),
-        ("keras_attention.export", "export", "tensorflow"),
-        ("keras_attention.viz", "viz", "PIL"),
-        ("keras_attention.metrics", "metrics", "sacrebleu"),
-        ("keras_attention.interop.marian", "text", "safetensors"),
-        ("keras_attention.tasks", "text", "tensorflow_text"),
-    ],
+PARTS = (
+    ("keras_attention.text", "text", "sentencepiece"),
+    ("keras_attention.images", "tensorflow", "tensorflow"),
+    ("keras_attention.export.tflite", "export", "ai_edge_litert"),
+    ("keras_attention.export", "export", "tensorflow"),
+    ("keras_attention.viz", "viz", "PIL"),
+    ("keras_attention.metrics", "metrics", "sacrebleu"),
+    ("keras_attention.interop.marian", "text", "safetensors"),
+    ("keras_attention.tasks", "text", "tensorflow_text"),
 )
-def test_import_without_extra_names_the_extra(part, extra, package):
-    command = [sys.executable, "-c", SCRIPT, part, package]
+
+
+def test_import_without_extra_names_the_extra():
+    arguments = [name for part, _, package in PARTS for name in (part, package)]
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, env=environment
+    )
     assert not done.returncode, done.stderr
-    assert done.stdout.startswith("ImportError"), done.stdout
-    assert f"the extra `{extra}`: in a checkout" in done.stdout
-    assert f'`pip install -e ".[{extra}]"`' in done.stdout
-    assert f"Received: no package '{package}'" in done.stdout
+    for (_, extra, package), line in zip(PARTS, done.stdout.splitlines(), strict=True):
+        assert line.startswith("ImportError"), line
+        assert f"the extra `{extra}`: in a checkout" in line
+        assert f'`pip install -e ".[{extra}]"`' in line
+        assert f"Received: no package '{package}'" in line
 
 
 def test_installed_extra_is_accepted():

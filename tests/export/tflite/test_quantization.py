@@ -14,8 +14,7 @@ from keras_attention.export import ExportError
 from keras_attention.export.tflite.int4 import quantize_to_int4, replace_gathers
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.verification.quality import compare_quality
-from keras_attention.generation import GreedySearch
-from keras_attention.models import seq2seq, transformer
+from keras_attention.models import seq2seq
 from keras_attention.tasks import load_exported
 from keras_attention.tasks.export import exportable
 from keras_attention.utils.manifest import read_manifest
@@ -192,24 +191,6 @@ def test_full_int8_of_a_loop_raises(make, translator, tmp_path):
         with pytest.raises(ValueError, match="must not be 'full_int8' for a model with a loop"):
             task.export(tmp_path / "new", "tflite", SAMPLES, weights="full_int8")
     assert list(tmp_path.iterdir()) == []
-
-
-def small_transformer(source, target):
-    return transformer(
-        source, target, size="tiny", num_layers=2, hidden_dim=32, intermediate_dim=64, num_heads=4
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("weights", ["float16", "int8"])
-@pytest.mark.parametrize("build", [None, small_transformer], ids=["RNN", "transformer"])
-def test_generation(make_translator, tmp_path, weights, build):
-    task = make_translator(GreedySearch(9), **({"build": build} if build else {}))
-    report = task.export(tmp_path / "new", "tflite", SAMPLES, weights=weights, allow_loss=True)
-    assert set(report["scores"]["export"]) == {"exact_match", "bleu"}
-    assert report["agreement"]["equal"] >= report["agreement"]["compared"] - 1
-    phone = load_exported(tmp_path / "new")
-    assert sum(a == b for a, b in zip(phone(SAMPLES), task(SAMPLES), strict=True)) >= 4
 
 
 def test_steps_of_a_classifier_raise(label, tmp_path):
