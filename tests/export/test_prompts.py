@@ -18,7 +18,7 @@ SAMPLE = Sampling(top_k=5, top_p=0.9, seed=3, num_return_sequences=2, max_new_to
 PROMPTS = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 LIMIT = 12
 
-# Besides the language models of the parities, which have two layers.
+# The parities have language models of two layers, one of them with rotary positions and beams.
 KINDS = {
     "relative, sampled, grouped": (SAMPLE, {"positions": "relative", "num_key_value_heads": 1}),
     "learned, greedy": (GreedySearch(7), {"positions": "learned", "max_length": LIMIT + 7}),

@@ -26,7 +26,8 @@ ENCODINGS = {
     "relative": lambda: RelativePositionBias(H),
     "alibi": lambda: AlibiBias(H),
 }
-every_norm = pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
+NORMS = ["pre", "post", "sandwich"]
+every_norm = pytest.mark.parametrize("norm", NORMS)
 every_kind = pytest.mark.parametrize("kind", ["layer", "rms"])
 
 
@@ -206,10 +207,16 @@ def test_decoder_block_equals_pytorch(norm, activation):
 # Stepping
 
 
-@every_norm
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("cross", [True, False])
+# Pairwise: shared encodings alternate over the other options.
+@pytest.mark.parametrize(
+    "norm, encoding, cross, shared",
+    [
+        (norm, encoding, cross, (i + j + cross) % 2 == 0)
+        for i, norm in enumerate(NORMS)
+        for j, encoding in enumerate(ENCODINGS)
+        for cross in (True, False)
+    ],
+)
 def test_steps_of_beams_equal_the_full_pass(norm, encoding, cross, shared):
     """Two beams with different tokens, with grouped queries and a window."""
     beams, batch = 2, 3
