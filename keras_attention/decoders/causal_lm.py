@@ -16,6 +16,7 @@ from keras_attention.layers.transformer import (
     get_stack_config,
 )
 from keras_attention.ops import masks
+from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.ops.ids import START
 from keras_attention.types import Mask, Tensor
@@ -221,12 +222,9 @@ class CausalLMDecoder(keras.layers.Layer):
         """Returns the outputs (B, T, D) of all positions, and the keys and values of each block."""
         mask = masks.padding_mask(ids)  # (B, T)
         segments = _segments(ids)  # (B, T)
-        length = ops.shape(ids)[1]
-        attention_mask = masks.combine_masks(
-            masks.expand_key_mask(mask),
-            masks.causal_mask(length, length),
-            masks.segment_mask(segments, segments),
-        )  # (B, T, T)
+        attention_mask = AttentionMask(
+            keys=mask, causal=True, query_segments=segments, key_segments=segments
+        )
         positions = masks.segment_positions(segments, mask)  # (B, T)
         x = self.embedding(ids, positions=positions, training=training)  # (B, T, D)
         return self.stack.full_pass(x, mask=attention_mask, positions=positions, training=training)

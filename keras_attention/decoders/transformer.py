@@ -16,6 +16,7 @@ from keras_attention.layers.transformer import (
     get_stack_config,
 )
 from keras_attention.ops import masks
+from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.types import Mask, Tensor
 
@@ -107,10 +108,7 @@ class TransformerDecoder(keras.layers.Layer):
         if isinstance(encoded_mask, dict):  # Keras passes a dictionary if the argument is omitted
             encoded_mask = encoded_mask["sequence"]
         target_mask = masks.padding_mask(target_ids)  # (B, T)
-        length = ops.shape(target_ids)[1]
-        mask = masks.combine_masks(
-            masks.expand_key_mask(target_mask), masks.causal_mask(length, length)
-        )  # (B, T, T)
+        mask = AttentionMask(keys=target_mask, causal=True)
         positions = masks.positions_from_mask(target_mask)  # (B, T)
         x = self.embedding(target_ids, positions=positions, training=training)  # (B, T, D)
         memories = self.stack.memories(encoded["sequence"], encoded_mask)

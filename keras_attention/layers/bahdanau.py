@@ -7,6 +7,7 @@ import keras
 from keras_attention.layers.base_attention import ScoredAttention
 from keras_attention.ops import scores
 from keras_attention.ops.attention import Memory
+from keras_attention.ops.blockwise import ADDITIVE_BLOCK_SIZE
 from keras_attention.types import Tensor
 from keras_attention.utils.validation import check_positive
 
@@ -42,6 +43,8 @@ class BahdanauAttention(ScoredAttention):
     >>> tuple(output.shape), tuple(weights.shape)
     ((2, 3, 6), (2, 3, 7))
     """
+
+    block_size = ADDITIVE_BLOCK_SIZE
 
     def __init__(self, units: int, normalize: bool = False, **kwargs: Any):
         super().__init__(**kwargs)

@@ -14,6 +14,9 @@ from keras_attention.layers.validation import (
 )
 from keras_attention.ops import masks
 from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
+from keras_attention.ops.attention_mask import AttentionMask, as_attention_mask
+from keras_attention.ops.blockwise import BLOCK_SIZE, blockwise_attention
+from keras_attention.ops.fused import explicit_or_fused
 from keras_attention.types import Mask, Tensor
 
 
@@ -45,6 +48,9 @@ class BaseAttention(keras.layers.Layer):
     Raises:
         ValueError: If the shapes of queries, keys, values or masks do not match.
     """
+
+    # Queries, and keys, in a block of the fused form; fewer if scores have an axis of units too.
+    block_size = BLOCK_SIZE
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -86,7 +92,8 @@ class BaseAttention(keras.layers.Layer):
         Args:
             query: (B, T, Q).
             memory: from `memory`.
-            mask: bool (B, T, S) or (B, 1, S), combined with the memory's mask.
+            mask: bool (B, T, S) or (B, 1, S), or an `AttentionMask`; combined with the memory's
+                mask.
             state: from `initial_state` or the previous step's output; `None` is the initial one.
             positions: positions of the queries, an int scalar, (T,) or (B, T); `None` is 0, 1, 2,
                 ...
@@ -116,7 +123,8 @@ class BaseAttention(keras.layers.Layer):
         Args:
             queries: (B, T, Q).
             memory: from `memory`.
-            mask: bool (B, T, S) or (B, 1, S), combined with the memory's mask.
+            mask: bool (B, T, S) or (B, 1, S), or an `AttentionMask`; combined with the memory's
+                mask.
             return_weights: whether to return the weights.
             training: whether the layer runs in training mode.
 
@@ -155,12 +163,8 @@ class BaseAttention(keras.layers.Layer):
     ) -> Tensor | tuple[Tensor, Tensor]:
         check_call(query, value, key, query_mask, value_mask, key_mask, attention_mask)
         memory = self.memory(value, key, masks.combine_masks(value_mask, key_mask))
-        mask = masks.combine_masks(
-            masks.expand_query_mask(query_mask),
-            masks.expand_to_3d(attention_mask),
-            masks.causal_mask(ops.shape(query)[1], ops.shape(value)[1])
-            if use_causal_mask
-            else None,
+        mask = AttentionMask(
+            queries=query_mask, pairs=masks.expand_to_3d(attention_mask), causal=use_causal_mask
         )
         output = self.attend_sequence(
             query,
@@ -231,16 +235,21 @@ class ScoredAttention(BaseAttention):
     (2, 3, 4)
     """
 
+    @property
+    def is_softmax(self) -> bool:
+        """True if the weights are the softmax of the scores, which has a fused form."""
+        return type(self).compute_weights is ScoredAttention.compute_weights
+
     def project_keys(self, keys: Tensor) -> Tensor:
         """Projects the keys of `memory`, (B, S, K) -> (B, S, U); by default returns them."""
         return keys
 
     def compute_scores(self, query: Tensor, memory: Memory) -> Tensor:
-        """Computes the scores, before mask and softmax.
+        """Computes the scores, before mask and softmax, of all queries and keys or a block of each.
 
         Args:
             query: (B, T, Q).
-            memory: from `memory`.
+            memory: from `memory`; a block of it has keys only.
 
         Returns:
             (B, T, S).
@@ -283,14 +292,32 @@ class ScoredAttention(BaseAttention):
         training: bool = False,
     ) -> AttentionOutput:
         query, mask = self._prepare_query(query, memory, mask)
-        weights = self.compute_weights(query, memory, mask, positions)
-        weights = ops.cast(weights, self.compute_dtype)
-        return AttentionOutput(
-            context(weights, memory.values), weights if return_weights else None, None
-        )
+        sizes = ops.shape(query)[1], ops.shape(memory.values)[1]
+
+        def explicit():
+            weights = self.compute_weights(query, memory, mask.dense(*sizes), positions)
+            weights = ops.cast(weights, self.compute_dtype)
+            return context(weights, memory.values), weights
+
+        def fused():
+            return blockwise_attention(
+                lambda query, keys, _: self.compute_scores(query, Memory(None, keys)),
+                query,
+                memory.keys,
+                memory.values,
+                mask,
+                variables=self.weights,
+                block_size=self.block_size,
+            )
+
+        if return_weights or not self.is_softmax:
+            output, weights = explicit()
+            return AttentionOutput(output, weights if return_weights else None, None)
+        output = explicit_or_fused(*sizes, lambda: explicit()[0], fused, self.block_size)
+        return AttentionOutput(output, None, None)
 
     def _prepare_query(self, query, memory, mask):
         """Returns the query in the compute dtype, and its mask combined with the memory's."""
-        check_query(query, memory.values, mask)
-        mask = masks.combine_masks(masks.expand_key_mask(memory.mask), mask)  # (B, 1 or T, S)
-        return ops.cast(query, self.compute_dtype), mask
+        mask = as_attention_mask(mask)
+        check_query(query, memory.values, mask.pairs)
+        return ops.cast(query, self.compute_dtype), mask.with_keys(memory.mask)

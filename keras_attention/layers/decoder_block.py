@@ -128,7 +128,8 @@ class DecoderBlock(TransformerBlock):
         Args:
             x: `(B, T, D)`.
             memory: From `memory`.
-            mask: Mask of self-attention including the causal mask, bool `(B, T, T)`.
+            mask: Mask of self-attention including the causal mask, bool `(B, T, T)` or an
+                `AttentionMask`.
             positions: Positions of `x`, int `(T,)` or `(B, T)`; 0, 1, 2, ... by default.
             position_bias: See the call arguments.
             return_weights: Whether to return the attention weights.

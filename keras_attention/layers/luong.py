@@ -9,6 +9,7 @@ from keras_attention.layers.base_attention import ScoredAttention
 from keras_attention.layers.validation import check_same_width
 from keras_attention.ops import masks, scores
 from keras_attention.ops.attention import Memory, gaussian_window, masked_softmax, predicted_centers
+from keras_attention.ops.blockwise import ADDITIVE_BLOCK_SIZE
 from keras_attention.ops.linear import project
 from keras_attention.ops.positions import as_positions
 from keras_attention.types import Mask, Tensor
@@ -105,6 +106,8 @@ class LuongAttention(ScoredAttention):
         self.window_width = window_width
         self.scale = scale
         self.max_length = max_length
+        if score_mode == "concat":
+            self.block_size = ADDITIVE_BLOCK_SIZE
 
     def build(self, query_shape, value_shape, key_shape=None):
         key_shape = key_shape or value_shape
@@ -128,6 +131,10 @@ class LuongAttention(ScoredAttention):
                 shape=(width,), initializer="glorot_uniform", name="window_v"
             )
         self.built = True
+
+    @property
+    def is_softmax(self) -> bool:
+        return self.window is None and self.score_mode != "location"
 
     def project_keys(self, keys: Tensor) -> Tensor:
         return self.key_dense(keys) if self.score_mode in ("general", "concat") else keys

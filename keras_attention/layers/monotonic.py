@@ -158,7 +158,7 @@ class MonotonicAttention(ScoredAttention):
         return_weights: bool = False,
         training: bool = False,
     ) -> AttentionOutput:
-        query, mask = self._prepare_query(query, memory, mask)
+        query, mask = self._prepare_dense(query, memory, mask)
         if state is None:
             state = self.initial_state(memory, ops.shape(query)[1])
         p_choose = self.compute_probabilities(query, memory, mask, training)
@@ -176,7 +176,7 @@ class MonotonicAttention(ScoredAttention):
         return_weights: bool = False,
         training: bool = False,
     ) -> AttentionOutput:
-        queries, mask = self._prepare_query(queries, memory, mask)
+        queries, mask = self._prepare_dense(queries, memory, mask)
         p_choose = self.compute_probabilities(queries, memory, mask, training)  # (B, T, S)
         start = ops.squeeze(self.initial_state(memory, 1), 1)  # (B, S)
         active = ops.ones_like(p_choose[..., :1], dtype="bool")
@@ -196,6 +196,11 @@ class MonotonicAttention(ScoredAttention):
             weights if return_weights else None,
             ops.expand_dims(state, 1),  # (B, 1, S)
         )
+
+    def _prepare_dense(self, query, memory, mask):
+        """Returns the query in the compute dtype, and the mask of all pairs or `None`."""
+        query, mask = self._prepare_query(query, memory, mask)
+        return query, mask.dense(ops.shape(query)[1], ops.shape(memory.values)[1])
 
     def get_config(self) -> dict:
         return {

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_attention.layers.base_attention import BaseAttention
 from keras_attention.layers.build import build_if_needed, deserialize_config
-from keras_attention.layers.positions import PositionEncoding
+from keras_attention.layers.positions import PositionEncoding, has_bias
 from keras_attention.layers.validation import (
     check_built,
     check_heads,
@@ -17,9 +17,12 @@ from keras_attention.layers.validation import (
     check_values,
     check_window,
 )
-from keras_attention.ops import heads, masks
-from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
+from keras_attention.ops import heads
+from keras_attention.ops.attention import AttentionOutput, Memory, explicit_attention
+from keras_attention.ops.attention_mask import as_attention_mask
+from keras_attention.ops.blockwise import blockwise_attention
 from keras_attention.ops.dtypes import at_least_float32
+from keras_attention.ops.fused import backend_attention, explicit_or_fused
 from keras_attention.ops.positions import as_positions
 from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
@@ -198,7 +201,8 @@ class MultiHeadAttention(BaseAttention):
         Args:
             query: `(B, T, Q)`.
             memory: From `memory`.
-            mask: Bool `(B, T, S)` or `(B, 1, S)`, combined with the memory's mask.
+            mask: Bool `(B, T, S)` or `(B, 1, S)`, or an `AttentionMask`; combined with the
+                memory's mask.
             state: Not used; multi-head attention has no state.
             positions: Positions of the queries, an int scalar, `(T,)` or `(B, T)`; 0, 1, 2, ... by
                 default.
@@ -266,29 +270,58 @@ class MultiHeadAttention(BaseAttention):
         training=False,
     ):
         """Attends with a query from `_prepare_query`, (B, H, T, D), at positions (B or 1, T)."""
-        check_mask(mask, (query.shape[0], query.shape[2], memory.values.shape[2]))
-        scores = scaled_dot(query, memory.keys)  # (B, H, T, S)
+        mask = as_attention_mask(mask)
+        check_mask(mask.pairs, (query.shape[0], query.shape[2], memory.values.shape[2]))
+        mask = mask.with_keys(memory.mask)
+        if self.window is not None:
+            mask = mask._replace(
+                window=self.window, query_positions=positions, key_positions=memory.positions
+            )
+        encodings = [each for each in (self.positions, position_bias) if has_bias(each)]
+        sizes = ops.shape(query)[2], ops.shape(memory.keys)[2]
+        options = {
+            "positions": (positions, memory.positions),
+            "dropout": self.dropout.rate if training else 0.0,
+            "seed": self.dropout.seed_generator.next() if training and self.dropout.rate else None,
+        }
+        inputs = query, memory.keys, memory.values, mask
+
+        def score(*blocks):
+            return self._compute_scores(*blocks, encodings)
+
+        def explicit():
+            return explicit_attention(score, *inputs, **options)
+
+        def fused():
+            is_plain = self.soft_cap is None and not encodings and not options["dropout"]
+            output = backend_attention(*inputs) if is_plain else None
+            variables = [variable for each in encodings for variable in each.variables]
+            if output is None:
+                output = blockwise_attention(
+                    score, *inputs, variables=variables, block_size=self.block_size, **options
+                )
+            return output
+
+        if return_weights:
+            output, weights = explicit()
+        else:
+            output = explicit_or_fused(*sizes, lambda: explicit()[0], fused, self.block_size)
+            weights = None
+        output = self.output_dense(heads.merge_heads(output))  # (B, T, output_dim)
+        output = self.output_dropout(output, training=training)
+        return AttentionOutput(output, weights, None)
+
+    def _compute_scores(self, query, keys, positions, encodings):
+        """Returns the scores before mask and softmax, (B, H, T, S)."""
+        scores = scaled_dot(query, keys)
         if self.soft_cap is not None:
             scores = ops.tanh(scores / self.soft_cap) * self.soft_cap
-        for encoding in (self.positions, position_bias):
-            bias = None if encoding is None else encoding.bias(positions, memory.positions)
+        for encoding in encodings:
+            bias = encoding.bias(*positions)
             if bias is not None:  # in float32, where biases of large distances stay distinct
                 scores = at_least_float32(scores)
                 scores = scores + ops.cast(bias, scores.dtype)
-        mask = masks.combine_masks(
-            masks.expand_key_mask(memory.mask),
-            mask,
-            None if self.window is None else self._window_mask(positions, memory.positions),
-        )
-        mask = None if mask is None else ops.expand_dims(mask, 1)  # (B, 1, 1 or T, S)
-        weights = ops.cast(masked_softmax(scores, mask), self.compute_dtype)
-        output = context(self.dropout(weights, training=training), memory.values)  # (B, H, T, D)
-        output = self.output_dense(heads.merge_heads(output))  # (B, T, output_dim)
-        output = self.output_dropout(output, training=training)
-        return AttentionOutput(output, weights if return_weights else None, None)
-
-    def _window_mask(self, query_positions, key_positions):
-        return masks.sliding_window_mask(query_positions, key_positions, self.window)
+        return scores
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):
         check_window(self.window, query_shape[1], value_shape[1])

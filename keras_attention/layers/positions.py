@@ -251,6 +251,11 @@ class AlibiBias(PositionEncoding):
         return {**super().get_config(), "num_heads": self.num_heads}
 
 
+def has_bias(encoding: PositionEncoding | None) -> bool:
+    """Returns whether a position encoding adds a bias to the scores."""
+    return encoding is not None and type(encoding).bias is not PositionEncoding.bias
+
+
 def distances(query_positions: Any, key_positions: Any):
     """Returns the distances from query to key, `key position - query position`.
 

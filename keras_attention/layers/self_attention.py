@@ -8,6 +8,7 @@ from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.validation import check_query, check_values
 from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory
+from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.heads import CacheStep, KVCache
 from keras_attention.ops.positions import as_positions
 from keras_attention.types import Mask, Tensor
@@ -79,7 +80,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
 
         Args:
             x: Sequence, `(B, T, Q)`.
-            mask: Bool `(B, T, T)` or `(B, 1, T)`.
+            mask: Bool `(B, T, T)` or `(B, 1, T)`, or an `AttentionMask`.
             positions: Positions of `x`, int `(T,)` or `(B, T)`; 0, 1, 2, ... by default.
             position_bias: Position encoding shared by several layers, whose bias is added to that
                 of the layer's own.
@@ -200,7 +201,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
 
 def self_attention_mask(
     x: Tensor, mask: Mask, attention_mask: Mask, use_causal_mask: bool = False
-) -> Mask:
+) -> AttentionMask:
     """Combines the masks of self-attention.
 
     Args:
@@ -210,7 +211,7 @@ def self_attention_mask(
         use_causal_mask: Whether to mask later positions.
 
     Returns:
-        Bool `(B or 1, T or 1, T)`, or `None` without any mask.
+        The mask in parts, see `ops.attention_mask`.
 
     Raises:
         ValueError: If the shapes do not match.
@@ -219,11 +220,8 @@ def self_attention_mask(
     check_query(x, x, attention_mask, "attention_mask")
     if mask is None:  # Keras passes the mask only if `x` is the single tensor of the call
         mask = getattr(x, "_keras_mask", None)
-    length = ops.shape(x)[1]
-    return masks.combine_masks(
-        masks.expand_key_mask(mask),
-        masks.expand_to_3d(attention_mask),
-        masks.causal_mask(length, length) if use_causal_mask else None,
+    return AttentionMask(
+        keys=mask, pairs=masks.expand_to_3d(attention_mask), causal=use_causal_mask
     )
 
 

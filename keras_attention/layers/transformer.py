@@ -147,7 +147,8 @@ class DecoderStack(keras.layers.Layer):
         Args:
             x: `(B, T, D)`.
             memories: From `memories`; `None` without cross-attention.
-            mask: Mask of self-attention including the causal mask, bool `(B, T, T)`.
+            mask: Mask of self-attention including the causal mask, bool `(B, T, T)` or an
+                `AttentionMask`.
             positions: Int `(B, T)` or `(1, T)`.
             training: Whether to apply dropout.
 

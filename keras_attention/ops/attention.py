@@ -1,12 +1,15 @@
 """From scores to weights to context, with one numeric meaning for every kind of attention."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from keras import ops
 
 from keras_attention.ops import masks
+from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.linear import grouped_matmul
+from keras_attention.ops.noise import seeded_dropout
 from keras_attention.types import Mask, Tensor
 
 
@@ -95,6 +98,35 @@ def context(weights: Tensor, values: Tensor) -> Tensor:
     [[[3.0]]]
     """
     return grouped_matmul(weights, values)
+
+
+def explicit_attention(
+    score: Callable[..., Tensor],
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: AttentionMask,
+    *,
+    positions: tuple[Tensor, Tensor] | None = None,
+    dropout: float = 0.0,
+    seed: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Computes context and weights of all pairs of a query and a key.
+
+    `ops.blockwise.blockwise_attention` computes the same context without the weights; see there for
+    the arguments.
+
+    Returns:
+        `(context, weights)`: (B, T, D) and (B, T, S), or (B, H, T, D) and (B, H, T, S). The weights
+        are those before dropout.
+    """
+    scores = score(query, keys, positions)
+    dense = mask.dense(ops.shape(query)[-2], ops.shape(keys)[-2])
+    if dense is not None and len(scores.shape) == 4:
+        dense = ops.expand_dims(dense, 1)  # (B or 1, 1, 1 or T, S)
+    weights = ops.cast(masked_softmax(scores, dense), values.dtype)
+    dropped = seeded_dropout(weights, dropout, seed, (0, 0)) if dropout else weights
+    return context(dropped, values), weights
 
 
 def predicted_centers(query: Tensor, v: Tensor, lengths: Tensor) -> Tensor:

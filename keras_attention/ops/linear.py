@@ -54,3 +54,31 @@ def grouped_matmul(x: Tensor, y: Tensor) -> Tensor:
     groups = y.shape[1]
     x = ops.reshape(x, (batch, groups, heads // groups * length, width))  # (B, G, H / G * T, M)
     return ops.reshape(ops.matmul(x, y), (batch, heads, length, ops.shape(y)[-1]))
+
+
+def grouped_outer(x: Tensor, y: Tensor, groups: int | None = None) -> Tensor:
+    """Sums the outer products of the rows of two batches, `x^T y`, and those of a group of heads.
+
+    It is the gradient of `grouped_matmul` with respect to its second argument.
+
+    Args:
+        x: (B, T, M) or (B, H, T, M).
+        y: (B, T, N) or (B, H, T, N).
+        groups: number of heads G of the result, a divisor of H.
+
+    Returns:
+        (B, M, N) or (B, G, M, N).
+
+    Example:
+
+    >>> import numpy as np
+    >>> tuple(grouped_outer(np.ones((2, 4, 3, 8)), np.ones((2, 4, 3, 5)), groups=2).shape)
+    (2, 2, 8, 5)
+    """
+    if len(x.shape) == 4 and x.shape[1] != groups:
+        batch, heads, length, _ = ops.shape(x)
+        rows = heads // groups * length
+        x = ops.reshape(x, (batch, groups, rows, ops.shape(x)[-1]))
+        y = ops.reshape(y, (batch, groups, rows, ops.shape(y)[-1]))
+    rank = len(x.shape)
+    return ops.matmul(ops.transpose(x, (*range(rank - 2), rank - 1, rank - 2)), y)

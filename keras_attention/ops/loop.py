@@ -16,6 +16,8 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from keras_attention.types import Tensor
+
 
 def while_loop(condition: Callable, body: Callable, carry: tuple) -> tuple:
     """Runs `keras.ops.while_loop` over nested tensors of constant shapes.
@@ -39,6 +41,66 @@ def while_loop(condition: Callable, body: Callable, carry: tuple) -> tuple:
     return ops.while_loop(
         condition, lambda *old: tree.map_structure(_shaped_like, old, tuple(body(*old))), carry
     )
+
+
+def repeat(start: Tensor, stop: Tensor, body: Callable, carry: tuple) -> tuple:
+    """Runs `carry = body(i, *carry)` for each i from `start` to `stop - 1`, without gradients.
+
+    Args:
+        start: int scalar.
+        stop: int scalar.
+        body: function of an int scalar and the carry's items that returns the next items.
+        carry: tuple of tensors, whose shapes stay the same.
+
+    Returns:
+        The final carry.
+
+    Example:
+
+    >>> int(repeat(1, 4, lambda i, total: (total + i,), (0,))[0])
+    6
+    """
+    if keras.backend.backend() == "torch":
+        for i in range(int(start), int(stop)):
+            carry = body(i, *carry)
+        return carry
+    start, stop = (ops.cast(x, "int32") for x in (start, stop))
+
+    def step(i, *carry):
+        return tree.map_structure(_shaped_like, (i, *carry), (i + 1, *body(i, *carry)))
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Parallel iterations would each have intermediate results in memory.
+        return tf.while_loop(
+            lambda i, *carry: i < stop, step, (start, *carry), parallel_iterations=1
+        )[1:]
+    return while_loop(lambda i, *carry: i < stop, step, (start, *carry))[1:]
+
+
+def add_at(buffer: Tensor, index: Tensor, x: Tensor) -> Tensor:
+    """Adds to one item of a buffer, in place where the backend can, without gradients.
+
+    Args:
+        buffer: (N, ...).
+        index: int scalar.
+        x: the shape of an item.
+
+    Returns:
+        The buffer with `x` added; do not use the old one.
+
+    Example:
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(add_at(ops.zeros((3,)), 1, ops.ones(()))).tolist()
+    [0.0, 1.0, 0.0]
+    """
+    if keras.backend.backend() == "torch":
+        buffer[index] += x
+        return buffer
+    x = ops.take(buffer, index, axis=0) + x
+    return ops.scatter_update(buffer, ops.reshape(index, (1, 1)), ops.expand_dims(x, 0))
 
 
 def scan(

@@ -4,6 +4,7 @@ TFLite's built-in operations have no stateless random numbers, and Keras's gener
 inside a compiled loop on JAX. A hash of (seed, step, index) needs neither.
 """
 
+import keras
 from keras import ops
 
 from keras_attention.types import Tensor
@@ -40,6 +41,51 @@ def uniform(seeds: Tensor, step: Tensor, shape: tuple) -> Tensor:
     bits = _scramble(ops.bitwise_xor(ops.arange(size, dtype="int32"), bits))  # (B, size)
     fraction = ops.cast(ops.mod(bits, 1 << 23), "float32")
     return ops.reshape((fraction + 0.5) / (1 << 23), shape)
+
+
+def seeded_dropout(x: Tensor, rate: float, seed: Tensor, block: tuple[Tensor, Tensor]) -> Tensor:
+    """Applies dropout with the same mask for the same seed and block.
+
+    The backend's stateless generator is used, which is faster than `uniform`.
+
+    Args:
+        x: tensor of floating-point numbers.
+        rate: probability that an element becomes 0; the others are divided by `1 - rate`.
+        seed: int (2,), as `SeedGenerator.next` returns it.
+        block: two int scalars, the numbers of a block of a larger tensor.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> x = seeded_dropout(ops.ones(1000), 0.5, ops.array([1, 2]), block=(0, 0))
+    >>> sorted(set(ops.convert_to_numpy(x).tolist()))
+    [0.0, 2.0]
+    """
+    seed = ops.cast(seed, "int32")
+    # Keras's generators count up; the factors keep the seeds of blocks and of later calls apart.
+    offset = [ops.cast(n, "int32") * 1000003 for n in block]
+    is_on = ops.greater_equal(_seeded_uniform(ops.shape(x), seed + ops.stack(offset)), rate)
+    return ops.where(is_on, x / (1 - rate), ops.zeros_like(x))
+
+
+def _seeded_uniform(shape, seed):
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        key = jax.random.wrap_key_data(ops.cast(seed, "uint32"), impl="threefry2x32")
+        return jax.random.uniform(key, shape)
+    if backend == "torch":
+        import torch
+
+        generator = torch.Generator(seed.device)
+        generator.manual_seed((int(seed[0]) << 31) ^ int(seed[1]))
+        return torch.rand(tuple(shape), generator=generator, device=seed.device)
+    import tensorflow as tf
+
+    return tf.random.stateless_uniform(shape, seed)
 
 
 def _scramble(x):

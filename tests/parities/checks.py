@@ -14,7 +14,9 @@ import numpy as np
 
 from helpers import array, convert, model_inputs, write_saved_model
 from keras_attention.generation import BeamSearch, Generator, GreedySearch, Strategy
+from keras_attention.layers.base_attention import BaseAttention
 from keras_attention.models import CausalLM, EncoderDecoder
+from keras_attention.ops.fused import explicit_scope
 from keras_attention.ops.ids import END, PAD, START
 from parities.families import FAMILIES, LIMIT, V, sources
 
@@ -76,6 +78,22 @@ def exhaustive_search(name: str, model: keras.Model, folder: Path) -> float | No
     return compare({key: received[key] for key in expected}, expected)
 
 
+def fused_attention(name: str, model: keras.Model, folder: Path) -> float | None:
+    """Logits with attention in blocks of two queries and keys, and in the explicit form."""
+    attention = [each for each in model._flatten_layers() if isinstance(each, BaseAttention)]
+    if not attention:
+        return None
+    logits, sizes = {}, [each.block_size for each in attention]
+    for each in attention:
+        each.block_size = 2
+    for explicit in (True, False):
+        with explicit_scope(explicit):
+            logits[explicit] = logits_of(model)
+    for each, size in zip(attention, sizes, strict=True):
+        each.block_size = size
+    return difference(logits[False], logits[True])
+
+
 def keras_file(name: str, model: keras.Model, folder: Path) -> float:
     """A model and the one loaded from its `.keras` file."""
     model.save(folder / "model.keras")
@@ -124,6 +142,7 @@ PARITIES: dict[str, Parity] = {
     "cached steps = full forward": cached_steps,
     "1 beam = greedy": greedy_search,
     "full beam = exhaustive": exhaustive_search,
+    "fused = explicit": fused_attention,
     "`.keras`": keras_file,
     "SavedModel": saved_model,
     "TFLite": tflite,
@@ -154,14 +173,18 @@ def generate(model: keras.Model, strategy: Strategy, source: np.ndarray) -> dict
 
 def outputs(model: keras.Model) -> dict[str, np.ndarray]:
     """Returns what is compared between two copies of a model."""
+    if not generates(model):
+        return {"logits": logits_of(model)}
+    return {"logits": logits_of(model), **generate(model, STRATEGY, sources(model))}
+
+
+def logits_of(model: keras.Model) -> np.ndarray:
+    """Returns the logits of the sources, and of a few tokens after them if the model generates."""
     source = sources(model)
     if not generates(model):
-        return {"logits": array(model(source))}
+        return array(model(source))
     tokens = np.random.default_rng(2).integers(END, V, (len(source), STEPS))
-    return {
-        "logits": forward(model, source, tokens),
-        **generate(model, STRATEGY, source),
-    }
+    return forward(model, source, tokens)
 
 
 def compare_runner(task: Any, run: Callable[[np.ndarray], dict[str, Any]]) -> float:

@@ -28,6 +28,7 @@ from keras_attention.export.verification.report import REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.ops import masks
+from keras_attention.ops.fused import explicit_scope
 from keras_attention.types import Batch
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk
@@ -185,7 +186,8 @@ def convert(
         ExportError: if an operation is not one of TFLite's own.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        with masks.mask_value_scope(PRECISIONS[weights].mask_value):  # traced here
+        with masks.mask_value_scope(PRECISIONS[weights].mask_value), explicit_scope(True):
+            # traced here
             save_signatures(signatures, scratch, resources)
         names = [signature.name for signature in signatures]
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=names)
@@ -219,7 +221,8 @@ def _check(exportable, weights, references):
             "`references` must have one element for each sample. Received: "
             f"{len(references)} references, {exportable.num_samples} samples"
         )
-    with masks.mask_value_scope(PRECISIONS[weights].mask_value):  # traced here
+    with masks.mask_value_scope(PRECISIONS[weights].mask_value), explicit_scope(True):
+        # traced here
         if weights == "full_int8" and has_loop(exportable.signatures):
             raise ValueError(
                 "`weights` must not be 'full_int8' for a model with a loop, such as generation or "
