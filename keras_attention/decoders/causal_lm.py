@@ -107,8 +107,11 @@ class CausalLMDecoder(keras.layers.Layer):
         return (*ids_shape, self.vocabulary_size)
 
     def call(self, ids: Tensor, training: bool | None = None) -> Tensor:
-        x, _ = self._forward(ids, bool(training))
-        return self.embedding.logits(x)  # (B, T, V)
+        return self.embedding.logits(self.output_vectors(ids, training))  # (B, T, V)
+
+    def output_vectors(self, ids: Tensor, training: bool | None = None) -> Tensor:
+        """Returns the vectors `(B, T, D)` that `embedding.logits` projects; arguments as `call`."""
+        return self._forward(ids, bool(training))[0]
 
     def start(
         self,

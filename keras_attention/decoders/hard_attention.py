@@ -127,6 +127,13 @@ class HardAttentionDecoder(RNNDecoder):
         self.baseline.assign(0.9 * self.baseline + 0.1 * ops.stop_gradient(ops.mean(log_prob)))
         return logits
 
+    def output_vectors(self, target_ids, encoded, encoded_mask=None, training=None):
+        if training:
+            raise ValueError(
+                "Hard attention needs the logits for its reward. Use a loss with block_size=None."
+            )
+        return super().output_vectors(target_ids, encoded, encoded_mask, training)
+
     def get_config(self):
         return {
             **super().get_config(),

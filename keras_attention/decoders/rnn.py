@@ -125,6 +125,17 @@ class RNNDecoder(keras.layers.Layer):
         return (*target_ids_shape, self.vocabulary_size)
 
     def call(self, target_ids, encoded, encoded_mask=None, training=None):
+        x = self.output_vectors(target_ids, encoded, encoded_mask, training)
+        return self.embedding.logits(x)  # (B, T, V)
+
+    def output_vectors(
+        self,
+        target_ids: Tensor,
+        encoded: dict[str, Tensor],
+        encoded_mask: Mask = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        """Returns the vectors `(B, T, E)` that `embedding.logits` projects; arguments as `call`."""
         constants, state = self.start(encoded, encoded_mask)
         if training and self.scheduled_sampling is not None:
             target_ids = self._sample_inputs(target_ids, constants, state)
@@ -140,7 +151,7 @@ class RNNDecoder(keras.layers.Layer):
         if add_loss:
             loss = doubly_stochastic_loss(weights, masks.padding_mask(target_ids))
             self.add_loss(self.doubly_stochastic * loss)
-        return self._logits(embedded, outputs, training)
+        return self._read_out(embedded, outputs, training)
 
     def start(
         self,
@@ -209,9 +220,13 @@ class RNNDecoder(keras.layers.Layer):
         return ops.concatenate([embedded, ops.broadcast_to(summary, shape)], axis=-1)
 
     def _logits(self, embedded, outputs, training=None):
+        return self.embedding.logits(self._read_out(embedded, outputs, training))
+
+    def _read_out(self, embedded, outputs, training):
+        """Returns the vectors that are projected to logits, after dropout."""
         if self.cell.deep_output:
             outputs = self.readout(ops.concatenate([embedded, outputs], axis=-1))
-        return self.embedding.logits(self.dropout(outputs, training=training))
+        return self.dropout(outputs, training=training)
 
     def _sample_inputs(self, target_ids, constants, state):
         """Replaces some of the true tokens by the model's own predictions.

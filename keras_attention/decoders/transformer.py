@@ -105,6 +105,17 @@ class TransformerDecoder(keras.layers.Layer):
         encoded_mask: Mask = None,
         training: bool | None = None,
     ) -> Tensor:
+        x = self.output_vectors(target_ids, encoded, encoded_mask, training)
+        return self.embedding.logits(x)  # (B, T, V)
+
+    def output_vectors(
+        self,
+        target_ids: Tensor,
+        encoded: dict[str, Tensor],
+        encoded_mask: Mask = None,
+        training: bool | None = None,
+    ) -> Tensor:
+        """Returns the vectors `(B, T, D)` that `embedding.logits` projects; arguments as `call`."""
         if isinstance(encoded_mask, dict):  # Keras passes a dictionary if the argument is omitted
             encoded_mask = encoded_mask["sequence"]
         target_mask = masks.padding_mask(target_ids)  # (B, T)
@@ -115,7 +126,7 @@ class TransformerDecoder(keras.layers.Layer):
         x, _ = self.stack.full_pass(
             x, memories, mask=mask, positions=positions, training=bool(training)
         )
-        return self.embedding.logits(x)  # (B, T, V)
+        return x
 
     def start(
         self,

@@ -159,6 +159,14 @@ class TokenEmbedding(keras.layers.Layer):
             logits = logits + ops.cast(self.output_bias, logits.dtype)
         return logits
 
+    def output_weights(self) -> tuple[Any, Any]:
+        """Returns the weights of `logits`: kernel `(D, V)`, and bias `(V,)` or `None`."""
+        if self.tokens.tie_weights:
+            kernel = ops.transpose(ops.convert_to_tensor(self.tokens.embeddings))  # (D, V)
+        else:
+            kernel = ops.convert_to_tensor(self.tokens.reverse_embeddings)
+        return kernel, self.output_bias if self.has_output_bias else None
+
     @property
     def max_positions(self) -> int | None:
         """Number of learned positions, or `None` if there is no limit."""

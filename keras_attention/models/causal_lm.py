@@ -11,6 +11,7 @@ from keras_attention.generation import GreedySearch, Strategy, Streamer
 from keras_attention.layers import DecoderBlock, PromptEncoder
 from keras_attention.models.generative_model import GenerativeModel
 from keras_attention.models.transformer_config import TransformerConfig
+from keras_attention.types import Tensor
 from keras_attention.utils.validation import check_positive
 
 
@@ -42,6 +43,9 @@ class CausalLM(GenerativeModel):
         ids = keras.Input((None,), dtype="int32", name="ids")
         prompt = PromptEncoder(decoder.vocabulary_size, name="prompt")
         super().__init__(prompt, decoder, inputs=ids, outputs=decoder(ids), **kwargs)
+
+    def output_vectors(self, inputs: Tensor, training: bool) -> Tensor:
+        return self.decoder.output_vectors(inputs, training=training)
 
     def stream(
         self, prompt: Any, strategy: Strategy | None = None, every: int = 1

@@ -3,6 +3,7 @@
 import keras
 
 from keras_attention.models.generative_model import GenerativeModel
+from keras_attention.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -41,6 +42,15 @@ class EncoderDecoder(GenerativeModel):
         logits = decoder(target, encoder(source), encoder.compute_mask(source))
         inputs = {"source": source, "target": target}
         super().__init__(encoder, decoder, inputs=inputs, outputs=logits, **kwargs)
+
+    def output_vectors(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
+        source = inputs["source"]
+        return self.decoder.output_vectors(
+            inputs["target"],
+            self.encoder(source, training=training),
+            self.encoder.compute_mask(source),
+            training=training,
+        )
 
     def get_config(self):
         return {

@@ -1,13 +1,17 @@
 """Base class of the models that generate."""
 
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_attention.generation import GenerationOutput, Generator, GreedySearch, Strategy
+from keras_attention.types import Tensor
 from keras_attention.utils.compiled import CompiledModels, recompile_on_layer_change
 
+_in_train_step: ContextVar[Any] = ContextVar("model", default=None)  # whose loss takes vectors
 MIN_CAPACITY = 16  # of the buffers and caches of a compiled generation, in tokens
 
 
@@ -26,6 +30,59 @@ class GenerativeModel(keras.Model):
         self.encoder = encoder
         self.decoder = decoder
         self._compiled_models = CompiledModels()
+
+    def output_vectors(self, inputs: Any, training: bool) -> Tensor:
+        """Returns the vectors `(batch, time, D)` that the output projection turns into logits."""
+        raise NotImplementedError("GenerativeModel is abstract.")
+
+    # The next four methods are those of `keras.Model` for a loss with `block_size`, which computes
+    # the logits itself.
+
+    def train_step(self, *args: Any) -> Any:
+        if self._loss_of_vectors() is None:
+            return super().train_step(*args)
+        token = _in_train_step.set(self)
+        try:
+            return super().train_step(*args)
+        finally:
+            _in_train_step.reset(token)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if training and _in_train_step.get() is self:
+            return self.output_vectors(inputs, training=True)
+        return super().call(inputs, training=training, mask=mask)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        if _in_train_step.get() is not self:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        weights = self.decoder.embedding.output_weights()
+        metrics = []
+        if self._compile_metrics is not None:
+            if not self._compile_metrics.built:  # Keras builds them from the first logits
+                self._compile_metrics.build(y, self.output)
+            if self._compile_metrics._user_weighted_metrics:
+                raise ValueError("A loss with `block_size` does not support `weighted_metrics`.")
+            metrics = self._compile_metrics.metrics
+        loss = self.loss.from_vectors(y, y_pred, *weights, sample_weight, metrics)
+        return ops.sum([loss, *map(self._aggregate_additional_loss, self.losses)])
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        if _in_train_step.get() is not self:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        return self.get_metrics_result()  # `compute_loss` has updated them
+
+    def _loss_of_vectors(self):
+        """Returns the loss if it computes the logits, else `None`."""
+        is_quantized = self.decoder.embedding.tokens.quantization_mode is not None
+        takes_vectors = getattr(self.loss, "block_size", None) is not None and not is_quantized
+        return self.loss if takes_vectors else None
 
     def generate(
         self, source: Any, strategy: Strategy | None = None, return_attention: bool = False

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_attention.ops import masks
+from keras_attention.ops.cross_entropy import TokenLosses, projected_cross_entropy
 from keras_attention.ops.ids import PAD
 from keras_attention.types import Tensor
+from keras_attention.utils.validation import check_positive
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
@@ -26,12 +31,18 @@ class MaskedCrossEntropy(keras.losses.Loss):
     of padding only has a loss of 0. With `sample_weight`, the result is the weighted mean,
     `sum(weight * loss) / sum(weight)`, over the tokens that are not padding.
 
+    With `block_size`, `fit` of an `EncoderDecoder` or a `CausalLM` computes the output projection
+    and the loss for so many tokens at a time, so that the logits (B, T, V) are never all in memory.
+    The values are the same, the metrics may be `TokenAccuracy` and `Perplexity`, and everything
+    else, such as `evaluate` or another model, is unaffected.
+
     Args:
         label_smoothing: part of the target that is spread evenly over the vocabulary, `e`.
         reduction: `"mean_with_sample_weight"`, the mean described above; `"sum"`; or `"none"` for
             one loss per token, (B, T), 0 at padding. Keras's other reductions count padding in the
             mean and raise an error.
         name: name of the loss.
+        block_size: number of tokens whose logits are in memory at a time, or `None` for all.
 
     Call arguments:
         y_true: label ids, (B, T).
@@ -39,10 +50,10 @@ class MaskedCrossEntropy(keras.losses.Loss):
         sample_weight: optional weights, (B,) or (B, T).
 
     Raises:
-        ValueError: if `label_smoothing` is not in [0, 1), the reduction is not one of the above,
-            the shapes do not match, or labels in a NumPy array or list are not in [0, V). Labels
-            in a tensor cannot be checked in compiled code: one out of range makes the loss NaN,
-            which `keras.callbacks.TerminateOnNaN` detects.
+        ValueError: if `label_smoothing` is not in [0, 1), `block_size` is not positive, the
+            reduction is not one of the above, the shapes do not match, or labels in a NumPy array
+            or list are not in [0, V). Labels in a tensor cannot be checked in compiled code: one
+            out of range makes the loss NaN, which `keras.callbacks.TerminateOnNaN` detects.
 
     References:
         Szegedy et al. 2016, [Rethinking the Inception Architecture](https://arxiv.org/abs/1512.00567).
@@ -61,6 +72,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
         label_smoothing: float = 0.0,
         reduction: str | None = "mean_with_sample_weight",
         name: str = "masked_cross_entropy",
+        block_size: int | None = None,
     ):
         if not 0 <= label_smoothing < 1:
             raise ValueError(
@@ -71,22 +83,92 @@ class MaskedCrossEntropy(keras.losses.Loss):
                 '`reduction` must be "mean_with_sample_weight", "sum" or "none". '
                 f"Received: reduction={reduction!r}"
             )
+        if block_size is not None:
+            check_positive("block_size", block_size)
         super().__init__(name=name, reduction=reduction, dtype="float32")
         self.label_smoothing = label_smoothing
+        self.block_size = block_size
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):
-        weight = token_weights(y_true, y_pred, sample_weight)  # (B, T), 0 at padding
+        weight = token_weights(y_true, ops.shape(y_pred), sample_weight)  # (B, T), 0 at padding
         return super().__call__(y_true, y_pred, weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return token_losses(y_true, y_pred, self.label_smoothing)
 
+    def from_vectors(
+        self,
+        y_true: Tensor,
+        vectors: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        metrics: Sequence[TokenMetric] = (),
+    ) -> Tensor:
+        """Computes the loss of the logits `vectors W + b`, `block_size` tokens at a time.
+
+        Args:
+            y_true: label ids, (B, T).
+            vectors: inputs of the output projection, (B, T, D).
+            kernel: W, (D, V).
+            bias: b, (V,), or `None`.
+            sample_weight: optional weights, (B,) or (B, T).
+            metrics: `TokenAccuracy` and `Perplexity` to update.
+
+        Returns:
+            The loss, a scalar.
+
+        Raises:
+            ValueError: if a metric is another one, or shapes or labels are wrong.
+        """
+        for metric in metrics:
+            if not isinstance(metric, TokenMetric):
+                raise ValueError(
+                    "With `block_size`, metrics must be `TokenAccuracy` or `Perplexity`, since the "
+                    f"logits are never all in memory. Received: {metric!r}"
+                )
+        assert self.block_size is not None  # the model computes all logits otherwise
+        shape = (*ops.shape(vectors)[:-1], kernel.shape[-1])
+        weight = token_weights(y_true, shape, sample_weight)  # (B, T), 0 at padding
+        kernel = ops.cast(kernel, vectors.dtype)
+        tokens = projected_cross_entropy(
+            y_true, vectors, kernel, bias, self.label_smoothing, self.block_size
+        )
+        for metric in metrics:
+            metric.update_from_tokens(tokens, token_weights(y_true, shape))
+        mean = _Mean(name=self.name, reduction=self.reduction, dtype="float32")
+        return mean(tokens.loss, tokens.loss, weight)
+
     def get_config(self) -> dict:
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+        config = {**super().get_config(), "label_smoothing": self.label_smoothing}
+        if self.block_size is not None:  # subclasses do not have it
+            config["block_size"] = self.block_size
+        return config
+
+
+class _Mean(keras.losses.Loss):
+    """Reduction of losses that are known already, as Keras does it under each strategy."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return y_pred
+
+
+class TokenMetric(keras.metrics.Mean):
+    """Mean of a value of each token that is not padding."""
+
+    def update_from_tokens(self, tokens: TokenLosses, weight: Tensor) -> None:
+        """Updates the state from losses (B, T), and weights (B, T) that are 0 at padding."""
+        raise NotImplementedError("TokenMetric is abstract.")
+
+    def update_values(self, values: Tensor, weight: Tensor) -> None:
+        """Updates the state with values (B, T)."""
+        # Flattened, because Mean would average over time first, so that tokens of longer batches
+        # would count less.
+        super().update_state(ops.ravel(values), sample_weight=ops.ravel(weight))
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class TokenAccuracy(keras.metrics.Mean):
+class TokenAccuracy(TokenMetric):
     """Fraction of the tokens, padding excluded, whose label has the highest logit.
 
     Args:
@@ -111,15 +193,16 @@ class TokenAccuracy(keras.metrics.Mean):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):
-        weight = token_weights(y_true, y_pred, sample_weight)
+        weight = token_weights(y_true, ops.shape(y_pred), sample_weight)
         is_correct = ops.equal(ops.argmax(y_pred, axis=-1), ops.cast(y_true, "int32"))  # (B, T)
-        # Flattened, because Mean would average over time first, so that tokens of longer batches
-        # would count less.
-        return super().update_state(ops.ravel(is_correct), sample_weight=ops.ravel(weight))
+        self.update_values(is_correct, weight)
+
+    def update_from_tokens(self, tokens: TokenLosses, weight: Tensor) -> None:
+        self.update_values(tokens.is_correct, weight)
 
 
 @keras.saving.register_keras_serializable(package="keras_attention")
-class Perplexity(keras.metrics.Mean):
+class Perplexity(TokenMetric):
     """Exponential of the mean negative log-likelihood of the tokens that are not padding.
 
     Args:
@@ -144,9 +227,11 @@ class Perplexity(keras.metrics.Mean):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):
-        weight = token_weights(y_true, y_pred, sample_weight)
-        losses = token_losses(y_true, y_pred)  # (B, T)
-        return super().update_state(ops.ravel(losses), sample_weight=ops.ravel(weight))
+        weight = token_weights(y_true, ops.shape(y_pred), sample_weight)
+        self.update_values(token_losses(y_true, y_pred), weight)
+
+    def update_from_tokens(self, tokens: TokenLosses, weight: Tensor) -> None:
+        self.update_values(tokens.nll, weight)
 
     def result(self):
         return ops.exp(super().result())
@@ -191,12 +276,14 @@ def token_losses(labels: Tensor, logits: Tensor, label_smoothing: float = 0.0) -
     return ops.where(ops.equal(labels, PAD), 0.0, losses)
 
 
-def token_weights(labels: Tensor, logits: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+def token_weights(
+    labels: Tensor, logits_shape: Sequence[Any], sample_weight: Tensor | None = None
+) -> Tensor:
     """Returns the weight of each token, float32 (B, T), 0 at padding.
 
     Args:
         labels: label ids, (B, T).
-        logits: (B, T, V); only their shape is read.
+        logits_shape: (B, T, V).
         sample_weight: optional weights, (B,) or (B, T).
 
     Raises:
@@ -205,8 +292,7 @@ def token_weights(labels: Tensor, logits: Tensor, sample_weight: Tensor | None =
     """
     if isinstance(labels, (np.ndarray, list, tuple)):
         labels = np.asarray(labels)
-    shape = tuple(ops.shape(logits))
-    check_labels(labels, shape)
+    check_labels(labels, tuple(logits_shape))
     mask = ops.cast(masks.padding_mask(labels), "float32")  # (B, T)
     if sample_weight is None:
         return mask
