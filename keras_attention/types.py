@@ -22,6 +22,11 @@ class Decoder(Protocol):
         """Number of target ids."""
         ...
 
+    @property
+    def has_cache(self) -> bool:
+        """True if the state has key/value caches, with a slot for each step."""
+        ...
+
     def call(self, target_ids: Tensor, encoded: dict, encoded_mask: Mask = None) -> Tensor:
         """Returns the logits of all steps at once, for teacher forcing.
 
@@ -41,6 +46,7 @@ class Decoder(Protocol):
         encoded_mask: Mask = None,
         num_beams: int = 1,
         max_length: int | None = None,
+        cache_length: int | None = None,
     ) -> tuple[dict, Any]:
         """Prepares generation.
 
@@ -49,10 +55,22 @@ class Decoder(Protocol):
             encoded_mask: bool tensor (batch, source).
             num_beams: hypotheses per sequence.
             max_length: maximum number of steps.
+            cache_length: number of steps that key/value caches have slots for; `max_length` by
+                default.
 
         Returns:
             `(constants, state)`: what all steps and beams share, and the state before the first
             step, each leaf `(batch, beams, ...)`.
+        """
+        ...
+
+    def grow(self, state: Any, constants: dict, length: Tensor) -> Any:
+        """Returns the state with key/value caches for `length` steps.
+
+        Args:
+            state: from `start` or `step`.
+            constants: from `start`.
+            length: int or int32 scalar, at least the present number of slots.
         """
         ...
 

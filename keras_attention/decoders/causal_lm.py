@@ -94,6 +94,11 @@ class CausalLMDecoder(keras.layers.Layer):
         return self.embedding.max_positions
 
     @property
+    def has_cache(self) -> bool:
+        """True, as the state grows with the number of steps."""
+        return True
+
+    @property
     def blocks(self) -> list[DecoderBlock]:
         """Decoder blocks."""
         return self.stack.blocks
@@ -119,6 +124,7 @@ class CausalLMDecoder(keras.layers.Layer):
         prompt_mask: Mask = None,
         num_beams: int = 1,
         max_length: int = 64,
+        cache_length: int | None = None,
     ) -> tuple[dict, list[KVCache]]:
         """Prepares generation: fills the caches with the prompt in one pass.
 
@@ -127,7 +133,9 @@ class CausalLMDecoder(keras.layers.Layer):
                 side.
             prompt_mask: Not used; padding is id 0.
             num_beams: Number of hypotheses per prompt, K.
-            max_length: Maximum number of steps, L.
+            max_length: Maximum number of steps.
+            cache_length: Number of steps that the caches have slots for, L; `max_length` by
+                default. `grow` adds more.
 
         Returns:
             `(constants, state)`: the masks of the prompt, and a `KVCache` for each block, with
@@ -153,13 +161,18 @@ class CausalLMDecoder(keras.layers.Layer):
             "prompt_mask": masks.combine_masks(
                 mask, is_last_text, ops.logical_not(is_last)
             ),  # (B, P)
-            "steps": ops.arange(max_length, dtype="int32"),  # (L,)
         }
         state = [
-            KVCache(*(_enlarge(array, max_length, num_beams) for array in cache))
+            KVCache(*(ops.repeat(ops.expand_dims(x, 1), num_beams, axis=1) for x in cache))
             for cache in caches
-        ]
-        return constants, state
+        ]  # (B, K, G, P, D)
+        return constants, self.grow(
+            state, constants, max_length if cache_length is None else cache_length
+        )
+
+    def grow(self, state: list[KVCache], constants: dict, length: Tensor) -> list[KVCache]:
+        """Returns the caches with slots for `length` steps, an int or an int32 scalar."""
+        return self.stack.grow(state, ops.shape(constants["prompt_mask"])[1] + length)
 
     def step(
         self,
@@ -186,14 +199,15 @@ class CausalLMDecoder(keras.layers.Layer):
             and to generated tokens.
         """
         batch, beams = ops.shape(ids)
-        prompt_mask, steps = constants["prompt_mask"], constants["steps"]
+        prompt_mask = constants["prompt_mask"]
+        length = ops.shape(prompt_mask)[1]  # P
+        steps = ops.arange(ops.shape(state[0].keys)[3] - length, dtype="int32")  # (L,)
         ids = ops.where(ops.equal(position, 0), ops.cast(constants["first_ids"], ids.dtype), ids)
-        generated = ops.broadcast_to(steps <= position, (batch, steps.shape[0]))
+        generated = ops.broadcast_to(steps <= position, (batch, ops.shape(steps)[0]))
         mask = ops.concatenate([prompt_mask, generated], axis=1)  # (B, P + L)
         mask = ops.repeat(mask, beams, axis=0)  # (B * K, P + L)
         positions = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - 1  # (B * K, 1)
         x = self.embedding(ids, positions=ops.reshape(positions, (batch, beams)))  # (B, K, D)
-        length = ops.shape(prompt_mask)[1]  # P
         x, weights, state = self.stack.step(
             x,
             None,
@@ -247,10 +261,3 @@ class CausalLMDecoder(keras.layers.Layer):
 def _segments(ids):
     """Numbers the texts of each row: (B, T) -> (B, T)."""
     return ops.cumsum(ops.cast(ops.equal(ids, START), "int32"), axis=1)
-
-
-def _enlarge(x, length, beams):
-    """(B, G, P, D) with zeros for `length` more positions, for each beam: (B, K, G, P + L, D)."""
-    batch, heads, _, width = ops.shape(x)
-    x = ops.concatenate([x, ops.zeros((batch, heads, length, width), x.dtype)], axis=2)
-    return ops.repeat(ops.expand_dims(x, 1), beams, axis=1)

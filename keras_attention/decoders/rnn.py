@@ -98,6 +98,11 @@ class RNNDecoder(keras.layers.Layer):
         """Number of target ids."""
         return self.embedding.vocabulary_size
 
+    @property
+    def has_cache(self) -> bool:
+        """False: the state of an RNN does not grow with the number of steps."""
+        return False
+
     def build(self, target_ids_shape, encoded_shape):
         batch, time = target_ids_shape
         sequence, summary = encoded_shape["sequence"], encoded_shape["state"]
@@ -159,6 +164,7 @@ class RNNDecoder(keras.layers.Layer):
         encoded_mask: Mask = None,
         num_beams: int = 1,
         max_length: int | None = None,
+        cache_length: int | None = None,
     ) -> tuple[dict, dict]:
         """Returns what all steps and beams share, and the state before the first step.
 
@@ -167,6 +173,7 @@ class RNNDecoder(keras.layers.Layer):
             encoded_mask: bool `(batch, source)`, True means attend.
             num_beams: hypotheses per sequence.
             max_length: unused; the state of an RNN does not grow with the number of steps.
+            cache_length: unused.
 
         Returns:
             `(constants, state)`; every leaf of `state` is `(batch, beams, ...)`.
@@ -178,6 +185,10 @@ class RNNDecoder(keras.layers.Layer):
         cell_states = [ops.repeat(layer(summary), num_beams, axis=1) for layer in self.bridge]
         state = self.cell.initial_state(cell_states, memory)  # leaves (B, K, ...)
         return {"memory": memory, "summary": summary}, state
+
+    def grow(self, state: dict, constants: dict, length: Tensor) -> dict:
+        """Returns the state as it is."""
+        return state
 
     def step(
         self,

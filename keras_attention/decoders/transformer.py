@@ -85,6 +85,11 @@ class TransformerDecoder(keras.layers.Layer):
         return self.embedding.max_positions
 
     @property
+    def has_cache(self) -> bool:
+        """True, as the state grows with the number of steps."""
+        return True
+
+    @property
     def blocks(self) -> list[DecoderBlock]:
         """Decoder blocks."""
         return self.stack.blocks
@@ -134,6 +139,7 @@ class TransformerDecoder(keras.layers.Layer):
         encoded_mask: Mask = None,
         num_beams: int = 1,
         max_length: int = 64,
+        cache_length: int | None = None,
     ) -> tuple[dict, list[KVCache]]:
         """Prepares generation: projects the encoder outputs and creates empty caches.
 
@@ -141,7 +147,9 @@ class TransformerDecoder(keras.layers.Layer):
             encoded: Dictionary of `"sequence"`, the outputs of the encoder, `(B, S, E)`.
             encoded_mask: Bool `(B, S)`, True means attend.
             num_beams: Number of hypotheses per sequence, K.
-            max_length: Maximum number of steps, L.
+            max_length: Maximum number of steps.
+            cache_length: Number of steps that the caches have slots for, L; `max_length` by
+                default. `grow` adds more.
 
         Returns:
             `(constants, state)`: the `"memories"` of the blocks, and a `KVCache` for each block,
@@ -153,7 +161,12 @@ class TransformerDecoder(keras.layers.Layer):
         self.embedding.check_length(max_length, "the steps")
         sequence = encoded["sequence"]
         constants = {"memories": self.stack.memories(sequence, encoded_mask)}
-        return constants, self.stack.init_cache(ops.shape(sequence)[0], num_beams, max_length)
+        length = max_length if cache_length is None else cache_length
+        return constants, self.stack.init_cache(ops.shape(sequence)[0], num_beams, length)
+
+    def grow(self, state: list[KVCache], constants: dict, length: Tensor) -> list[KVCache]:
+        """Returns the caches with slots for `length` steps, an int or an int32 scalar."""
+        return self.stack.grow(state, length)
 
     def step(
         self,
@@ -177,7 +190,7 @@ class TransformerDecoder(keras.layers.Layer):
             cross-attention weights of the last block, averaged over its heads, `(B, K, S)`, or
             `None` unless requested.
         """
-        slots = ops.arange(state[0].keys.shape[3], dtype="int32")  # (L,)
+        slots = ops.arange(ops.shape(state[0].keys)[3], dtype="int32")  # (L,)
         in_use = ops.expand_dims(slots <= position, 0)  # (1, L)
         positions = ops.reshape(position, (1, 1))
         x = self.embedding(ids, positions=positions)  # (B, K, D)

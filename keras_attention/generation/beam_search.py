@@ -147,12 +147,11 @@ class BeamSearch(Strategy):
         num_beams = self.num_return_sequences, self.num_beams
         return {**super().option_ranges, "num_beams": num_beams}
 
-    def initial_hypotheses(self, batch, source_length, return_attention):
+    def initial_hypotheses(self, batch, source_length, return_attention, length):
         shape = (batch, self.num_beams)
-        sequences = {"ids": ops.full((*shape, self.max_new_tokens), PAD, "int32")}
+        sequences = {"ids": ops.full((*shape, length), PAD, "int32")}
         if return_attention:
-            weights_shape = (*shape, self.max_new_tokens, source_length)
-            sequences["attention"] = ops.zeros(weights_shape, "float32")
+            sequences["attention"] = ops.zeros((*shape, length, source_length), "float32")
         # All beams are equal at first, so only one of them is extended.
         is_first = ops.arange(self.num_beams) == 0
         log_prob = ops.broadcast_to(ops.where(is_first, 0.0, MIN_LOG_PROB), shape)

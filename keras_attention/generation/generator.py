@@ -1,5 +1,6 @@
 """Generation as a Keras model: encoder, decoder and strategy in one compiled graph."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_attention.generation.strategy import GenerationOutput, Strategy
+from keras_attention.ops.loop import FIRST_LENGTH
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.compiled import recompile_on_layer_change
 
@@ -47,39 +49,53 @@ class Generator(keras.Model):
             Dictionary of `ids`, `scores` and, if requested, `attention`.
         """
         inputs = tree.map_structure(ops.convert_to_tensor, dict(inputs))
-        source_mask, constants, carry = self.prefill(inputs.pop("source"))
-        limit = self.strategy.max_new_tokens
-        *_, hypotheses = self.decode(source_mask, constants, carry, limit, options=inputs)
+        limit, source = self.strategy.max_new_tokens, inputs.pop("source")
+        if self.decoder.has_cache and limit > FIRST_LENGTH:
+            source_mask, constants, carry = self.prefill(source, length=0)
+            hypotheses = self.strategy.run_growing(
+                self.bind_step(constants),
+                lambda state, length: self.decoder.grow(state, constants, length),
+                carry,
+                source_mask,
+                options=inputs,
+            )
+        else:
+            source_mask, constants, carry = self.prefill(source, limit)
+            *_, hypotheses = self.strategy.run(
+                self.bind_step(constants), carry, source_mask, limit, options=inputs
+            )
         outputs = self.strategy.finalize(hypotheses)._asdict()
         return {name: x for name, x in outputs.items() if x is not None}
 
-    def prefill(self, source: Tensor) -> tuple[Mask, Any, tuple]:
-        """Encodes the source: returns its mask, the decoder's constants and the loop's carry."""
+    def prefill(self, source: Tensor, length: int) -> tuple[Mask, Any, tuple]:
+        """Encodes the source.
+
+        Args:
+            source: the encoder's input.
+            length: number of steps that the caches and buffers have room for.
+
+        Returns:
+            The mask of the source, the decoder's constants, and the loop's carry.
+        """
         source_mask = self.encoder.compute_mask(source)
         constants, state = self.decoder.start(
             self.encoder(source),
             source_mask,
             num_beams=self.strategy.num_beams,
             max_length=self.strategy.max_new_tokens,
+            cache_length=length,
         )
-        carry = self.strategy.initial_carry(state, source_mask, self.return_attention)
+        carry = self.strategy.initial_carry(state, source_mask, self.return_attention, length)
         return source_mask, constants, carry
 
-    def decode(
-        self,
-        source_mask: Mask,
-        constants: Any,
-        carry: tuple,
-        max_steps: Tensor,
-        options: dict[str, Tensor] | None = None,
-    ) -> tuple:
-        """Runs the loop from a carry up to `max_steps` steps in total; returns the last carry."""
+    def bind_step(self, constants: Any) -> Callable:
+        """Returns the decoder's step as strategies call it."""
         return_weights = self.return_attention or self.strategy.uses_weights
 
         def step(ids, position, state):
             return self.decoder.step(ids, position, state, constants, return_weights=return_weights)
 
-        return self.strategy.run(step, carry, source_mask, max_steps, options)
+        return step
 
     def generate(self, source: Any, strategy: Strategy | None = None) -> GenerationOutput:
         """Generates from a batch of sources and returns NumPy arrays.

@@ -29,16 +29,15 @@ class GreedySearch(Strategy):
         """Returns the next token of each beam: (batch, beams, vocabulary) -> (batch, beams)."""
         return most_probable(log_probs)
 
-    def initial_hypotheses(self, batch, source_length, return_attention):
+    def initial_hypotheses(self, batch, source_length, return_attention, length):
         shape = (batch, self.num_beams)
         hypotheses = {
-            "ids": ops.full((*shape, self.max_new_tokens), PAD, "int32"),
+            "ids": ops.full((*shape, length), PAD, "int32"),
             "score": ops.zeros(shape, "float32"),
             "is_running": ops.ones(shape, "bool"),
         }
         if return_attention:
-            weights_shape = (*shape, self.max_new_tokens, source_length)
-            hypotheses["attention"] = ops.zeros(weights_shape, "float32")
+            hypotheses["attention"] = ops.zeros((*shape, length, source_length), "float32")
         return hypotheses
 
     def update(self, position, log_probs, weights, hypotheses, options, source_mask):

@@ -13,7 +13,7 @@ from keras_attention.generation.logits_processors import (
     compute_log_probs,
 )
 from keras_attention.ops.ids import END, PAD, START
-from keras_attention.ops.loop import while_loop
+from keras_attention.ops.loop import grow_axis, growing_while_loop, while_loop
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.validation import check_positive
 
@@ -98,7 +98,7 @@ class Strategy:
                 of tensors are not checked but clipped, as they may be unknown while tracing.
         """
         self.check_options(options or {}, batch=ops.shape(source_mask)[0])
-        carry = self.initial_carry(state, source_mask, return_attention)
+        carry = self.initial_carry(state, source_mask, return_attention, self.max_new_tokens)
         *_, hypotheses = self.run(step, carry, source_mask, self.max_new_tokens, options)
         return self.finalize(hypotheses)
 
@@ -172,14 +172,22 @@ class Strategy:
         suppress = SuppressTokens((PAD, START, *self.suppress_tokens))
         return [suppress, ForceEnd()] if self.force_end else [suppress]
 
-    def initial_carry(self, state: Any, source_mask: Mask, return_attention: bool = False) -> tuple:
+    def initial_carry(
+        self, state: Any, source_mask: Mask, return_attention: bool, length: int
+    ) -> tuple:
         """Returns the loop's carry before the first step: `(position, ids, state, hypotheses)`.
 
         `position` is the number of steps taken, `ids` the last token of each beam.
+
+        Args:
+            state: the decoder's state, with caches of `length` steps.
+            source_mask: bool (batch, source).
+            return_attention: whether to return the attention weights.
+            length: number of tokens that the buffers of the hypotheses have room for.
         """
         batch, source_length = ops.shape(ops.convert_to_tensor(source_mask))
         ids = ops.full((batch, self.num_beams), START, "int32")
-        hypotheses = self.initial_hypotheses(batch, source_length, return_attention)
+        hypotheses = self.initial_hypotheses(batch, source_length, return_attention, length)
         return ops.convert_to_tensor(0, "int32"), ids, state, hypotheses
 
     def run(
@@ -196,14 +204,56 @@ class Strategy:
             step: as in `__call__`.
             carry: from `initial_carry` or an earlier run.
             source_mask: bool (batch, source).
-            max_steps: integer scalar, maximum number of steps, those of earlier runs included.
+            max_steps: integer scalar, maximum number of steps, those of earlier runs included; at
+                most the length of the buffers.
             options: as in `__call__`.
         """
+        body = self._make_body(step, source_mask, options)
+        return while_loop(lambda *items: self._continues(max_steps, *items), body, carry)
+
+    def run_growing(
+        self,
+        step: Callable,
+        grow: Callable[[Any, Tensor], Any],
+        carry: tuple,
+        source_mask: Mask,
+        options: dict[str, Any] | None = None,
+    ) -> dict:
+        """Runs the loop with buffers and caches that grow with the number of tokens.
+
+        Args:
+            step: as in `__call__`.
+            grow: `grow(state, length)` returns the decoder's state with caches of `length` steps.
+            carry: from `initial_carry`, with buffers and caches of length 0.
+            source_mask: bool (batch, source).
+            options: as in `__call__`.
+
+        Returns:
+            The hypotheses, with buffers of `max_new_tokens`.
+        """
+        return growing_while_loop(
+            condition=self._continues,
+            body=self._make_body(step, source_mask, options),
+            grow=lambda length, position, ids, state, hypotheses: (
+                position,
+                ids,
+                grow(state, length),
+                grow_buffers(hypotheses, length),
+            ),
+            finish=lambda position, ids, state, hypotheses: grow_buffers(
+                hypotheses, self.max_new_tokens
+            ),
+            carry=carry,
+            limit=self.max_new_tokens,
+        )
+
+    def _continues(self, max_steps, position, ids, state, hypotheses):
+        return ops.logical_and(position < max_steps, ops.any(self.is_running(hypotheses)))
+
+    def _make_body(self, step, source_mask, options):
+        """Returns the function that extends the hypotheses by one token."""
         source_mask = ops.cast(source_mask, "bool")
         options = self.resolve_options(source_mask, options or {})
-
-        def condition(position, ids, state, hypotheses):
-            return ops.logical_and(position < max_steps, ops.any(self.is_running(hypotheses)))
 
         def body(position, ids, state, hypotheses):
             logits, state, weights = step(ids, position, state)
@@ -217,12 +267,15 @@ class Strategy:
                 state = tree.map_structure(lambda x: gather_beams(x, parents), state)
             return position + 1, ids, state, hypotheses
 
-        return while_loop(condition, body, carry)
+        return body
 
     def initial_hypotheses(
-        self, batch: Tensor, source_length: Tensor, return_attention: bool
+        self, batch: Tensor, source_length: Tensor, return_attention: bool, length: int
     ) -> dict:
-        """Returns the hypotheses before the first step, nested tensors (batch, beams, ...)."""
+        """Returns the hypotheses before the first step, nested tensors (batch, beams, ...).
+
+        The third axis of those named `ids` and `attention` is time, of this length.
+        """
         raise NotImplementedError("Strategy is abstract.")
 
     def update(self, position, log_probs, weights, hypotheses, options, source_mask) -> tuple:
@@ -282,6 +335,17 @@ def write_position(buffer: Tensor, position: Tensor, values: Tensor) -> Tensor:
     """Sets one position of the third axis: (B, K, L, ...) from (B, K, ...)."""
     start = (0, 0, position, *[0] * (len(buffer.shape) - 3))
     return ops.slice_update(buffer, start, ops.cast(ops.expand_dims(values, 2), buffer.dtype))
+
+
+def grow_buffers(hypotheses: dict, length: Tensor) -> dict:
+    """Enlarges the buffers of hypotheses, `ids` and `attention`, to a number of tokens."""
+
+    def grow(name, x):
+        if isinstance(x, dict):
+            return grow_buffers(x, length)
+        return grow_axis(x, 2, length) if name in ("ids", "attention") else x  # PAD is 0
+
+    return {name: grow(name, x) for name, x in hypotheses.items()}
 
 
 def gather_beams(x: Tensor, beams: Tensor) -> Tensor:

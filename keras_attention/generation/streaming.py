@@ -8,7 +8,8 @@ from keras import ops, tree
 
 from keras_attention.generation.generator import Generator
 from keras_attention.generation.greedy_search import GreedySearch
-from keras_attention.generation.strategy import Strategy
+from keras_attention.generation.strategy import Strategy, grow_buffers
+from keras_attention.ops.loop import stage_lengths
 
 
 class Streamer:
@@ -56,6 +57,7 @@ class Streamer:
         limit, streamed = strategy.max_new_tokens, 0
         for max_steps in range(every, limit + every, every):
             inputs["max_steps"] = np.int32(min(max_steps, limit))
+            inputs["carry"] = self._decode_loop.make_room(inputs)
             inputs["carry"] = self._decode_loop.predict_on_batch(inputs)
             position, _, _, hypotheses = inputs["carry"]
             if position > streamed:
@@ -69,7 +71,9 @@ class Prefill(Generator):
     """Keras model from a source to the inputs of `DecodeLoop`, but for `max_steps`."""
 
     def call(self, inputs):
-        source_mask, constants, carry = self.prefill(ops.convert_to_tensor(inputs["source"]))
+        source = ops.convert_to_tensor(inputs["source"])
+        length = stage_lengths(self.strategy.max_new_tokens)[0]
+        source_mask, constants, carry = self.prefill(source, length)
         return {"source_mask": source_mask, "constants": constants, "carry": carry}
 
 
@@ -78,5 +82,18 @@ class DecodeLoop(Generator):
 
     def call(self, inputs):
         inputs = tree.map_structure(ops.convert_to_tensor, inputs)
-        names = "source_mask", "constants", "carry", "max_steps", "options"
-        return self.decode(*(inputs[name] for name in names))
+        step = self.bind_step(inputs["constants"])
+        names = "carry", "source_mask", "max_steps", "options"
+        return self.strategy.run(step, *(inputs[name] for name in names))
+
+    def make_room(self, inputs: dict[str, Any]) -> tuple:
+        """Returns the carry of `call`'s inputs with room for `max_steps` tokens."""
+        position, ids, state, hypotheses = inputs["carry"]
+        max_steps = inputs["max_steps"]
+        if hypotheses["ids"].shape[2] >= max_steps:
+            return inputs["carry"]
+        length = next(
+            each for each in stage_lengths(self.strategy.max_new_tokens) if each >= max_steps
+        )
+        state = self.decoder.grow(state, inputs["constants"], length)
+        return position, ids, state, grow_buffers(hypotheses, length)

@@ -10,6 +10,7 @@ from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.heads import CacheStep, KVCache
+from keras_attention.ops.loop import grow_axis
 from keras_attention.ops.positions import as_positions
 from keras_attention.types import Mask, Tensor
 
@@ -121,6 +122,10 @@ class MultiHeadSelfAttention(MultiHeadAttention):
             keys=ops.zeros((*shape, self.key_dim), self.compute_dtype),
             values=ops.zeros((*shape, self.value_dim), self.compute_dtype),
         )
+
+    def grow(self, cache: KVCache, length: Tensor) -> KVCache:
+        """Returns a cache with slots for `length` positions, the new ones empty."""
+        return KVCache(*(grow_axis(array, 3, length) for array in cache))
 
     def attend_to_cache(
         self,

@@ -172,6 +172,13 @@ class DecoderStack(keras.layers.Layer):
         """Returns an empty key/value cache for each block, of `length` positions."""
         return [block.self_attention.init_cache(batch, beams, length) for block in self.blocks]
 
+    def grow(self, caches: Sequence[KVCache], length: Tensor) -> list[KVCache]:
+        """Returns the caches with slots for `length` positions."""
+        return [
+            block.self_attention.grow(cache, length)
+            for block, cache in zip(self.blocks, caches, strict=True)
+        ]
+
     def step(
         self,
         x: Tensor,

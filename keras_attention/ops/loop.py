@@ -1,6 +1,7 @@
 """Loops for every backend, XLA and TFLite; other modules do not write loops of their own.
 
-`scan` is for loops with gradients, `while_loop` for loops that end early.
+`scan` is for loops with gradients, `while_loop` for loops that end early, `growing_while_loop` for
+those whose buffers grow meanwhile.
 
 | backend | `scan` is | because |
 | --- | --- | --- |
@@ -17,6 +18,9 @@ import keras
 from keras import ops, tree
 
 from keras_attention.types import Tensor
+
+FIRST_LENGTH = 32  # of growing buffers; they double from there
+FIRST_STATIC_LENGTH = 64  # where each length is compiled
 
 
 def while_loop(condition: Callable, body: Callable, carry: tuple) -> tuple:
@@ -101,6 +105,134 @@ def add_at(buffer: Tensor, index: Tensor, x: Tensor) -> Tensor:
         return buffer
     x = ops.take(buffer, index, axis=0) + x
     return ops.scatter_update(buffer, ops.reshape(index, (1, 1)), ops.expand_dims(x, 0))
+
+
+def growing_while_loop(
+    condition: Callable,
+    body: Callable,
+    grow: Callable,
+    finish: Callable,
+    carry: tuple,
+    limit: int,
+) -> Any:
+    """Runs `while_loop` in stages, each with longer buffers.
+
+    A step whose cost depends on the length of the buffers then costs by the number of steps run,
+    and not by their limit. In a graph of TensorFlow the stages are the steps of an outer loop, in
+    which the length of the buffers is not static, so that `body` is traced once and TFLite
+    converts it. XLA needs static lengths: there `body` is traced for each stage, of which there
+    are fewer.
+
+    Args:
+        condition: function of a length and the carry's items: whether to run another step, with
+            buffers of this length.
+        body: function of the carry's items that returns the next items.
+        grow: function of a length, an int or an int32 scalar, and the carry's items that returns
+            the items with buffers of this length.
+        finish: function of the carry's items that returns the result, whose shape must not depend
+            on the length of the buffers.
+        carry: tuple of nested tensors, with empty buffers.
+        limit: greatest length.
+
+    Returns:
+        The result of `finish`.
+
+    Example:
+
+    >>> from keras import ops
+    >>> squares = growing_while_loop(
+    ...     condition=lambda length, t, buffer: t < min(length, 40),
+    ...     body=lambda t, buffer: (t + 1, ops.slice_update(buffer, (t,), ops.reshape(t * t, 1))),
+    ...     grow=lambda length, t, buffer: (t, grow_axis(buffer, 0, length)),
+    ...     finish=lambda t, buffer: grow_axis(buffer, 0, 100),
+    ...     carry=(ops.convert_to_tensor(0), ops.zeros(0, "int32")),
+    ...     limit=100,
+    ... )
+    >>> squares.shape[0], int(squares[39]), int(squares[40])
+    (100, 1521, 0)
+    """
+    carry = tree.map_structure(ops.convert_to_tensor, carry)
+
+    def run_stage(length, carry):
+        return while_loop(
+            lambda *items: condition(length, *items), body, tuple(grow(length, *carry))
+        )
+
+    def run_stages(lengths, carry):
+        carry = run_stage(lengths[0], carry)
+        if len(lengths) == 1:
+            return finish(*carry)
+        return ops.cond(
+            condition(limit, *carry),
+            lambda: run_stages(lengths[1:], carry),
+            lambda: finish(*carry),
+        )
+
+    if needs_static_shapes():
+        return run_stages(stage_lengths(limit), carry)
+    if keras.backend.backend() == "tensorflow":
+        return finish(*_grow_in_graph(condition, run_stage, grow, carry, limit))
+    length = 0
+    while condition(limit, *carry):
+        length = min(max(2 * length, FIRST_LENGTH), limit)
+        carry = run_stage(length, carry)
+    return finish(*carry)
+
+
+def _grow_in_graph(condition, run_stage, grow, carry, limit):
+    """The stages as an outer loop, for graphs of TensorFlow."""
+    import tensorflow as tf  # keras.ops.while_loop has no `shape_invariants`
+
+    def run_next(length, *carry):
+        length = ops.minimum(ops.maximum(2 * length, FIRST_LENGTH), limit)
+        return (length, *run_stage(length, carry))
+
+    invariants = tree.map_structure(
+        lambda x, grown: tf.TensorShape(
+            [n if n == m else None for n, m in zip(x.shape, grown.shape, strict=True)]
+        ),
+        carry,
+        tuple(grow(1, *carry)),
+    )
+    _, *carry = tf.while_loop(
+        lambda length, *carry: condition(limit, *carry),
+        run_next,
+        (tf.constant(0), *carry),
+        shape_invariants=(tf.TensorShape(()), *invariants),
+    )
+    return carry
+
+
+def needs_static_shapes() -> bool:
+    """Returns whether the operations that run now are compiled by XLA."""
+    if keras.backend.backend() != "tensorflow":
+        return keras.backend.backend() == "jax"
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    return graph is not None and GraphOrParentsInXlaContext(graph)
+
+
+def stage_lengths(limit: int) -> list[int]:
+    """Returns the lengths of buffers where each length is compiled: 64, 256, 1024, ..., `limit`.
+
+    Example:
+
+    >>> stage_lengths(200)
+    [64, 200]
+    """
+    lengths = [FIRST_STATIC_LENGTH]
+    while lengths[-1] < limit:
+        lengths.append(4 * lengths[-1])
+    return [*lengths[:-1], limit]
+
+
+def grow_axis(x: Tensor, axis: int, length: Tensor) -> Tensor:
+    """Appends zeros to one axis, up to `length`, an int or an int32 scalar."""
+    shape = list(ops.shape(x))
+    shape[axis] = length - shape[axis]
+    return ops.concatenate([x, ops.zeros(shape, x.dtype)], axis=axis)
 
 
 def scan(
