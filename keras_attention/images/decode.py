@@ -14,6 +14,8 @@ from keras_attention.utils.reading import read_bytes
 def decode_image(data: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     """Decodes and resizes one JPEG, PNG, BMP, JPEG XL or WebP image, or the first frame of a GIF.
 
+    Animated WebP files are refused, since TensorFlow decodes them only with four channels.
+
     Grayscale becomes three equal channels, transparency is ignored, and 16 bits per channel become
     8. The image is turned as its EXIF orientation says, and resized with antialiasing and without
     preserving its aspect ratio.

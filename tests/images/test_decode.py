@@ -169,6 +169,17 @@ def test_exif_orientation_is_applied(format, orientation):
         np.testing.assert_array_equal(graph.numpy(), smaller)
 
 
+def test_animations():
+    """The first frame of a GIF is read; an animated WebP is refused."""
+    file = io.BytesIO()
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(read_image(file.getvalue(), (1, 1)), [[[255, 0, 0]]])
+    frames[0].save(file := io.BytesIO(), "WEBP", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="must be a JPEG or PNG.*Animation"):
+        read_image(file.getvalue(), (1, 1))
+
+
 @pytest.mark.parametrize(
     "exif",
     [

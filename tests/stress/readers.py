@@ -57,7 +57,6 @@ def write_images(folder: Path) -> None:
     image.save(folder / "a.gif", save_all=True, append_images=[other])
     image.save(folder / "a.webp", exif=exif)
     image.save(folder / "lossless.webp", lossless=True)
-    image.save(folder / "moving.webp", save_all=True, append_images=[other])
 
 
 def read_image(folder: Path, name: str) -> None:
