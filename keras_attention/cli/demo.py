@@ -69,7 +69,7 @@ def _train(train: list[Pair], validation: list[Pair], folder: Path, seed: int) -
         epochs=3,
         batch_size=128,
         max_length=MAX_LENGTH,
-        learning_rate=3e-3,
+        learning_rate=5e-3,
         warmup_steps=50,
         label_smoothing=0.0,
         seed=seed,

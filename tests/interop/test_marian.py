@@ -135,9 +135,8 @@ def test_translations_equal_those_of_transformers(both, beams):
     assert [text.decode("utf-8") for text in translations] == texts
 
 
-@pytest.mark.parametrize(
-    "length_penalty, early_stopping", [(0.0, False), (2.0, False), (2.0, True), (2.0, "never")]
-)
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+@pytest.mark.parametrize("length_penalty", [0.0, 2.0])
 def test_all_beams_equal_those_of_transformers(opus, length_penalty, early_stopping):
     ours = read_marian(opus.folder)
     options = {"length_penalty": length_penalty, "early_stopping": early_stopping}
