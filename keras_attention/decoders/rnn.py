@@ -244,6 +244,7 @@ class RNNDecoder(keras.layers.Layer):
 
         Bengio et al. 2015, section 2.4. As in the paper, no gradient flows through the sampling.
         """
+        assert self.scheduled_sampling is not None  # the caller checks
         truth_probability = self.scheduled_sampling(self.trained_steps)  # epsilon_i
         self.trained_steps.assign_add(1)
         noise = keras.random.uniform(ops.shape(target_ids), seed=self.seed_generator)

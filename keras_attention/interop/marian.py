@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -260,7 +260,7 @@ def _make_strategy(generation, suppressed):
             )
     # `max_length` of transformers counts the token that the decoder starts with.
     limit = generation.get("max_new_tokens") or (generation.get("max_length") or 21) - 1
-    limits = {
+    limits: dict[str, Any] = {
         "max_new_tokens": limit,
         "suppress_tokens": [id for id in suppressed if id >= UNKNOWN],
         "force_end": generation.get("forced_eos_token_id") is not None,

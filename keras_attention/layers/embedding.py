@@ -192,7 +192,8 @@ class TokenEmbedding(keras.layers.Layer):
         if self.positions == "learned":
             return ops.take(self.table, positions, axis=0)  # (B or 1, T, D)
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
-        return sinusoidal(positions, self.embedding_dim, SINUSOID_LAYOUTS[self.positions], dtype)
+        layout = SINUSOID_LAYOUTS[self.positions]  # type: ignore[index]  # the caller checks
+        return sinusoidal(positions, self.embedding_dim, layout, dtype)
 
     def compute_output_shape(self, ids_shape):
         if ids_shape[1] is not None:

@@ -146,6 +146,7 @@ class LuongDecoderCell(RecurrentDecoderCell):
         )
         _, h = scan(step, state["cell"], inputs, step_output)  # (B, T, 1, U)
         h = ops.squeeze(h, 2)
+        assert self.attention is not None
         context, weights, _ = self.attention.attend_sequence(
             h, memory, return_weights=return_weights, training=training
         )

@@ -279,26 +279,30 @@ class MultiHeadAttention(BaseAttention):
             )
         encodings = [each for each in (self.positions, position_bias) if has_bias(each)]
         sizes = ops.shape(query)[2], ops.shape(memory.keys)[2]
-        options = {
-            "positions": (positions, memory.positions),
-            "dropout": self.dropout.rate if training else 0.0,
-            "seed": self.dropout.seed_generator.next() if training and self.dropout.rate else None,
-        }
+        rate = self.dropout.rate if training else 0.0
+        seed = self.dropout.seed_generator.next() if rate else None
         inputs = query, memory.keys, memory.values, mask
 
-        def score(*blocks):
-            return self._compute_scores(*blocks, encodings)
+        def score(query, keys, positions):
+            return self._compute_scores(query, keys, positions, encodings)
 
         def explicit():
-            return explicit_attention(score, *inputs, **options)
+            return explicit_attention(
+                score, *inputs, positions=(positions, memory.positions), dropout=rate, seed=seed
+            )
 
         def fused():
-            is_plain = self.soft_cap is None and not encodings and not options["dropout"]
+            is_plain = self.soft_cap is None and not encodings and not rate
             output = backend_attention(*inputs) if is_plain else None
-            variables = [variable for each in encodings for variable in each.variables]
             if output is None:
                 output = blockwise_attention(
-                    score, *inputs, variables=variables, block_size=self.block_size, **options
+                    score,
+                    *inputs,
+                    positions=(positions, memory.positions),
+                    variables=[variable for each in encodings for variable in each.variables],
+                    block_size=self.block_size,
+                    dropout=rate,
+                    seed=seed,
                 )
             return output
 

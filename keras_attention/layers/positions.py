@@ -1,6 +1,6 @@
 """Position encodings inside attention: rotary embedding, relative position bias, ALiBi."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 from keras import ops
@@ -251,7 +251,7 @@ class AlibiBias(PositionEncoding):
         return {**super().get_config(), "num_heads": self.num_heads}
 
 
-def has_bias(encoding: PositionEncoding | None) -> bool:
+def has_bias(encoding: PositionEncoding | None) -> TypeGuard[PositionEncoding]:
     """Returns whether a position encoding adds a bias to the scores."""
     return encoding is not None and type(encoding).bias is not PositionEncoding.bias
 

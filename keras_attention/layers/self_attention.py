@@ -41,7 +41,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
     (2, 3, 16)
     """
 
-    def build(self, x_shape):
+    def build(self, x_shape):  # type: ignore[override]  # there is one input
         query_units = self.num_heads * self.key_dim
         key_units = self.num_key_value_heads * self.key_dim
         value_units = self.num_key_value_heads * self.value_dim
@@ -198,7 +198,9 @@ class MultiHeadSelfAttention(MultiHeadAttention):
     def compute_output_shape(self, x_shape, value_shape=None, key_shape=None):
         return super().compute_output_shape(x_shape, x_shape)
 
-    def compute_output_spec(self, x, mask=None, attention_mask=None, **options):
+    def compute_output_spec(  # type: ignore[override]
+        self, x, mask=None, attention_mask=None, **options
+    ):
         return super().compute_output_spec(
             x, x, value_mask=mask, attention_mask=attention_mask, **options
         )

@@ -1,7 +1,7 @@
 """From scores to weights to context, with one numeric meaning for every kind of attention."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras import ops
 
@@ -44,7 +44,7 @@ class AttentionOutput(NamedTuple):
 
     context: Tensor
     weights: Tensor | None = None
-    state: Tensor | None = None
+    state: Any = None
 
 
 def masked_softmax(scores: Tensor, mask: Mask = None) -> Tensor:

@@ -47,6 +47,7 @@ from keras_attention.export.signatures import (
 from keras_attention.export.tflite.step_signatures import step_signatures
 from keras_attention.tasks.comparisons import comparison_for
 from keras_attention.tasks.task import Task
+from keras_attention.text.preprocessors import TextPreprocessor
 from keras_attention.types import Batch
 
 
@@ -209,6 +210,7 @@ class _SignatureBuilder:
 
         def function(inputs):
             if reads_text:
+                assert isinstance(preprocessor, TextPreprocessor)
                 batch = preprocessor.encode_normalized(inputs["text"])
             else:
                 batch = Batch(inputs["source"])
