@@ -41,4 +41,7 @@ def load_tokenizer(folder: PathLike) -> Tokenizer:
     tokenizer_class = TOKENIZERS[class_name]
     content = read_bytes(folder / tokenizer_class.vocabulary_file, "tokenizer_bytes")
     with errors_name_file(folder, f"`folder` must hold a {class_name} written by `save`"):
-        return tokenizer_class._read(content, saved["config"])
+        tokenizer = tokenizer_class._read(content, saved["config"])
+        # A damaged model can be read and then fail on a text with one of its pieces.
+        tokenizer.tokenize(["".join(tokenizer.vocabulary)])
+        return tokenizer

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from keras_attention.text import (
     SPECIALS,
@@ -261,4 +262,15 @@ def test_files_of_a_tokenizer_are_limited(tmp_path, monkeypatch):
     train("wordpiece").save(tmp_path)
     monkeypatch.setattr(limits, "tokenizer_bytes", 10)
     with pytest.raises(ValueError, match=r"at most 10 bytes, .* Received: '.*vocabulary\.txt'"):
+        load_tokenizer(tmp_path)
+
+
+def test_models_that_fail_on_their_own_pieces_are_refused(tmp_path):
+    """A letter whose type is that of a control symbol, which text never contains."""
+    train("characters").save(tmp_path)
+    path = tmp_path / "sentencepiece.model"
+    model = ModelProto.FromString(path.read_bytes())
+    model.pieces[6].type = ModelProto.SentencePiece.CONTROL
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match=f"Received: .*{tmp_path.name}"):
         load_tokenizer(tmp_path)
