@@ -69,6 +69,7 @@ def repeat(start: Tensor, stop: Tensor, body: Callable, carry: tuple) -> tuple:
             carry = body(i, *carry)
         return carry
     start, stop = (ops.cast(x, "int32") for x in (start, stop))
+    carry = tree.map_structure(ops.convert_to_tensor, carry)
 
     def step(i, *carry):
         return tree.map_structure(_shaped_like, (i, *carry), (i + 1, *body(i, *carry)))
