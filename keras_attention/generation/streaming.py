@@ -96,4 +96,6 @@ class DecodeLoop(Generator):
             each for each in stage_lengths(self.strategy.max_new_tokens) if each >= max_steps
         )
         state = self.decoder.grow(state, inputs["constants"], length)
-        return position, ids, state, grow_buffers(hypotheses, length)
+        carry = position, ids, state, grow_buffers(hypotheses, length)
+        # Arrays again, as those of `predict_on_batch`: Keras refuses a mixture with tensors.
+        return tree.map_structure(ops.convert_to_numpy, carry)
