@@ -38,8 +38,8 @@ def test_complete_run(demo):
     assert "'Dienstag, den 3. März 1998' -> 1998-03-03" in printed
     assert (folder / "alignment.png").read_bytes().startswith(b"\x89PNG")
     exports = folder / "saved_model", folder / "tflite"
-    for folder in (exports[0] / "1", exports[1]):
-        agreement = json.loads((folder / "verification.json").read_text())["agreement"]
+    for export in (exports[0] / "1", exports[1]):
+        agreement = json.loads((export / "verification.json").read_text())["agreement"]
         assert agreement["equal"] + agreement["ties"] == agreement["compared"] > 20
 
     texts = ["the 4th of july, 1976", "no date", ""]

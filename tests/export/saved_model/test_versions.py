@@ -75,7 +75,7 @@ MOMENTS = {
 def test_a_killed_export_leaves_no_incomplete_version(translator, tmp_path, moment):
     write_saved_model(translator, tmp_path / "1")
     code = KILLED_EXPORT.format(
-        conftest=str(Path(__file__).parents[1] / "conftest.py"),
+        conftest=str(Path(__file__).parents[2] / "exports.py"),
         rename=MOMENTS[moment],
         moment=moment,
         folder=str(tmp_path),
