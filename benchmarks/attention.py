@@ -31,7 +31,7 @@ def make_step(kind: str, length: int):
     import tensorflow as tf
 
     from keras_attention.ops import scores
-    from keras_attention.ops.attention import explicit_attention
+    from keras_attention.ops.attention import Memory, explicit_attention
     from keras_attention.ops.attention_mask import AttentionMask
     from keras_attention.ops.blockwise import blockwise_attention
 
@@ -45,9 +45,9 @@ def make_step(kind: str, length: int):
         mask = AttentionMask(causal=True)
         with tf.GradientTape() as tape:
             if kind == "fused":
-                output = blockwise_attention(score, q, k, v, mask)
+                output = blockwise_attention(score, q, Memory(v, k), mask)
             else:
-                output, _ = explicit_attention(score, q, k, v, mask)
+                output, _ = explicit_attention(score, q, Memory(v, k), mask)
             total = tf.reduce_sum(output)
         return tape.gradient(total, [q, k, v])
 

@@ -6,13 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_attention.generation.hypotheses import gather_beams, write_position
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
-from keras_attention.generation.strategy import (
-    GenerationOutput,
-    Strategy,
-    gather_beams,
-    write_position,
-)
+from keras_attention.generation.strategy import GenerationOutput, Strategy
 from keras_attention.ops.ids import END, PAD
 from keras_attention.types import Tensor
 

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_attention.generation.strategy import GenerationOutput, Strategy, write_position
+from keras_attention.generation.hypotheses import write_position
+from keras_attention.generation.strategy import GenerationOutput, Strategy
 from keras_attention.ops.ids import END, PAD
 from keras_attention.types import Tensor
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops, tree
 
+from keras_attention.generation.hypotheses import gather_beams, grow_buffers
 from keras_attention.generation.logits_processors import (
     ForceEnd,
     LogitsProcessor,
@@ -13,7 +14,7 @@ from keras_attention.generation.logits_processors import (
     compute_log_probs,
 )
 from keras_attention.ops.ids import END, PAD, START
-from keras_attention.ops.loop import grow_axis, growing_while_loop, while_loop
+from keras_attention.ops.loop import growing_while_loop, while_loop
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.validation import check_positive
 
@@ -329,28 +330,3 @@ class Strategy:
     def __repr__(self):
         options = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
         return f"{type(self).__name__}({options})"
-
-
-def write_position(buffer: Tensor, position: Tensor, values: Tensor) -> Tensor:
-    """Sets one position of the third axis: (B, K, L, ...) from (B, K, ...)."""
-    start = (0, 0, position, *[0] * (len(buffer.shape) - 3))
-    return ops.slice_update(buffer, start, ops.cast(ops.expand_dims(values, 2), buffer.dtype))
-
-
-def grow_buffers(hypotheses: dict, length: Tensor) -> dict:
-    """Enlarges the buffers of hypotheses, `ids` and `attention`, to a number of tokens."""
-
-    def grow(name, x):
-        if isinstance(x, dict):
-            return grow_buffers(x, length)
-        return grow_axis(x, 2, length) if name in ("ids", "attention") else x  # PAD is 0
-
-    return {name: grow(name, x) for name, x in hypotheses.items()}
-
-
-def gather_beams(x: Tensor, beams: Tensor) -> Tensor:
-    """Reorders the second axis of (B, K, ...) by `beams` (B, N), with one gather."""
-    batch, num_beams = ops.shape(x)[:2]
-    offset = ops.expand_dims(ops.arange(batch, dtype="int32") * num_beams, -1)  # (B, 1)
-    merged = ops.reshape(x, (batch * num_beams, *ops.shape(x)[2:]))  # (B * K, ...)
-    return ops.take(merged, beams + offset, axis=0)  # (B, N, ...)

@@ -8,7 +8,8 @@ from keras import ops, tree
 
 from keras_attention.generation.generator import Generator
 from keras_attention.generation.greedy_search import GreedySearch
-from keras_attention.generation.strategy import Strategy, grow_buffers
+from keras_attention.generation.hypotheses import grow_buffers
+from keras_attention.generation.strategy import Strategy
 from keras_attention.ops.loop import stage_lengths
 
 

@@ -303,8 +303,7 @@ class ScoredAttention(BaseAttention):
             return blockwise_attention(
                 lambda query, keys, _: self.compute_scores(query, Memory(None, keys)),
                 query,
-                memory.keys,
-                memory.values,
+                memory,
                 mask,
                 variables=self.weights,
                 block_size=self.block_size,

@@ -23,6 +23,7 @@ from keras_attention.ops.attention_mask import as_attention_mask
 from keras_attention.ops.blockwise import blockwise_attention
 from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.fused import backend_attention, explicit_or_fused
+from keras_attention.ops.noise import SeededDropout
 from keras_attention.ops.positions import as_positions
 from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
@@ -279,30 +280,31 @@ class MultiHeadAttention(BaseAttention):
             )
         encodings = [each for each in (self.positions, position_bias) if has_bias(each)]
         sizes = ops.shape(query)[2], ops.shape(memory.keys)[2]
-        rate = self.dropout.rate if training else 0.0
-        seed = self.dropout.seed_generator.next() if rate else None
-        inputs = query, memory.keys, memory.values, mask
+        dropout = None
+        if training and self.dropout.rate:
+            dropout = SeededDropout(self.dropout.rate, self.dropout.seed_generator.next())
 
         def score(query, keys, positions):
             return self._compute_scores(query, keys, positions, encodings)
 
         def explicit():
             return explicit_attention(
-                score, *inputs, positions=(positions, memory.positions), dropout=rate, seed=seed
+                score, query, memory, mask, positions=positions, dropout=dropout
             )
 
         def fused():
-            is_plain = self.soft_cap is None and not encodings and not rate
-            output = backend_attention(*inputs) if is_plain else None
+            is_plain = self.soft_cap is None and not encodings and dropout is None
+            output = backend_attention(query, memory, mask) if is_plain else None
             if output is None:
                 output = blockwise_attention(
                     score,
-                    *inputs,
-                    positions=(positions, memory.positions),
+                    query,
+                    memory,
+                    mask,
+                    positions=positions,
                     variables=[variable for each in encodings for variable in each.variables],
                     block_size=self.block_size,
-                    dropout=rate,
-                    seed=seed,
+                    dropout=dropout,
                 )
             return output
 

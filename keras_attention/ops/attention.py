@@ -9,7 +9,7 @@ from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.linear import grouped_matmul
-from keras_attention.ops.noise import seeded_dropout
+from keras_attention.ops.noise import SeededDropout
 from keras_attention.types import Mask, Tensor
 
 
@@ -103,13 +103,11 @@ def context(weights: Tensor, values: Tensor) -> Tensor:
 def explicit_attention(
     score: Callable[..., Tensor],
     query: Tensor,
-    keys: Tensor,
-    values: Tensor,
+    memory: Memory,
     mask: AttentionMask,
     *,
-    positions: tuple[Tensor, Tensor] | None = None,
-    dropout: float = 0.0,
-    seed: Tensor | None = None,
+    positions: Tensor | None = None,
+    dropout: SeededDropout | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Computes context and weights of all pairs of a query and a key.
 
@@ -120,12 +118,13 @@ def explicit_attention(
         `(context, weights)`: (B, T, D) and (B, T, S), or (B, H, T, D) and (B, H, T, S). The weights
         are those before dropout.
     """
-    scores = score(query, keys, positions)
+    keys, values = memory.keys, memory.values
+    scores = score(query, keys, None if positions is None else (positions, memory.positions))
     dense = mask.dense(ops.shape(query)[-2], ops.shape(keys)[-2])
     if dense is not None and len(scores.shape) == 4:
         dense = ops.expand_dims(dense, 1)  # (B or 1, 1, 1 or T, S)
     weights = ops.cast(masked_softmax(scores, dense), values.dtype)
-    dropped = seeded_dropout(weights, dropout, seed, (0, 0)) if dropout else weights
+    dropped = weights if dropout is None else dropout.apply(weights)
     return context(dropped, values), weights
 
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops, tree
 
+from keras_attention.ops.attention import Memory
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.autodiff import call_with_gradient, value_and_vjp
 from keras_attention.ops.block_mask import BlockMask, Blocks
 from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.linear import grouped_matmul, grouped_outer
 from keras_attention.ops.loop import add_at, repeat
-from keras_attention.ops.noise import seeded_dropout
+from keras_attention.ops.noise import SeededDropout
 from keras_attention.types import Tensor
 
 # Queries, and keys, of a block. Other sizes have not been measured on a quiet machine.
@@ -31,18 +32,16 @@ MASKED_SCORE = -1e30
 FIRST_MAXIMUM = -1e20
 
 
-def blockwise_attention(  # style: ok
+def blockwise_attention(
     score: Callable[..., Tensor],
     query: Tensor,
-    keys: Tensor,
-    values: Tensor,
+    memory: Memory,
     mask: AttentionMask,
     *,
-    positions: tuple[Tensor, Tensor] | None = None,
+    positions: Tensor | None = None,
     variables: Sequence[keras.Variable] = (),
     block_size: int = BLOCK_SIZE,
-    dropout: float = 0.0,
-    seed: Tensor | None = None,
+    dropout: SeededDropout | None = None,
 ) -> Tensor:
     """Computes the context of every query, `softmax(mask(score(query, keys))) values`.
 
@@ -51,30 +50,29 @@ def blockwise_attention(  # style: ok
             (B, bq, bk) or (B, H, bq, bk); `positions` are those of the queries and the keys, or
             `None`.
         query: (B, T, U) or (B, H, T, U).
-        keys: (B, S, U) or (B, G, S, U), where G divides H.
-        values: (B, S, D) or (B, G, S, D).
+        memory: keys (B, S, U) or (B, G, S, U), where G divides H, values (B, S, D) or (B, G, S, D),
+            and with `positions` those of the keys. Its mask is not read.
         mask: keys that each query attends to; a query without any has context 0.
-        positions: int (B or 1, T) and (B or 1, S), of the queries and the keys.
+        positions: int (B or 1, T), positions of the queries, if `score` reads positions.
         variables: variables that `score` reads.
         block_size: maximum number of queries, and of keys, in a block.
-        dropout: rate of dropout of the attention weights.
-        seed: int (2,), the seed of dropout; its masks are drawn again for the gradient.
+        dropout: dropout of the attention weights; its masks are drawn again for the gradient.
 
     Returns:
         (B, T, D) or (B, H, T, D), in the dtype of `values`.
     """
+    keys, values = memory.keys, memory.values
     query_blocks = Blocks.of(ops.shape(query)[-2], block_size)
     key_blocks = Blocks.of(ops.shape(keys)[-2], block_size)
     block_mask = BlockMask(mask, query_blocks, key_blocks)
     constants: dict = {"mask": block_mask.tensors}
     if positions is not None:
-        constants["query_positions"] = query_blocks.split(positions[0], 1)
-        constants["key_positions"] = key_blocks.split(positions[1], 1)
-    if dropout:
-        constants["seed"] = ops.convert_to_tensor(seed)
-    attention = _BlockwiseAttention(
-        _with_variables(score, variables), block_mask, dropout, constants
-    )
+        constants["query_positions"] = query_blocks.split(positions, 1)
+        constants["key_positions"] = key_blocks.split(memory.positions, 1)
+    if dropout is not None:
+        constants["seed"] = ops.convert_to_tensor(dropout.seed)
+    rate = None if dropout is None else dropout.rate
+    attention = _BlockwiseAttention(_with_variables(score, variables), block_mask, rate, constants)
     context = call_with_gradient(
         attention.forward,
         attention.backward,
@@ -95,10 +93,10 @@ class _BlockwiseAttention:
     The constants are passed with the other tensors, as JAX's rules for gradients want it.
     """
 
-    def __init__(self, score, mask, dropout, constants):
+    def __init__(self, score, mask, dropout_rate, constants):
         self.score = score
         self.mask = mask
-        self.dropout = dropout
+        self.dropout_rate = dropout_rate
         self.structure = constants
         self.num_constants = len(tree.flatten(constants))
 
@@ -248,9 +246,9 @@ class _BlockwiseAttention:
 
     def _dropped(self, weights, i, j, constants):
         """Applies dropout; its mask depends on the seed and the numbers of the two blocks."""
-        if not self.dropout:
+        if self.dropout_rate is None:
             return weights
-        return seeded_dropout(weights, self.dropout, constants["seed"], (i, j))
+        return SeededDropout(self.dropout_rate, constants["seed"]).apply(weights, (i, j))
 
 
 def _with_variables(score, variables):

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 import keras
 from keras import ops
 
+from keras_attention.ops.attention import Memory
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.blockwise import BLOCK_SIZE
 from keras_attention.types import Tensor
@@ -85,9 +86,7 @@ def explicit_or_fused(
     return explicit() if is_explicit(num_queries, num_keys, block_size) else fused()
 
 
-def backend_attention(
-    query: Tensor, keys: Tensor, values: Tensor, mask: AttentionMask
-) -> Tensor | None:
+def backend_attention(query: Tensor, memory: Memory, mask: AttentionMask) -> Tensor | None:
     """Computes scaled dot-product attention by the backend's kernel, if that can do it.
 
     PyTorch's kernel takes a causal mask or none; with others it builds the scores of all pairs, or
@@ -95,14 +94,14 @@ def backend_attention(
 
     Args:
         query: (B, H, T, D).
-        keys: (B, G, S, D).
-        values: (B, G, S, D).
+        memory: keys and values (B, G, S, D). Its mask is not read.
         mask: keys that each query attends to.
 
     Returns:
         (B, H, T, D), or `None` if the kernel cannot do it.
     """
-    if mask._replace(causal=False) != AttentionMask():
+    keys, values = memory.keys, memory.values
+    if any(part is not None for part in mask._replace(causal=None)):
         return None
     if mask.causal and query.shape[2] != keys.shape[2]:
         return None

@@ -1,8 +1,11 @@
-"""Random numbers by integer arithmetic: equal on every backend, under XLA and in TFLite.
+"""Random numbers that are a function of a seed: noise for sampling, and dropout.
 
+The noise of sampling is integer arithmetic, equal on every backend, under XLA and in TFLite.
 TFLite's built-in operations have no stateless random numbers, and Keras's generators cannot advance
 inside a compiled loop on JAX. A hash of (seed, step, index) needs neither.
 """
+
+from typing import NamedTuple
 
 import keras
 from keras import ops
@@ -43,31 +46,40 @@ def uniform(seeds: Tensor, step: Tensor, shape: tuple) -> Tensor:
     return ops.reshape((fraction + 0.5) / (1 << 23), shape)
 
 
-def seeded_dropout(x: Tensor, rate: float, seed: Tensor, block: tuple[Tensor, Tensor]) -> Tensor:
-    """Applies dropout with the same mask for the same seed and block.
+class SeededDropout(NamedTuple):
+    """Dropout whose mask can be drawn again, for a gradient that computes its input again.
 
-    The backend's stateless generator is used, which is faster than `uniform`.
+    It uses the backend's stateless generator, which is faster than `uniform`.
 
-    Args:
-        x: tensor of floating-point numbers.
+    Attributes:
         rate: probability that an element becomes 0; the others are divided by `1 - rate`.
         seed: int (2,), as `SeedGenerator.next` returns it.
-        block: two int scalars, the numbers of a block of a larger tensor.
-
-    Returns:
-        Tensor of the shape and dtype of `x`.
 
     Example:
 
-    >>> x = seeded_dropout(ops.ones(1000), 0.5, ops.array([1, 2]), block=(0, 0))
-    >>> sorted(set(ops.convert_to_numpy(x).tolist()))
+    >>> dropout = SeededDropout(0.5, ops.array([1, 2]))
+    >>> sorted(set(ops.convert_to_numpy(dropout.apply(ops.ones(1000))).tolist()))
     [0.0, 2.0]
     """
-    seed = ops.cast(seed, "int32")
-    # Keras's generators count up; the factors keep the seeds of blocks and of later calls apart.
-    offset = [ops.cast(n, "int32") * 1000003 for n in block]
-    is_on = ops.greater_equal(_seeded_uniform(ops.shape(x), seed + ops.stack(offset)), rate)
-    return ops.where(is_on, x / (1 - rate), ops.zeros_like(x))
+
+    rate: float
+    seed: Tensor
+
+    def apply(self, x: Tensor, block: tuple[Tensor, Tensor] = (0, 0)) -> Tensor:
+        """Applies dropout; the mask is a function of the seed and the block.
+
+        Args:
+            x: tensor of floating-point numbers.
+            block: two int scalars, the numbers of a block of a larger tensor.
+
+        Returns:
+            Tensor of the shape and dtype of `x`.
+        """
+        seed = ops.cast(self.seed, "int32")
+        # Keras's generators count up; the factors keep the seeds of blocks and later calls apart.
+        offset = ops.stack([ops.cast(n, "int32") * 1000003 for n in block])
+        is_on = ops.greater_equal(_seeded_uniform(ops.shape(x), seed + offset), self.rate)
+        return ops.where(is_on, x / (1 - self.rate), ops.zeros_like(x))
 
 
 def _seeded_uniform(shape, seed):

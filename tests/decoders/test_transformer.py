@@ -11,7 +11,7 @@ from keras import ops
 from helpers import cases
 from keras_attention.decoders import TransformerDecoder
 from keras_attention.generation import BeamSearch, Generator
-from keras_attention.generation.strategy import gather_beams
+from keras_attention.generation.hypotheses import gather_beams
 from keras_attention.layers import DecoderBlock, TokenEmbedding, make_blocks
 from keras_attention.models import transformer
 

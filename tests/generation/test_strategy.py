@@ -8,7 +8,7 @@ from keras import ops
 from helpers import array
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.generation.logits_processors import MIN_LOG_PROB, compute_log_probs
-from keras_attention.generation.strategy import Strategy, gather_beams, write_position
+from keras_attention.generation.strategy import Strategy
 
 MASK = np.array([[1, 1, 1], [1, 1, 0]], bool)
 V = 7
@@ -247,20 +247,3 @@ def test_log_probs_are_float32_and_exclude_pad_and_start():
     expected = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     np.testing.assert_allclose(log_probs[..., 2:], expected[..., 2:], atol=0.01)
     assert (log_probs[..., :2] == MIN_LOG_PROB).all()
-
-
-def test_write_position():
-    ids = ops.convert_to_tensor([[7, 8]], "int32")
-    written = write_position(ops.zeros((1, 2, 3), "int32"), 1, ids)
-    assert array(written).tolist() == [[[0, 7, 0], [0, 8, 0]]]
-    weights = ops.convert_to_tensor([[[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]])
-    written = array(write_position(ops.zeros((1, 2, 2, 3)), 0, weights))
-    np.testing.assert_array_equal(written[:, :, 0], array(weights))
-    assert not written[:, :, 1].any()
-
-
-def test_gather_beams():
-    x = RNG.normal(size=(2, 3, 4)).astype("float32")
-    beams = np.array([[2, 0], [1, 1]])
-    gathered = gather_beams(ops.convert_to_tensor(x), ops.convert_to_tensor(beams, "int32"))
-    np.testing.assert_array_equal(array(gathered), np.take_along_axis(x, beams[..., None], 1))

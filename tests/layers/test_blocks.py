@@ -1,5 +1,7 @@
 """Transformer blocks against float64 NumPy written from the equations, and against PyTorch."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -207,16 +209,17 @@ def test_decoder_block_equals_pytorch(norm, activation):
 # Stepping
 
 
-# Pairwise: shared encodings alternate over the other options.
-@pytest.mark.parametrize(
-    "norm, encoding, cross, shared",
-    [
-        (norm, encoding, cross, (i + j + cross) % 2 == 0)
-        for i, norm in enumerate(NORMS)
-        for j, encoding in enumerate(ENCODINGS)
-        for cross in (True, False)
-    ],
-)
+def combinations():
+    """Every combination; shared encodings alternate over the other options in the quick tests."""
+    for i, norm in enumerate(NORMS):
+        for j, encoding in enumerate(ENCODINGS):
+            for cross, shared in itertools.product((True, False), repeat=2):
+                is_quick = shared == ((i + j + cross) % 2 == 0)
+                marks = () if is_quick else pytest.mark.slow
+                yield pytest.param(norm, encoding, cross, shared, marks=marks)
+
+
+@pytest.mark.parametrize("norm, encoding, cross, shared", list(combinations()))
 def test_steps_of_beams_equal_the_full_pass(norm, encoding, cross, shared):
     """Two beams with different tokens, with grouped queries and a window."""
     beams, batch = 2, 3

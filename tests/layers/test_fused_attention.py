@@ -80,9 +80,15 @@ def output_and_gradients(call, inputs, variables, explicit):
 
 @pytest.mark.parametrize("name", FEW)
 def test_fused_equals_explicit(name):
-    """Output and gradients of inputs and weights, without masks and with all of them."""
+    """Output and gradients of inputs and weights: without masks, with all, and with a causal one.
+
+    PyTorch has a kernel for the first and the last.
+    """
     layer, inputs, options = built(name)
-    for call in (layer, lambda *x: layer(*x, **options)):
+    calls = [layer, lambda *x: layer(*x, **options)]
+    if name in SELF:
+        calls.append(lambda x: layer(x, use_causal_mask=True))
+    for call in calls:
         want = output_and_gradients(call, inputs, layer.trainable_variables, True)
         got = output_and_gradients(call, inputs, layer.trainable_variables, False)
         for x, y in zip(got, want, strict=True):
@@ -143,7 +149,9 @@ def test_form_follows_from_the_lengths(queries, keys, explicit):
 
 
 @pytest.mark.tensorflow_only
-def test_graphs_of_unknown_length_are_explicit_and_xla_compiles_their_gradient():
+@pytest.mark.parametrize("explicit", [None, False])
+def test_xla_compiles_graphs_of_unknown_length(explicit):
+    """They are explicit, unless `explicit_scope` says otherwise."""
     import tensorflow as tf
 
     layer, (x,), _ = built("self-relative")
@@ -155,7 +163,12 @@ def test_graphs_of_unknown_length_are_explicit_and_xla_compiles_their_gradient()
             output = layer(x, use_causal_mask=True)
         return output, tape.gradient(output, [variable.value for variable in variables])
 
-    output, received = graph(x)
-    with explicit_scope(False):
-        np.testing.assert_allclose(output, array(layer(x, use_causal_mask=True)), atol=1e-5)
-    assert all(np.isfinite(array(tf.convert_to_tensor(g))).all() for g in received)
+    with explicit_scope(explicit):
+        output, received = graph(x)
+    with explicit_scope(True), tf.GradientTape() as tape:
+        want = layer(x, use_causal_mask=True)
+    np.testing.assert_allclose(output, want, atol=1e-5)
+    gradients_of_variables = tape.gradient(want, [variable.value for variable in variables])
+    for x, y in zip(received, gradients_of_variables, strict=True):
+        x, y = array(tf.convert_to_tensor(x)), array(tf.convert_to_tensor(y))
+        np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * max(1.0, np.abs(y).max()))

@@ -15,10 +15,10 @@ from keras import ops
 from helpers import array, gradients
 from keras_attention.layers.positions import AlibiBias, RelativePositionBias
 from keras_attention.ops import scores
-from keras_attention.ops.attention import explicit_attention
+from keras_attention.ops.attention import Memory, explicit_attention
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.blockwise import blockwise_attention
-from keras_attention.ops.noise import seeded_dropout
+from keras_attention.ops.noise import SeededDropout
 
 B, D, DV, BLOCK = 2, 4, 3, 4
 # JAX compiles each example; tests/layers/test_fused_attention.py has quick ones
@@ -135,10 +135,9 @@ def dropout_factors(case, shape, seed):
         return np.ones(shape)
     count, size = zip(*(_blocks(n) for n in shape[-2:]), strict=True)
     ones = ops.ones((*shape[:2], *size) if case.heads else (shape[0], *size))
+    dropout = SeededDropout(case.dropout, seed)
     rows = [
-        np.concatenate(
-            [array(seeded_dropout(ones, case.dropout, seed, (i, j))) for j in range(count[1])], -1
-        )
+        np.concatenate([array(dropout.apply(ones, (i, j))) for j in range(count[1])], -1)
         for i in range(count[0])
     ]
     factors = np.concatenate(rows, -2)[..., : shape[-2], : shape[-1]]
@@ -193,14 +192,18 @@ def test_blockwise_and_explicit_attention_follow_the_equations(case):
             result = result + (bias if case.heads else bias[:, 0])
         return result
 
-    def fused(*inputs):
+    dropout = SeededDropout(case.dropout, seed) if case.dropout else None
+
+    def fused(query, keys, values):
         return blockwise_attention(
-            score, *inputs, mask, positions=positions, block_size=BLOCK, dropout=case.dropout,
-            seed=seed, variables=encoding.variables if encoding else (),
+            score, query, Memory(values, keys, positions=positions[1]), mask,
+            positions=positions[0], variables=encoding.variables if encoding else (),
+            block_size=BLOCK, dropout=dropout,
         )  # fmt: skip
 
-    def explicit(*inputs):
-        return explicit_attention(score, *inputs, mask, positions=positions)[0]
+    def explicit(query, keys, values):
+        memory = Memory(values, keys, positions=positions[1])
+        return explicit_attention(score, query, memory, mask, positions=positions[0])[0]
 
     inputs = [query, keys, values] if case.heads else [query[:, 0], keys[:, 0], values[:, 0]]
     direction = cotangent if case.heads else cotangent[:, 0]
@@ -230,9 +233,10 @@ def test_half_precision_is_accumulated_in_float32(dtype, tolerance):
     rng = np.random.default_rng(0)
     query, keys, values = (rng.normal(size=(1, 2, 64, 8)).astype("float32") for _ in range(3))
     exact = [array(ops.cast(ops.cast(x, dtype), "float32")) for x in (query, keys, values)]
+    half_query, half_keys, half_values = (ops.cast(x, dtype) for x in exact)
     result = blockwise_attention(
         lambda query, keys, _: scores.scaled_dot(query, keys),
-        *(ops.cast(x, dtype) for x in exact), AttentionMask(causal=True), block_size=BLOCK,
+        half_query, Memory(half_values, half_keys), AttentionMask(causal=True), block_size=BLOCK,
     )  # fmt: skip
     assert keras.backend.standardize_dtype(result.dtype) == dtype
     s = exact[0] @ exact[1].swapaxes(2, 3) / np.sqrt(8)
@@ -249,7 +253,7 @@ def test_graphs_of_unknown_length_and_xla(jit_compile):
     def context(query, keys):
         score = lambda query, keys, _: scores.scaled_dot(query, keys)  # noqa: E731
         return blockwise_attention(
-            score, query, keys, keys, AttentionMask(causal=True), block_size=BLOCK
+            score, query, Memory(keys, keys), AttentionMask(causal=True), block_size=BLOCK
         )
 
     @tf.function(
