@@ -101,7 +101,9 @@ def backend_attention(query: Tensor, memory: Memory, mask: AttentionMask) -> Ten
         (B, H, T, D), or `None` if the kernel cannot do it.
     """
     keys, values = memory.keys, memory.values
-    if any(part is not None for part in mask._replace(causal=None)):
+    others = mask._asdict()
+    del others["causal"]
+    if any(part is not None for part in others.values()):
         return None
     if mask.causal and query.shape[2] != keys.shape[2]:
         return None
