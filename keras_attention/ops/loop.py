@@ -230,10 +230,14 @@ def stage_lengths(limit: int) -> list[int]:
 
 
 def grow_axis(x: Tensor, axis: int, length: Tensor) -> Tensor:
-    """Appends zeros to one axis, up to `length`, an int or an int32 scalar."""
+    """Appends zeros to one axis, up to `length`, an int or an int32 scalar.
+
+    The length of the result is static if `length` is an int.
+    """
     shape = list(ops.shape(x))
-    shape[axis] = length - shape[axis]
-    return ops.concatenate([x, ops.zeros(shape, x.dtype)], axis=axis)
+    missing = [*shape[:axis], length - shape[axis], *shape[axis + 1 :]]
+    grown = ops.concatenate([x, ops.zeros(missing, x.dtype)], axis=axis)
+    return ops.reshape(grown, [*shape[:axis], length, *shape[axis + 1 :]])
 
 
 def scan(

@@ -186,3 +186,4 @@ def test_growing_buffers_in_a_graph_and_under_xla(compiled):
     for steps in (0, 40, 70):
         assert function(tf.constant(steps)).numpy().tolist() == stages[:steps] + [0] * (70 - steps)
     assert function.experimental_get_tracing_count() == 1
+    assert function.get_concrete_function(tf.constant(0)).output_shapes.as_list() == [70]
