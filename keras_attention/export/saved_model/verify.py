@@ -118,19 +118,25 @@ def run_calls(version: Path, calls: Sequence[dict], text_operations: bool) -> di
         command += [] if text_operations else ["--no-libraries"]
         ran = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
         if ran.returncode:
-            reason = (ran.stderr.strip().splitlines() or [""])[-1]
             raise ExportError(
-                "The SavedModel must run without Python's TensorFlow. "
-                f"Received: exit status {ran.returncode}, {reason[:2000]}"
+                f"The SavedModel {version} must run without Python's TensorFlow. "
+                f"Received: exit status {ran.returncode}, {_last_error(ran.stderr)[:2000]}"
             )
         results = json.loads(results_file.read_text(encoding="utf-8"))
     imported = {*c_api_script.BLOCKED_MODULES} & set(results["imported"])
     if imported:
         raise ExportError(
-            "The SavedModel must run without Python's TensorFlow. "
+            f"The SavedModel {version} must run without Python's TensorFlow. "
             f"Received: imported modules {imported}"
         )
     return results
+
+
+def _last_error(printed: str) -> str:
+    """Returns the last error of a process, which may have several lines, in one line."""
+    lines = printed.splitlines()
+    first = max((i for i, line in enumerate(lines) if line[:1].strip()), default=0)
+    return " ".join(line.strip() for line in lines[first:])
 
 
 def _call(exportable: Exportable, signature: Signature, samples: list, batch: Batch) -> dict:

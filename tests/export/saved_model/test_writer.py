@@ -1,5 +1,8 @@
 """The SavedModel writer: layout, report, signatures, and what remains after a failure."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -107,6 +110,16 @@ def test_text_operations_need_their_libraries(saved_model, translator):
     by_ids = exportable(translator, signatures, ["ab"])
     with pytest.raises(ExportError, match="(?s)Received: exit status 1.*not registered"):
         verify_saved_model(by_ids, saved_model.folder / "1", [["ab"]])
+
+
+def test_damaged_weights_are_an_error_that_names_the_folder(saved_model, translator, tmp_path):
+    version = shutil.copytree(saved_model.folder / "1", tmp_path / "1")
+    (weights,) = version.glob("variables/variables.data-*")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    by_ids = exportable(translator, translator.signatures(tokenizer=False), ["ab"])
+    message = rf"{re.escape(str(version))} must run .* Received: exit status 1, \w+Error: .*Restore"
+    with pytest.raises(ExportError, match=message):
+        verify_saved_model(by_ids, version, [["ab"]])
 
 
 def test_empty_batch(saved_model):
