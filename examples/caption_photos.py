@@ -82,12 +82,12 @@ for row, example in zip(words, train, strict=True):
     row[[id for ids in tokenizer.encode(example.captions) for id in ids]] = 1
 data = ShuffledBatches([((np.arange(len(train)), words), 64)])
 data = data.map(lambda batch: (augment(tf.gather(images, batch[0])), batch[1]))
-grid = ResidualCNN((24, 48, 96, 192))  # 8 x 8 cells of 16 pixels
+backbone = ResidualCNN((24, 48, 96, 192))  # 8 x 8 cells of 16 pixels
 recognizer = keras.Sequential(
     [
         keras.Input((*size, 3)),
         keras.layers.Rescaling(1 / 127.5, -1),
-        grid,
+        backbone,
         keras.layers.GlobalAveragePooling2D(),
         keras.layers.Dropout(0.3),
         keras.layers.Dense(tokenizer.vocabulary_size),
@@ -95,10 +95,10 @@ recognizer = keras.Sequential(
 )
 loss = keras.losses.BinaryCrossentropy(from_logits=True)
 train_model(recognizer, data, options.word_epochs, loss, 2e-3, "words")
-grid.trainable = False
+backbone.trainable = False
 
 # 3. Compute the cells of a few augmented views of each photo, once, since the CNN is frozen.
-encoder = ImageEncoder(grid, size)
+encoder = ImageEncoder(backbone, size)
 encode = tf.function(lambda batch: tf.cast(encoder(augment(batch))["sequence"], tf.float16))
 batches = tf.data.Dataset.from_tensor_slices(images).batch(64)
 views = tf.stack([tf.concat([encode(x) for x in batches], 0) for _ in range(options.views)])
@@ -137,7 +137,7 @@ for attention in options.attention:
         size,
         decoder=options.decoder,
         attention=attention_type,
-        grid=grid,
+        backbone=backbone,
         dropout=0.4,
     )
     loss = MaskedCrossEntropy(label_smoothing=0.1)

@@ -54,13 +54,13 @@ pixels = keras.Input((*size, 3))
 local = block(pixels, 16, kernel=4, stride=4)  # (B, 16, 16, 16)
 features = block(pixels, 48, kernel=4, stride=4)
 features = block(block(features, 48, kernel=3), 64, kernel=3)  # (B, 16, 16, 64)
-grid = keras.Model(pixels, features * keras.ops.mean(local, axis=-1, keepdims=True))
+backbone = keras.Model(pixels, features * keras.ops.mean(local, axis=-1, keepdims=True))
 model = captioner(
     tokenizer.vocabulary_size,
     size,
     decoder=options.decoder,
     attention=None if options.attention == "none" else options.attention,
-    grid=grid,
+    backbone=backbone,
     hidden_dim=128,
     dropout=0.0,  # each image is used only a few times
     doubly_stochastic=0.0,  # a caption does not name every cell

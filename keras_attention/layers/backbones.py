@@ -176,8 +176,8 @@ class KerasApplicationBackbone(keras.layers.Layer):
     Example:
 
     >>> import numpy as np
-    >>> grid = KerasApplicationBackbone("MobileNetV2", options={"alpha": 0.35})
-    >>> tuple(grid(np.zeros((1, 64, 64, 3), "float32")).shape)
+    >>> backbone = KerasApplicationBackbone("MobileNetV2", options={"alpha": 0.35})
+    >>> tuple(backbone(np.zeros((1, 64, 64, 3), "float32")).shape)
     (1, 2, 2, 1280)
     """
 

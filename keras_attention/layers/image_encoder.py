@@ -23,8 +23,8 @@ class ImageEncoder(keras.layers.Layer):
     `r * columns + c` is row r, column c of the feature grid.
 
     Args:
-        grid: Backbone, a layer from images `(B, H, W, 3)` of floats between -1 and 1 to a feature
-            grid `(B, h, w, C)`: `ResidualCNN`, `KerasApplicationBackbone`, `Patches`, or any Keras
+        backbone: Layer from images `(B, H, W, 3)` of floats between -1 and 1 to a feature grid
+            `(B, h, w, C)`: `ResidualCNN`, `KerasApplicationBackbone`, `Patches`, or any Keras
             model. It must implement `compute_output_shape`.
         image_size: Height and width of the images, or one number for both.
         positions: Position vectors added to the cells: `"sinusoidal"` (see `positions_2d`),
@@ -56,7 +56,7 @@ class ImageEncoder(keras.layers.Layer):
 
     def __init__(
         self,
-        grid: keras.layers.Layer,
+        backbone: keras.layers.Layer,
         image_size: int | tuple[int, int],
         positions: str | None = "sinusoidal",
         body: keras.layers.Layer | None = None,
@@ -69,11 +69,11 @@ class ImageEncoder(keras.layers.Layer):
             raise ValueError(
                 f"`positions` must be one of {POSITIONS}. Received: positions={positions!r}"
             )
-        check_channels_last(grid)
+        check_channels_last(backbone)
         self.image_size = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
         for size in self.image_size:
             check_positive("image_size", size)
-        self.grid = grid
+        self.backbone = backbone
         self.positions = positions
         self.body = body
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
@@ -91,7 +91,7 @@ class ImageEncoder(keras.layers.Layer):
         return keras.Input((*self.image_size, 3), dtype="uint8", name="source")
 
     def build(self, images_shape):
-        build_if_needed(self.grid, images_shape)
+        build_if_needed(self.backbone, images_shape)
         rows, columns, width = self._features_shape()[1:]
         if self.positions == "sinusoidal" and width % 4:
             raise ValueError(
@@ -108,7 +108,7 @@ class ImageEncoder(keras.layers.Layer):
 
     def call(self, images: Any, training: bool | None = None):
         wide = keras.backend.result_type(self.compute_dtype, "float32")
-        x = self.grid(ops.cast(images, wide) / 127.5 - 1.0, training=training)  # (B, h, w, C)
+        x = self.backbone(ops.cast(images, wide) / 127.5 - 1.0, training=training)  # (B, h, w, C)
         rows, columns = self.grid_shape
         x = ops.reshape(x, (ops.shape(x)[0], rows * columns, x.shape[-1]))  # (B, S, C)
         if self.positions == "learned":
@@ -146,12 +146,12 @@ class ImageEncoder(keras.layers.Layer):
             )
 
     def _features_shape(self):
-        return self.grid.compute_output_shape((None, *self.image_size, 3))
+        return self.backbone.compute_output_shape((None, *self.image_size, 3))
 
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "grid": keras.saving.serialize_keras_object(self.grid),
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
             "image_size": self.image_size,
             "positions": self.positions,
             "body": keras.saving.serialize_keras_object(self.body),
@@ -160,12 +160,12 @@ class ImageEncoder(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(**deserialize_config(config, "grid", "body"))
+        return cls(**deserialize_config(config, "backbone", "body"))
 
 
-def check_channels_last(grid: keras.layers.Layer) -> None:
+def check_channels_last(backbone: keras.layers.Layer) -> None:
     """Raises a `ValueError` if a layer of the backbone has its channels first."""
-    for layer in grid._flatten_layers():
+    for layer in backbone._flatten_layers():
         if getattr(layer, "data_format", None) == "channels_first":
             raise ValueError(
                 "The layers of the backbone must have data_format='channels_last'. "

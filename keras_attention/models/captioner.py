@@ -31,7 +31,7 @@ def captioner(
     *,
     decoder: str = "lstm",
     attention: str | None = "soft",
-    grid: keras.layers.Layer | None = None,
+    backbone: keras.layers.Layer | None = None,
     body: keras.layers.Layer | None = None,
     hidden_dim: int = 256,
     num_layers: int = 1,
@@ -56,7 +56,7 @@ def captioner(
         image_size: height and width of the images, or one number for both.
         decoder: `"lstm"` or `"transformer"`; see the table.
         attention: see the table; the Transformer's is multi-head attention, which is soft.
-        grid: backbone from images to a grid of features: `layers.ResidualCNN`,
+        backbone: layer from images to a grid of features: `layers.ResidualCNN`,
             `layers.KerasApplicationBackbone`, `layers.Patches` or any Keras model; None is a
             `ResidualCNN` with cells of 16 x 16 pixels.
         body: encoder over the cells, such as `layers.TransformerEncoder`, or None.
@@ -100,7 +100,7 @@ def captioner(
             f"Received: attention={attention!r}"
         )
     encoder = ImageEncoder(
-        ResidualCNN((32, 64, 128, 256)) if grid is None else grid,
+        ResidualCNN((32, 64, 128, 256)) if backbone is None else backbone,
         image_size,
         positions=positions,
         body=body,

@@ -53,7 +53,7 @@ def tasks():
     return {
         "letters": Translator(randomize(seq2seq(size, size, 8, 8)), LETTERS, LETTERS, strategy, 12),
         "photos": Captioner(
-            randomize(captioner(size, (16, 16), grid=ResidualCNN((4, 8)), hidden_dim=8)),
+            randomize(captioner(size, (16, 16), backbone=ResidualCNN((4, 8)), hidden_dim=8)),
             LETTERS,
             strategy,
         ),

@@ -144,8 +144,10 @@ def image_captioner():
 
     for _ in range(100):
         [image(min(length, LIMIT - 1)) for length in LENGTHS]
-    grid = ResidualCNN((8, 12))
-    model = captioner(tokenizer.vocabulary_size, (16, 24), grid=grid, hidden_dim=32, dropout=0.0)
+    backbone = ResidualCNN((8, 12))
+    model = captioner(
+        tokenizer.vocabulary_size, (16, 24), backbone=backbone, hidden_dim=32, dropout=0.0
+    )
     data = captioned_batches(list(captions.items()), tokenizer, (16, 24), 30, LIMIT)
     train(model, data, 10, MaskedCrossEntropy())
     return Captioner(model, tokenizer, BeamSearch(3, max_new_tokens=LIMIT)), image, captions.get

@@ -31,9 +31,11 @@ KINDS = {
     params=["soft", *(pytest.param(kind, marks=pytest.mark.slow) for kind in [*KINDS][1:])],
 )
 def task(request):
-    grid = ResidualCNN((8, 12))
+    backbone = ResidualCNN((8, 12))
     sizes = {"hidden_dim": 8, "num_heads": 2}
-    model = captioner(WORDS.vocabulary_size, (16, 24), grid=grid, **sizes, **KINDS[request.param])
+    model = captioner(
+        WORDS.vocabulary_size, (16, 24), backbone=backbone, **sizes, **KINDS[request.param]
+    )
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.6, weight.shape))

@@ -115,9 +115,9 @@ def test_mixed_precision_approximates_float32(policy):
 
 def mobile_net(**options):
     """Returns a small network with kernels large enough for visible features."""
-    grid = KerasApplicationBackbone("MobileNetV2", options={"alpha": 0.35}, **options)
-    grid.set_weights([3 * w if w.ndim == 4 else w for w in grid.get_weights()])
-    return grid
+    backbone = KerasApplicationBackbone("MobileNetV2", options={"alpha": 0.35}, **options)
+    backbone.set_weights([3 * w if w.ndim == 4 else w for w in backbone.get_weights()])
+    return backbone
 
 
 def pixels():
@@ -127,31 +127,33 @@ def pixels():
 def test_application_is_applied_after_its_preprocessing():
     keras.config.set_image_data_format("channels_first")  # must have no effect
     try:
-        grid = mobile_net(trainable=True)
+        backbone = mobile_net(trainable=True)
     finally:
         keras.config.set_image_data_format("channels_last")
-    expected = array(grid.model(keras.applications.mobilenet_v2.preprocess_input(pixels())))
-    output = array(grid(pixels() / 127.5 - 1))
-    assert output.shape == grid.compute_output_shape((2, 64, 96, 3)) == (2, 2, 3, 1280)
+    expected = array(backbone.model(keras.applications.mobilenet_v2.preprocess_input(pixels())))
+    output = array(backbone(pixels() / 127.5 - 1))
+    assert output.shape == backbone.compute_output_shape((2, 64, 96, 3)) == (2, 2, 3, 1280)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(output, expected, rtol=1e-3, atol=1e-4)
 
-    trained = array(grid(pixels() / 127.5 - 1, training=True))
+    trained = array(backbone(pixels() / 127.5 - 1, training=True))
     assert np.abs(trained - output).max() > 0.1  # batch statistics
-    assert len(grid.trainable_weights) > 100
-    grid.trainable = False
-    output = array(grid(pixels() / 127.5 - 1))
+    assert len(backbone.trainable_weights) > 100
+    backbone.trainable = False
+    output = array(backbone(pixels() / 127.5 - 1))
     for training in (True, False):
-        np.testing.assert_array_equal(array(grid(pixels() / 127.5 - 1, training=training)), output)
-    assert not grid.trainable_weights
+        np.testing.assert_array_equal(
+            array(backbone(pixels() / 127.5 - 1, training=training)), output
+        )
+    assert not backbone.trainable_weights
 
 
 @pytest.mark.slow
 def test_weights_are_read_from_a_file_then_from_the_saved_model(tmp_path):
     file = tmp_path / "mobile.weights.h5"
-    grid = mobile_net()
-    grid.model.save_weights(file)
-    expected = array(grid(pixels() / 127.5 - 1))
+    backbone = mobile_net()
+    backbone.model.save_weights(file)
+    expected = array(backbone(pixels() / 127.5 - 1))
     restored = KerasApplicationBackbone("MobileNetV2", file, options={"alpha": 0.35})
     np.testing.assert_allclose(
         array(restored(pixels() / 127.5 - 1)), expected, rtol=1e-5, atol=1e-6

@@ -84,7 +84,7 @@ def test_positions_2d_follow_the_equation():
 def test_output_is_the_body_applied_to_grid_and_positions(positions, with_body):
     encoder = make(positions=positions, with_body=with_body)
     encoded = encoder(images())
-    kernel, bias = (array(w) for w in encoder.grid.projection.get_weights())
+    kernel, bias = (array(w) for w in encoder.backbone.projection.get_weights())
     expected = patches(images() / 127.5 - 1, kernel, bias)
     if positions == "sinusoidal":
         expected = expected + grid_sinusoids(ROWS, COLUMNS, DIM)
@@ -102,7 +102,7 @@ def test_cells_are_ordered_row_by_row():
     encoder = make(positions=None)
     assert encoder.grid_shape == (ROWS, COLUMNS)
     encoder.build((None, HEIGHT, WIDTH, 3))
-    encoder.grid.projection.kernel.assign(np.ones((PATCH, PATCH, 3, DIM)))
+    encoder.backbone.projection.kernel.assign(np.ones((PATCH, PATCH, 3, DIM)))
     for row in range(ROWS):
         for column in range(COLUMNS):
             image = np.zeros((1, HEIGHT, WIDTH, 3), "uint8")
@@ -176,7 +176,7 @@ def test_keras_layer_requirements():
     TestCase().run_layer_test(
         ImageEncoder,
         init_kwargs={
-            "grid": Patches(PATCH, DIM),
+            "backbone": Patches(PATCH, DIM),
             "image_size": (HEIGHT, WIDTH),
             "positions": "learned",
             "dropout": 0.1,

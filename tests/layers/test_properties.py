@@ -191,7 +191,7 @@ LAYERS: dict[str, tuple[Kind, Callable, dict[str, Any]]] = {
     "residual-cnn": (IMAGE, layers.ResidualCNN, {"filters": (4,)}),
     "patches": (IMAGE, layers.Patches, {"patch_size": 4, "hidden_dim": D}),
     "image-encoder": (PIXELS, layers.ImageEncoder, {
-        "grid": lambda: layers.Patches(4, D), "image_size": 8}),
+        "backbone": lambda: layers.Patches(4, D), "image_size": 8}),
 }  # fmt: skip
 
 

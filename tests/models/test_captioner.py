@@ -29,10 +29,10 @@ def images(count=2, seed=0):
 
 
 def make(kind, **options):
-    """Patches as the grid, 2 x 3 cells: fast, and each cell sees its own pixels only."""
-    grid = Patches(8, 12)
+    """Patches as the backbone, 2 x 3 cells: fast, and each cell sees its own pixels only."""
+    backbone = Patches(8, 12)
     options = {**KINDS[kind], "hidden_dim": 8, "num_heads": 2, **options}
-    model = captioner(VOCABULARY, SIZE, grid=grid, **options)
+    model = captioner(VOCABULARY, SIZE, backbone=backbone, **options)
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.5, weight.shape))
@@ -109,7 +109,7 @@ def test_it_learns_to_tell_images_apart(attention):
     labels = np.where(bright[:, None], [[5, 6, 2]], [[7, 8, 2]])
     target = np.concatenate([np.ones((64, 1), int), labels[:, :-1]], axis=1)
     model = captioner(
-        VOCABULARY, SIZE, attention=attention, grid=Patches(8, 12), hidden_dim=16, dropout=0.0
+        VOCABULARY, SIZE, attention=attention, backbone=Patches(8, 12), hidden_dim=16, dropout=0.0
     )
     model.compile(keras.optimizers.Adam(0.02), MaskedCrossEntropy())
     model.fit({"source": source, "target": target}, labels, batch_size=16, epochs=8, verbose=0)

@@ -65,7 +65,7 @@ def language_model(**options: Any) -> Family:
 def captions(**options: Any) -> Family:
     return Family(
         lambda: captioner(
-            V, IMAGE_SIZE, grid=ResidualCNN((8,)), hidden_dim=8, dropout=0.0, **options
+            V, IMAGE_SIZE, backbone=ResidualCNN((8,)), hidden_dim=8, dropout=0.0, **options
         )
     )
 

@@ -17,7 +17,7 @@ IMAGES = [RNG.integers(0, 256, (20, 30, 3)).astype("uint8") for _ in range(3)]
 
 @pytest.fixture(scope="module")
 def task():
-    model = captioner(WORDS.vocabulary_size, (16, 24), grid=Patches(8, 12), hidden_dim=8)
+    model = captioner(WORDS.vocabulary_size, (16, 24), backbone=Patches(8, 12), hidden_dim=8)
     rng = np.random.default_rng(1)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(0, 0.6, weight.shape))

@@ -39,8 +39,8 @@ def text_classifier():
 
 
 def image_captioner():
-    grid = ResidualCNN((8, 12))
-    model = captioner(WORDS.vocabulary_size, (16, 24), grid=grid, hidden_dim=8)
+    backbone = ResidualCNN((8, 12))
+    model = captioner(WORDS.vocabulary_size, (16, 24), backbone=backbone, hidden_dim=8)
     strategy = BeamSearch(3, num_return_sequences=2, max_new_tokens=5)
     return Captioner(with_large_weights(model, 0.6), WORDS, strategy)
 

@@ -20,8 +20,8 @@ SAMPLES = ["a", "bcade", "deed abba"]
 
 def image_captioner():
     tokenizer = CharacterTokenizer.train(["abc"])
-    grid = ResidualCNN((8,))
-    model = captioner(tokenizer.vocabulary_size, (16, 24), grid=grid, hidden_dim=8)
+    backbone = ResidualCNN((8,))
+    model = captioner(tokenizer.vocabulary_size, (16, 24), backbone=backbone, hidden_dim=8)
     return Captioner(model, tokenizer, GreedySearch(4))
 
 
