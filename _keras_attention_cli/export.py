@@ -8,6 +8,7 @@ from _keras_attention_cli.options import (
     add_model,
     add_strategy_options,
     positive_int,
+    sizes,
 )
 
 # Options that add signatures to a TFLite file.
@@ -85,6 +86,13 @@ def _add_export(commands: Commands) -> None:
         "--allow-loss",
         action="store_true",
         help="keep a TFLite file of reduced precision that loses more than 1 point of 100",
+    )
+    command.add_argument(
+        "--static",
+        type=sizes,
+        metavar="BATCH,LENGTH",
+        help="static shapes of the TFLite file, for LiteRT's CompiledModel: batch size and source "
+        "length, or the batch size for images; longer sources are truncated [free shapes]",
     )
     for name, added in SIGNATURES.items():
         command.add_argument(f"--{name}", action="store_true", help=f"add {added}")

@@ -20,6 +20,11 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def sizes(text: str) -> tuple[int, ...]:
+    """Returns integers of at least 1, separated by commas."""
+    return tuple(map(positive_int, text.split(",")))
+
+
 def positive_float(text: str) -> float:
     """Returns a number above 0."""
     return _number(text, lambda number: 0 < number < float("inf"), "greater than 0")

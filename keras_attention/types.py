@@ -146,6 +146,10 @@ class Preprocessor(Protocol):
         """Converts one batch."""
         ...
 
+    def with_static_shape(self, static: Sequence[int], /) -> Any:
+        """Returns a preprocessor whose model inputs have one shape, for an export."""
+        ...
+
     def is_single(self, inputs: Any, /) -> bool:
         """Returns whether the argument is one input and not a list of inputs."""
         ...

@@ -29,6 +29,7 @@ def run_export(options: argparse.Namespace) -> None:
         "weights": options.weights,
         "references": references,
         "allow_loss": options.allow_loss,
+        "static": options.static,
         **{name: getattr(options, name) for name in SIGNATURES},
     }
     for format, folder, format_options in (

@@ -147,6 +147,12 @@ class Exportable:
         return inputs
 
 
+def has_static_shapes(signatures: Sequence[Signature]) -> bool:
+    """Returns True if the inputs of all signatures have static shapes."""
+    specs = [spec for signature in signatures for spec in signature.input_spec.values()]
+    return all(spec.shape.is_fully_defined() for spec in specs)
+
+
 def trace_once(
     function: Callable, input_spec: dict[str, tf.TensorSpec]
 ) -> tf.types.experimental.PolymorphicFunction:
@@ -183,5 +189,6 @@ def with_defaults(
     input_spec: tf.TensorSpec, defaults: dict[str, np.ndarray]
 ) -> dict[str, tf.TensorSpec]:
     """Returns the specifications of an input and of optional inputs `(batch,)`."""
-    optional = {name: tf.TensorSpec((None,), x.dtype, name=name) for name, x in defaults.items()}
+    batch = input_spec.shape[:1]
+    optional = {name: tf.TensorSpec(batch, x.dtype, name=name) for name, x in defaults.items()}
     return {input_spec.name: input_spec, **optional}

@@ -23,16 +23,24 @@ class Generator(keras.Model):
         model: a `GenerativeModel`: its `encoder` and `decoder` are used.
         strategy: `GreedySearch`, `BeamSearch` or `Sampling`.
         return_attention: whether to return the attention weights.
+        static_caches: whether caches have room for all tokens from the start, so that no shape
+            changes; otherwise long ones grow.
         **kwargs: `name` and other arguments of `keras.Model`.
     """
 
     def __init__(
-        self, model: Any, strategy: Strategy, return_attention: bool = False, **kwargs: Any
+        self,
+        model: Any,
+        strategy: Strategy,
+        return_attention: bool = False,
+        static_caches: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(dtype=model.decoder.dtype_policy, **kwargs)
         self.encoder, self.decoder = model.encoder, model.decoder
         self.strategy = strategy
         self.return_attention = return_attention
+        self.static_caches = static_caches
         self.supports_masking = True  # the source may carry a mask; without this, Keras warns
         # Options and scores stay float32, also where the layers compute in another dtype.
         self._convert_input_args = False
@@ -50,7 +58,7 @@ class Generator(keras.Model):
         """
         inputs = tree.map_structure(ops.convert_to_tensor, dict(inputs))
         limit, source = self.strategy.max_new_tokens, inputs.pop("source")
-        if self.decoder.has_cache and limit > FIRST_LENGTH:
+        if self.decoder.has_cache and limit > FIRST_LENGTH and not self.static_caches:
             source_mask, constants, carry = self.prefill(source, length=0)
             hypotheses = self.strategy.run_growing(
                 self.bind_step(constants),

@@ -1,8 +1,10 @@
 """Preprocessor of the image tasks: images to the pixels that a model reads."""
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +13,7 @@ from keras_attention.images.batching import Image
 from keras_attention.images.decode import read_image
 from keras_attention.images.served import check_served_image, decode_images
 from keras_attention.types import Batch
+from keras_attention.utils.validation import check_static
 
 
 class ImagePreprocessor:
@@ -32,6 +35,7 @@ class ImagePreprocessor:
     def __init__(self, image_size: Sequence[int]):
         height, width = image_size
         self.image_size = (height, width)
+        self.batch_size: int | None = None
 
     @property
     def input_spec(self) -> tf.TensorSpec:
@@ -41,7 +45,20 @@ class ImagePreprocessor:
     @property
     def model_input_spec(self) -> tf.TensorSpec:
         """Specification of the pixels `(batch, height, width, 3)`."""
-        return tf.TensorSpec((None, *self.image_size, 3), tf.uint8, name="source")
+        return tf.TensorSpec((self.batch_size, *self.image_size, 3), tf.uint8, name="source")
+
+    def with_static_shape(self, static: Sequence[int]) -> Self:
+        """Returns a preprocessor whose model inputs have one shape, for an export.
+
+        Args:
+            static: batch size.
+
+        Raises:
+            ValueError: if `static` is anything else.
+        """
+        result = copy.copy(self)
+        (result.batch_size,) = check_static(static)
+        return result
 
     def is_single(self, inputs: object) -> bool:
         """Returns whether the argument is one image and not a list or a batch of images."""

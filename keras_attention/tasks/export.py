@@ -25,6 +25,8 @@ def export_task(
     task.model_runner("export")
     if format in SIGNATURE_OPTIONS:
         check_backend()
+    if format == "tflite" and (static := options.pop("static", None)) is not None:
+        task = task.with_static_inputs(static)
     names = options.keys() & SIGNATURE_OPTIONS.get(format, ())
     signatures = task.signatures(format, **{name: options.pop(name) for name in names})
     exported = exportable(task, signatures, samples, record_samples)

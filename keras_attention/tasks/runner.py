@@ -50,14 +50,18 @@ class ModelRunner:
         output = self.model.generate(model_inputs, self.strategy, return_attention=details)
         return {name: x for name, x in output._asdict().items() if x is not None}
 
-    def graph(self, details: bool = False) -> Callable:
+    def graph(self, details: bool = False, static: bool = False) -> Callable:
         """Returns the function that an export traces, from a dictionary to a dictionary.
 
         Its inputs are `source` and, of a model that generates, options of the strategy.
+
+        Args:
+            details: whether to return attention weights.
+            static: whether all shapes are static, also those of caches.
         """
         if self.strategy is None:
             return lambda inputs: self._classifier(inputs["source"])
-        return Generator(self.model, self.strategy, return_attention=details)
+        return Generator(self.model, self.strategy, details, static_caches=static)
 
     def __repr__(self):
         return f"{type(self).__name__}({self.model.name!r}, {self.strategy!r})"

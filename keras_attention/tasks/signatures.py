@@ -31,8 +31,8 @@ each optional. Every row gets the result of a strategy with its options.
 In a TFLite file `ids` is named `serving_default` and `ids_details` is named `details`. On demand it
 also has `with_options` (as `ids_with_options`), `encode` and `step`, and `text`, which takes `text`
 or, of a captioner, the pixels `source`, and returns `text` and `score` `(batch, n)`, or `label` and
-`probability` `(batch, labels)`. Batch and source length are free. Tokens are padded with 0, strings
-with empty ones.
+`probability` `(batch, labels)`. Batch and source length are free unless the export is static. Tokens
+are padded with 0, strings with empty ones.
 """  # noqa: E501
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ from keras_attention.text.preprocessors import TextPreprocessor
 from keras_attention.types import Batch
 
 
-def list_signatures(task: Task, format: str, **options: bool) -> list[Signature]:
+def list_signatures(task: Task, format: str, **options: Any) -> list[Signature]:
     """Returns the signatures of an export; see `Task.signatures`."""
     builders: dict[str, Callable[..., list[Signature]]] = {
         "saved_model": saved_model_signatures,
@@ -86,7 +86,7 @@ def tflite_signatures(
         text: whether to include `text`.
 
     Raises:
-        ValueError: if one of these does not suit the task.
+        ValueError: if one of these does not suit the task or its static inputs.
     """
     builder = _SignatureBuilder(task)
     for name, included in (("steps", steps), ("options", options)):
@@ -96,6 +96,16 @@ def tflite_signatures(
                 f"Received: {name}=True for a {type(task).__name__}"
             )
     signatures = builder.of_ids("serving_default", "details", "with_options" if options else None)
+    for name, included, reason in (
+        ("steps", steps, "drop outputs of `encode` that share memory"),
+        ("text", text, "have no strings"),
+    ):
+        if included and builder.static:
+            raise ValueError(
+                f"`{name}` must not be combined with `static`: runtimes that need static shapes "
+                f"{reason}. Received: {name}=True and `source` of shape "
+                f"{tuple(builder.source_spec['source'].shape)}"
+            )
     if steps:
         model, strategy = task.model, builder.strategy
         signatures += step_signatures(model, strategy, task.preprocessor.model_input_spec)
@@ -120,14 +130,17 @@ class _SignatureBuilder:
         self.generates = strategy is not None
         self.comparison = comparison_for(task.postprocessor)
         self.source_spec = {"source": task.preprocessor.model_input_spec}
-        self.graph = trace_once(runner.graph(), self.source_spec)
+        self.static = task.preprocessor.model_input_spec.shape.is_fully_defined()
+        self.graph = trace_once(runner.graph(static=self.static), self.source_spec)
         self.details_graph = self.graph
         if strategy is not None:
-            self.details_graph = trace_once(runner.graph(details=True), self.source_spec)
+            self.details_graph = trace_once(
+                runner.graph(details=True, static=self.static), self.source_spec
+            )
             self.options_spec = with_defaults(
                 task.preprocessor.model_input_spec, strategy.options()
             )
-            self.options_graph = trace_once(runner.graph(), self.options_spec)
+            self.options_graph = trace_once(runner.graph(static=self.static), self.options_spec)
 
     def of_ids(self, default: str, details: str, options: str | None) -> list[Signature]:
         """Returns the signatures that take model inputs, by these names.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 
@@ -230,6 +230,18 @@ class Task:
             preprocessor, postprocessor = cls.load_parts(folder, config)
             return cls.from_parts(preprocessor, ModelRunner(model, strategy), postprocessor)
 
+    def with_static_inputs(self, static: Sequence[int]) -> Self:
+        """Returns a task with the same model whose exports take inputs of one shape.
+
+        Args:
+            static: batch size and, of texts, length.
+
+        Raises:
+            ValueError: if `static` has other sizes, or a length above the task's maximum length.
+        """
+        preprocessor = self.preprocessor.with_static_shape(static)
+        return self.from_parts(preprocessor, self.runner, self.postprocessor)
+
     def signatures(self, format: str = "saved_model", **options: bool) -> list:
         """Returns the signatures of an export.
 
@@ -276,6 +288,9 @@ class Task:
         With `format="tflite"`:
 
         - `weights`, `references`, `allow_loss`: see `export.tflite.writer.export_tflite`.
+        - `static`: `(batch, source_length)`, or `(batch,)` of a captioner, makes all shapes of the
+          file static, as LiteRT's `CompiledModel` needs them; longer sources are truncated. Without
+          it, batch and length are free and the file needs LiteRT's `Interpreter`.
         - `steps`: `True` adds the signatures `encode` and `step`, for an app that runs the decoding
           loop itself; see `export.tflite.step_signatures`.
         - `options`: `True` adds the signature `with_options`, which also takes the strategy's

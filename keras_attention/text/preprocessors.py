@@ -1,8 +1,9 @@
 """Preprocessors of the text tasks: strings to the ids that a model reads, eagerly or in a graph."""
 
+import copy
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ from keras_attention.text.batching import bucket_lengths
 from keras_attention.text.labeled import encode_words, split_words
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.types import Batch
-from keras_attention.utils.validation import check_texts
+from keras_attention.utils.validation import check_static, check_texts
 
 
 class TextPreprocessor:
@@ -38,6 +39,7 @@ class TextPreprocessor:
     def __init__(self, tokenizer: Tokenizer, max_length: int = 128):
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.shape: tuple[int | None, int | None] = (None, None)
 
     @property
     def tokenizers(self) -> tuple[Tokenizer, ...]:
@@ -57,7 +59,21 @@ class TextPreprocessor:
     @property
     def model_input_spec(self) -> tf.TensorSpec:
         """Specification of the ids `(batch, length)`."""
-        return tf.TensorSpec((None, None), tf.int32, name="source")
+        return tf.TensorSpec(self.shape, tf.int32, name="source")
+
+    def with_static_shape(self, static: Sequence[int]) -> Self:
+        """Returns a preprocessor whose model inputs have one shape, for an export.
+
+        Args:
+            static: batch size and length; longer texts are truncated.
+
+        Raises:
+            ValueError: if `static` is not such a shape, or longer than `max_length`.
+        """
+        batch, length = check_static(static, self.max_length)
+        result = copy.copy(self)
+        result.max_length, result.shape = length, (batch, length)
+        return result
 
     def is_single(self, inputs: object) -> bool:
         """Returns whether the argument is one text and not a list of texts."""

@@ -46,3 +46,28 @@ def check_pairs(name: str, pairs: Any) -> None:
         is_pair = not isinstance(pair, str) and len(pair) == 2
         if not is_pair or not all(isinstance(text, str) for text in pair):
             raise ValueError(f"`{name}` must be pairs of strings. Received: an item {pair!r}")
+
+
+def check_static(static: Any, max_length: int | None = None) -> tuple[int, ...]:
+    """Returns the static sizes of an export's inputs, if they are valid.
+
+    Args:
+        static: batch size, followed by the length if the inputs have one.
+        max_length: greatest length; `None` for inputs without a length.
+
+    Raises:
+        ValueError: if they are anything else.
+    """
+    names = "batch size" if max_length is None else "batch size and length"
+    is_valid = isinstance(static, Sequence) and len(static) == (1 if max_length is None else 2)
+    if not is_valid or not all(isinstance(size, int) and size > 0 for size in static):
+        raise ValueError(
+            f"`static` must be a positive {names}, such as {(1, 64)[: len(names.split(' and '))]}. "
+            f"Received: static={static!r}"
+        )
+    if max_length is not None and static[1] > max_length:
+        raise ValueError(
+            "`static` must not have a length above the task's maximum length. "
+            f"Received: static={static!r}, maximum length {max_length}"
+        )
+    return tuple(static)

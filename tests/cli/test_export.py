@@ -125,9 +125,13 @@ def test_unrelated_folder_is_not_overwritten(model, capsys):
 def test_classifier_is_exported(make_labeler, tmp_path, capsys, error_of):
     task = make_labeler("label", ["a", "b"])
     task.save(tmp_path / "model")
-    assert main(["export", str(tmp_path / "model"), "--tflite", str(tmp_path / "phone")]) == 0
+    phone = tmp_path / "phone"
+    assert main(["export", str(tmp_path / "model"), *f"--tflite {phone} --static 2,8".split()]) == 0
     assert "outputs equal, scores within" in capsys.readouterr().out
-    assert load_exported(tmp_path / "phone")(["abc"]) == task(["abc"])
+    assert json.loads((phone / "export.json").read_text())["static_shape"] == [2, 8]
+    assert load_exported(phone)(["abc", "d", "e"]) == task(["abc", "d", "e"])
+    wrong = "export", tmp_path / "model", "--tflite", tmp_path / "new", "--static"
+    assert "Received: static=(3,)" in error_of(*wrong, "3")
     assert "The model must generate text" in error_of("generate", tmp_path / "model", "abc")
     for option in ("--num-beams", "--length-penalty", "--max-new-tokens"):
         wrong = "export", tmp_path / "model", "--tflite", tmp_path / "new", option, "2"

@@ -92,6 +92,11 @@ def builtin_operator(model: schema.ModelT, operator: schema.OperatorT) -> int:
     return _builtin_code(model.operatorCodes[operator.opcodeIndex])
 
 
+def has_static_shape(tensor: schema.TensorT) -> bool:
+    """Returns True if no size of a tensor is free."""
+    return tensor.shapeSignature is None or all(size >= 0 for size in tensor.shapeSignature)
+
+
 def is_constant(model: schema.ModelT, graph: schema.SubGraphT, tensor: int) -> bool:
     """Returns True if the values of the tensor with this index are in the file."""
     return model.buffers[graph.tensors[tensor].buffer].data is not None

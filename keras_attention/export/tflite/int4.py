@@ -1,5 +1,7 @@
 """Quantization of weights to 4 bits with ai-edge-quantizer."""
 
+import math
+
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_attention.export.tflite.flatbuffer import (
@@ -7,6 +9,7 @@ from keras_attention.export.tflite.flatbuffer import (
     INT32,
     add_tensor,
     builtin_operator,
+    has_static_shape,
     is_constant,
     new_operator,
     read_model,
@@ -71,26 +74,38 @@ def _embedding_lookup(
     (n, width) to (..., width).
     """
     (table, ids), (output,) = gather.inputs, gather.outputs
-    rank, width = len(graph.tensors[ids].shape), graph.tensors[table].shape[1]
-    ids_shape = add_tensor(model, graph, [rank])
-    output_shape = add_tensor(model, graph, [rank + 1])
-    flat_ids = add_tensor(model, graph, [-1])
-    rows = add_tensor(model, graph, [-1, width], FLOAT32)
-    width_constant = add_tensor(model, graph, [1], values=[width])
-    flat_shape = add_tensor(model, graph, [1], values=[-1])
-    shape_options = schema.ShapeOptionsT()
-    shape_options.outType = INT32
-    concat_options = schema.ConcatenationOptionsT()
+    width = graph.tensors[table].shape[1]
+    count = math.prod(graph.tensors[ids].shape) if has_static_shape(graph.tensors[ids]) else -1
+    flat_shape = add_tensor(model, graph, [1], values=[count])
+    flat_ids = add_tensor(model, graph, [count])
+    rows = add_tensor(model, graph, [count, width], FLOAT32)
+    output_shape, shape_operators = _shape_of_rows(model, graph, ids, width)
     return [
-        new_operator(model, Op.SHAPE, [ids], ids_shape, shape_options),
-        new_operator(
-            model,
-            Op.CONCATENATION,
-            [ids_shape, width_constant],
-            output_shape,
-            concat_options,
-        ),
+        *shape_operators,
         new_operator(model, Op.RESHAPE, [ids, flat_shape], flat_ids),
         new_operator(model, Op.EMBEDDING_LOOKUP, [flat_ids, table], rows),
         new_operator(model, Op.RESHAPE, [rows, output_shape], output),
+    ]
+
+
+def _shape_of_rows(
+    model: schema.ModelT, graph: schema.SubGraphT, ids: int, width: int
+) -> tuple[int, list[schema.OperatorT]]:
+    """Adds a tensor with the shape (..., width) of the rows of ids (...).
+
+    Returns:
+        Its index, and the operators that compute it; none if it is static.
+    """
+    shape = list(graph.tensors[ids].shape)
+    if has_static_shape(graph.tensors[ids]):
+        return add_tensor(model, graph, [len(shape) + 1], values=[*shape, width]), []
+    ids_shape = add_tensor(model, graph, [len(shape)])
+    output_shape = add_tensor(model, graph, [len(shape) + 1])
+    width_constant = add_tensor(model, graph, [1], values=[width])
+    options = schema.ShapeOptionsT()
+    options.outType = INT32
+    parts = [ids_shape, width_constant]
+    return output_shape, [
+        new_operator(model, Op.SHAPE, [ids], ids_shape, options),
+        new_operator(model, Op.CONCATENATION, parts, output_shape, schema.ConcatenationOptionsT()),
     ]

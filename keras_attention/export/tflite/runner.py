@@ -1,10 +1,12 @@
-"""Runner of an exported TFLite file."""
+"""Runners of an exported TFLite file."""
 
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_attention.export.tflite.static_shapes import run_in_pieces
 
 FILE = "model.tflite"
 
@@ -47,18 +49,26 @@ class TFLiteRunner:
         return self.call(name, {"source": model_inputs})
 
     def call(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Returns the outputs of a signature; inputs that it does not have are ignored."""
+        """Returns the outputs of a signature; inputs that it does not have are ignored.
+
+        If its shapes are static, the batch is padded, and a larger one is run in pieces.
+        """
         run = self.interpreter.get_signature_runner(signature)
         details = run.get_input_details()
-        return run(
-            **{
-                name: np.asarray(inputs[name], _dtype(about["dtype"]))
-                for name, about in details.items()
-            }
-        )
+        shapes = {name: tuple(about["shape_signature"]) for name, about in details.items()}
+        inputs = {
+            name: np.asarray(inputs[name], _dtype(about["dtype"]))
+            for name, about in details.items()
+        }
+        return run_in_pieces(run, inputs, shapes) if is_static(shapes) else run(**inputs)
 
     def __repr__(self):
         return f"{type(self).__name__}({str(self.path)!r})"
+
+
+def is_static(shapes: dict[str, tuple[int, ...]]) -> bool:
+    """Returns True if no size in the shapes of a signature's inputs is free."""
+    return all(size >= 0 for shape in shapes.values() for size in shape)
 
 
 def _dtype(dtype):

@@ -9,13 +9,21 @@ from typing import Any
 import tensorflow as tf
 
 from keras_attention.export.saved_model.writer import EXPORT_FORMAT, check_backend
-from keras_attention.export.signatures import Exportable, Signature, save_signatures
+from keras_attention.export.signatures import (
+    Exportable,
+    Signature,
+    has_static_shapes,
+    save_signatures,
+)
+from keras_attention.export.tflite.compiled_model import compare_runtimes
 from keras_attention.export.tflite.int4 import quantize_to_int4
 from keras_attention.export.tflite.metadata import add_metadata
 from keras_attention.export.tflite.quantization import configure_converter, has_loop
 from keras_attention.export.tflite.runner import FILE, TFLiteRunner
+from keras_attention.export.tflite.static_shapes import pad_batch
 from keras_attention.export.tflite.xnnpack import compute_shapes
 from keras_attention.export.verification.compare import (
+    BATCH,
     ExportError,
     check_consistent,
     compare,
@@ -59,6 +67,8 @@ def export_tflite(
     exact match and BLEU of texts, or the accuracy of labels and tags, next to the model's. In any
     case results must not depend on the batch.
 
+    A file of static shapes is run in LiteRT's `CompiledModel`, too, with the same results.
+
     Args:
         exportable: what to export.
         folder: folder of the files; an earlier TFLite export there is replaced once the new one is
@@ -86,24 +96,31 @@ def export_tflite(
     check_replaceable(folder, FILE)
     precision = PRECISIONS[weights]
     samples, signatures = exportable.samples, exportable.signatures
-    batches = sample_batches(samples)
+    static = static_shape(signatures)
+    # Noise of `Sampling` depends on the row, so no batch is larger than that of the file.
+    batch_size = min(BATCH, static[0]) if static else BATCH
+    batches = sample_batches(samples, batch_size)
     with explain_full_disk("A TFLite export", folder, ExportError), replace_folder(folder) as new:
         about = {"export": "tflite", "format": EXPORT_FORMAT, "task": exportable.name}
-        about = {**about, "weights": weights, **exportable.save_assets(new), **exportable.metadata}
+        about |= {"weights": weights, **describe_shapes(static)}
+        about |= {**exportable.save_assets(new), **exportable.metadata}
         write_json(new / "export.json", about)
-        calibration = sample_batches(samples[: exportable.first_recorded] or samples)
+        calibration = sample_batches(samples[: exportable.first_recorded] or samples, batch_size)
         encoded = [exportable.encode(batch) for batch in calibration]
+        if static:
+            encoded = [pad_batch(batch, static) for batch in encoded]
         file = convert(signatures, weights, encoded, exportable.resources)
         (new / FILE).write_bytes(add_metadata(file, exportable.name, about))
         runner = TFLiteRunner(new / FILE)
         first = exportable.first_recorded
         recorded = samples[first : first + MAX_SAMPLES]
         if precision.is_reduced:  # all samples are compared by `compare_quality`
-            timed, first = sample_batches(recorded), 0
+            timed, first = sample_batches(recorded, batch_size), 0
         else:
             timed = batches
         encoded = [exportable.encode(batch) for batch in timed]
-        outputs = run_signatures(exportable, new / FILE, timed, encoded)
+        signature_inputs = inputs_of_signatures(exportable, timed, encoded)
+        outputs = run_signatures(signatures, new / FILE, signature_inputs)
         for each, batch in zip(outputs, encoded, strict=True):
             check_consistent(signatures, each, batch, precision.signature_tolerance)
         compared = next(each for each in signatures if each.comparison.predictions)
@@ -118,6 +135,10 @@ def export_tflite(
                 for each, batch in zip(outputs, encoded, strict=True)
             ]
             results = {"agreement": compare(expected, received, timed)}
+        if static:
+            results["compiled_model_agreement"] = compare_runtimes(
+                new / FILE, signature_inputs, outputs, encoded, precision.signature_tolerance
+            )
         for signature in signatures:
             if signature.comparison.run:
                 results |= signature.comparison.run(runner.call, encoded, not precision.is_reduced)
@@ -135,29 +156,60 @@ def export_tflite(
         latency = {"model": model_time, "export": export_time}
         agreement = results.pop("agreement")
         contents = report("tflite", runtime, exportable, batches, agreement, latency, new)
-        contents = {**contents, "weights": weights, **results}
+        contents |= {"weights": weights, **describe_shapes(static), **results}
         contents = write_manifest(new / REPORT, contents)
     return {**contents, "path": str(folder)}
 
 
-def run_signatures(
-    exportable: Exportable, file: Path, batches: Sequence[list], encoded: Sequence[Batch]
+def static_shape(signatures: Sequence[Signature]) -> tuple[int, ...] | None:
+    """Returns the shape of the model inputs, or `None` if it is free."""
+    shape = signatures[0].input_spec["source"].shape
+    return tuple(shape) if has_static_shapes(signatures) else None
+
+
+def describe_shapes(static: Sequence[int] | None) -> dict[str, Any]:
+    """Returns what `export.json` and `verification.json` say of the shapes of a file."""
+    if static is None:
+        return {"litert_apis": ["Interpreter"]}
+    return {"litert_apis": ["Interpreter", "CompiledModel"], "static_shape": list(static)}
+
+
+def inputs_of_signatures(
+    exportable: Exportable, batches: Sequence[list], encoded: Sequence[Batch]
 ) -> list[dict[str, dict]]:
-    """Runs the signatures that are compared with the model or with each other, in LiteRT.
+    """Returns the inputs of the signatures that are compared with the model or with each other.
+
+    Returns:
+        For each batch the inputs by signature.
+    """
+    return [
+        {
+            signature.name: _inputs(exportable, signature, samples, batch)
+            for signature in exportable.signatures
+            if signature.comparison.predictions or signature.comparison.same_as
+        }
+        for samples, batch in zip(batches, encoded, strict=True)
+    ]
+
+
+def run_signatures(
+    signatures: Sequence[Signature], file: Path, inputs: Sequence[dict[str, dict]]
+) -> list[dict[str, dict]]:
+    """Runs signatures in LiteRT's `Interpreter`.
+
+    Args:
+        signatures: of the file.
+        file: the file.
+        inputs: for each batch the inputs by signature.
 
     Returns:
         For each batch the outputs by signature.
     """
     runners = {needed: TFLiteRunner(file, needed) for needed in (False, True)}
+    needs_text = {each.name: each.text_operations for each in signatures}
     return [
-        {
-            signature.name: runners[signature.text_operations].call(
-                signature.name, _inputs(exportable, signature, samples, batch)
-            )
-            for signature in exportable.signatures
-            if signature.comparison.predictions or signature.comparison.same_as
-        }
-        for samples, batch in zip(batches, encoded, strict=True)
+        {name: runners[needs_text[name]].call(name, x) for name, x in each.items()}
+        for each in inputs
     ]
 
 
@@ -202,8 +254,9 @@ def convert(
                 f"The model must convert to TFLite's built-in operations. Received: {error}"
             ) from error
     file = quantize_to_int4(file) if weights == "int4" else file
-    # Integer accelerators need the shapes in the file, and do not use XNNPACK.
-    return file if weights == "full_int8" else compute_shapes(file)
+    # Integer accelerators and `CompiledModel` need the shapes in the file.
+    keep_shapes = weights == "full_int8" or has_static_shapes(signatures)
+    return file if keep_shapes else compute_shapes(file)
 
 
 def _check(exportable, weights, references):

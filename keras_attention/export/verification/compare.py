@@ -18,10 +18,10 @@ class ExportError(ValueError):
     """An export differs from its model, or could not be written."""
 
 
-def sample_batches(samples: Sequence) -> list[list]:
-    """Returns the batches to verify on: each sample alone, and all in batches of 8."""
-    together = [list(samples[i : i + BATCH]) for i in range(0, len(samples), BATCH)]
-    return [[sample] for sample in samples] + together
+def sample_batches(samples: Sequence, size: int = BATCH) -> list[list]:
+    """Returns the batches to verify on: each sample alone, and all in batches of a size above 1."""
+    together = [list(samples[i : i + size]) for i in range(0, len(samples), size)]
+    return [[sample] for sample in samples] + (together if size > 1 else [])
 
 
 def predictions_of_model(
@@ -163,7 +163,7 @@ def check_same(
         ours, theirs = np.asarray(received[name]), np.asarray(expected[name])
         is_same = ours.shape == theirs.shape and (
             np.array_equal(ours, theirs)
-            if ours.dtype.kind in "OUS"
+            if ours.dtype.kind in "OUSbiu"
             else np.allclose(ours, theirs, rtol=tolerance)
         )
         if not is_same:

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_attention.export.saved_model.verify import run_calls
 from keras_attention.export.saved_model.versions import BASE_DIGESTS, list_versions
+from keras_attention.export.tflite.compiled_model import CompiledModelRunner
 from keras_attention.export.tflite.runner import FILE, TFLiteRunner
 from keras_attention.export.verification.compare import ExportError
 from keras_attention.export.verification.report import REPORT, check_report
@@ -23,8 +24,8 @@ def verify(folder: str | Path) -> dict[str, Any]:
     that are not in it are ignored. For a base path, the files next to the versions are checked,
     too.
 
-    A SavedModel is run by TensorFlow's C API in a process of its own, a TFLite file by LiteRT. The
-    model is not needed.
+    A SavedModel is run by TensorFlow's C API in a process of its own, a TFLite file by LiteRT's
+    `Interpreter` and, if its shapes are static, by `CompiledModel`. The model is not needed.
 
     Args:
         folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
@@ -50,15 +51,12 @@ def verify(folder: str | Path) -> dict[str, Any]:
             ) from None
     recorded = read_samples(folder)
     if format == "tflite":
-        received = _run_tflite(folder, recorded)
+        received = _run_tflite(folder, recorded, contents.get("static_shape") is not None)
     else:
-        received = _run_saved_model(folder, recorded, contents["tensorflow_text_operations"])
+        received = [_run_saved_model(folder, recorded, contents["tensorflow_text_operations"])]
     tolerance = PRECISIONS[contents.get("weights", "float32")].signature_tolerance
-    return {
-        **contents,
-        "agreement": compare_recorded(recorded, received, tolerance),
-        "path": str(folder),
-    }
+    agreement = [compare_recorded(recorded, each, tolerance) for each in received][0]
+    return {**contents, "agreement": agreement, "path": str(folder)}
 
 
 def find_export(folder: str | Path) -> Path:
@@ -131,10 +129,15 @@ def compare_recorded(
     return {**agreement, "tolerated_score_difference": tolerance}
 
 
-def _run_tflite(folder, recorded):
+def _run_tflite(folder, recorded, is_static):
     try:
-        runner = TFLiteRunner(folder / FILE)
-        return [runner.call(recorded["signature"], each) for each in recorded["inputs"]]
+        runners: list = [TFLiteRunner(folder / FILE)]
+        if is_static:
+            runners.append(CompiledModelRunner(folder / FILE))
+        return [
+            [runner.call(recorded["signature"], each) for each in recorded["inputs"]]
+            for runner in runners
+        ]
     except (ValueError, RuntimeError, KeyError, TypeError) as error:  # LiteRT's errors
         raise ExportError(
             f"{str(folder / FILE)!r} must run in LiteRT on the samples in {SAMPLES}. "
