@@ -29,6 +29,22 @@ def test_ready_made_models_parse_dates(name):
     assert parse_date(list(PAIRS)) == list(PAIRS.values())
 
 
+@pytest.mark.parametrize("name", ["tflite-float32", "tflite-int8"])
+def test_compiled_model_parses_dates(name):
+    from keras_attention.export.tflite.compiled_model import CompiledModelRunner
+    from keras_attention.tasks import load_exported
+
+    exported = load_exported(DATES / name)
+    compiled = CompiledModelRunner(DATES / name / "model.tflite")
+    for texts in (list(PAIRS), list(PAIRS)[::-1]):  # short after long, and long after short
+        batch = exported.preprocessor(texts)
+        outputs = compiled.call("details", {"source": batch.model_inputs})
+        expected = exported.runner(batch.model_inputs, details=True)
+        assert (outputs["ids"] == expected["ids"]).all()
+        results = exported.postprocessor(outputs, batch)
+        assert [result[0].text for result in results] == [PAIRS[text] for text in texts]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPORTS)
 def test_ready_made_models_pass_their_verification(name):

@@ -15,9 +15,12 @@ from keras_attention.export.tflite.flatbuffer import (
     read_model,
     write_model,
 )
+from keras_attention.export.tflite.metadata import raise_min_runtime_version
 from keras_attention.utils.optional_imports import require_extra
 
 Op = schema.BuiltinOperator
+# tflite/tools/versioning/op_version.cc and runtime_version.cc of LiteRT
+LOOKUP_VERSION, LOOKUP_RUNTIME = 4, "2.18.0"
 
 
 def quantize_to_int4(file: bytes) -> bytes:
@@ -36,7 +39,23 @@ def quantize_to_int4(file: bytes) -> bytes:
     replace_gathers(model)
     file = write_model(model)
     result = quantizer.Quantizer(bytearray(file), recipe.dynamic_wi4_afp32()).quantize()
-    return bytes(result.quantized_model)
+    model = read_model(bytes(result.quantized_model))
+    _declare_versions(model)
+    return write_model(model)
+
+
+def _declare_versions(model: schema.ModelT) -> None:
+    """Writes the version of EMBEDDING_LOOKUP that reads 4 bits, so that older runtimes refuse it.
+
+    The quantizer leaves the version that reads floats.
+    """
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if builtin_operator(model, operator) == Op.EMBEDDING_LOOKUP:
+                table = graph.tensors[operator.inputs[1]]
+                if table.type == schema.TensorType.INT4:
+                    model.operatorCodes[operator.opcodeIndex].version = LOOKUP_VERSION
+                    raise_min_runtime_version(model, LOOKUP_RUNTIME)
 
 
 def replace_gathers(model: schema.ModelT) -> None:

@@ -15,6 +15,7 @@ from keras_attention import __version__
 from keras_attention.export.tflite.flatbuffer import read_model, write_model
 
 ENTRY_NAME, FILE_IDENTIFIER = "TFLITE_METADATA", b"M001"
+RUNTIME_ENTRY, RUNTIME_BYTES = b"min_runtime_version", 16
 # Fields of ModelMetadata
 NUM_FIELDS = 8
 NAME, DESCRIPTION, VERSION = 0, 1, 2
@@ -37,6 +38,30 @@ def add_metadata(file: bytes, name: str, description: dict[str, Any]) -> bytes:
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
     return write_model(model)
+
+
+def min_runtime_version(model: schema.ModelT) -> str:
+    """Returns the oldest TensorFlow Lite runtime that has the versions of all operations.
+
+    TensorFlow's converter writes it from the table in tflite/tools/versioning/runtime_version.cc.
+    """
+    return bytes(_runtime_buffer(model).data).rstrip(b"\0").decode("ascii")
+
+
+def raise_min_runtime_version(model: schema.ModelT, version: str) -> None:
+    """Writes a minimum runtime version if it is greater than that of the model."""
+    if _numbers(version) > _numbers(min_runtime_version(model)):
+        text = version.encode("ascii").ljust(RUNTIME_BYTES, b"\0")
+        _runtime_buffer(model).data = np.frombuffer(text, "uint8")
+
+
+def _runtime_buffer(model):
+    (entry,) = (each for each in model.metadata if each.name == RUNTIME_ENTRY)
+    return model.buffers[entry.buffer]
+
+
+def _numbers(version):
+    return tuple(map(int, version.split(".")))
 
 
 def _model_metadata(name: str, description: str) -> bytes:

@@ -12,6 +12,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from helpers import model_inputs
 from keras_attention.export import ExportError
 from keras_attention.export.tflite.int4 import quantize_to_int4, replace_gathers
+from keras_attention.export.tflite.metadata import min_runtime_version
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.verification.quality import compare_quality
 from keras_attention.models import seq2seq
@@ -127,6 +128,16 @@ def test_int4(files, label, tmp_path):
     probabilities = TFLiteRunner(tmp_path / "new" / "model.tflite")(source)["probabilities"]
     differences = np.abs(probabilities - label.runner(source)["probabilities"])
     assert 1e-3 < differences.max() < 0.3
+    written = {
+        weights: flatbuffer_utils.read_model(str(folder / "model.tflite"))
+        for weights, folder in (("int4", tmp_path / "new"), ("float32", files[0] / "float32"))
+    }
+    # EMBEDDING_LOOKUP reads 4 bits since version 4, in TensorFlow 2.18.
+    assert (
+        min_runtime_version(written["int4"]) == "2.18.0" != min_runtime_version(written["float32"])
+    )
+    lookup = schema.BuiltinOperator.EMBEDDING_LOOKUP
+    assert [x.version for x in written["int4"].operatorCodes if x.builtinCode == lookup] == [4]
 
 
 def test_int4_needs_the_extra(monkeypatch):
