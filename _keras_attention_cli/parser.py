@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from _keras_attention_cli import demo, export, infer, train
+from _keras_attention_cli import demo, export, infer, serve, train
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
     )
-    for module in (demo, train, infer, export):
+    for module in (demo, train, infer, export, serve):
         module.add_commands(commands)
     return parser
 

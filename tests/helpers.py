@@ -1,6 +1,9 @@
 """Helpers that the tests share; import them with `from helpers import array`."""
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -133,3 +136,19 @@ def convert(task: Any, **options: bool) -> bytes:
     from keras_attention.export.tflite import writer
 
     return writer.convert(task.signatures("tflite", **options))
+
+
+@contextlib.contextmanager
+def running_server(app: Any) -> Iterator[str]:
+    """Runs an ASGI application in a thread; yields its address, such as `localhost:8501`."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.01)
+    yield f"localhost:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

@@ -24,6 +24,7 @@ PACKAGES = (
     "models",
     "ops",
     "recipes",
+    "serving",
     "tasks",
     "text",
     "training",

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from _keras_attention_cli.parser import parse
-from keras_attention.cli import demo, export, infer, train
+from keras_attention.cli import demo, export, infer, serve, train
 from keras_attention.cli.printable import printable
 
 COMMANDS = {
@@ -22,6 +22,7 @@ COMMANDS = {
     "attention": infer.run_attention,
     "export": export.run_export,
     "verify": export.run_verify,
+    "serve": serve.run,
 }
 
 

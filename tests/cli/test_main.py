@@ -8,7 +8,7 @@ import pytest
 from keras_attention.cli import main, parse
 
 pytestmark = pytest.mark.tensorflow_only
-COMMANDS = ["demo", "train", "generate", "evaluate", "attention", "export", "verify"]
+COMMANDS = ["demo", "train", "generate", "evaluate", "attention", "export", "verify", "serve"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,19 +1,12 @@
-"""Requests of the client to servers that imitate TF Serving with exported SavedModels.
+"""Requests of the client to the REST server and to a gRPC service with TF Serving's messages."""
 
-The servers run the SavedModels with TensorFlow's C API. They have TF Serving's gRPC service and the
-paths and bodies of its REST API: https://www.tensorflow.org/tfx/serving/api_rest.
-"""
-
-import base64
 import contextlib
-import http.server
 import io
 import json
 import re
 import runpy
 import subprocess
 import sys
-import threading
 from concurrent import futures
 from pathlib import Path
 
@@ -23,11 +16,11 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from helpers import write_saved_model
-from keras_attention.export.saved_model.c_api import Session
+from helpers import running_server, write_saved_model
 from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner, seq2seq
+from keras_attention.serving import RequestError, ServedModel, build_app
 from keras_attention.tasks import Captioner, Translator
 from keras_attention.text import CharacterTokenizer
 
@@ -61,67 +54,30 @@ def tasks():
 
 
 @pytest.fixture(scope="module")
-def sessions(tasks, tmp_path_factory):
+def models(tasks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for name, task in tasks.items():
-        write_saved_model(task, folder / name)
-    sessions = {name: Session(folder / name) for name in tasks}
-    yield sessions
-    for session in sessions.values():
-        session.close()
+        write_saved_model(task, folder / name / "1")
+    return {name: ServedModel(folder / name, labels={"canary": 1}) for name in tasks}
 
 
 @pytest.fixture(scope="module")
-def rest(sessions):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            name = re.fullmatch(r"/v1/models/([^:]+):predict", self.path)[1]
-            name, *choice = name.split("/")  # ["versions", "1"], or ["labels", "canary"]
-            inputs = {key: [_decode(x) for x in rows] for key, rows in body["inputs"].items()}
-            try:
-                check_choice(*choice)
-                outputs = sessions[name].run(body["signature_name"], inputs)
-                outputs = {key: array.tolist() for key, array in outputs.items()}
-                status, response = 200, {"outputs": outputs}
-            except ValueError as error:
-                status, response = 400, {"error": str(error)}
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(json.dumps(response, default=bytes.decode).encode())
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("localhost", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"--rest=localhost:{server.server_port}"
-        server.shutdown()
-
-
-def check_choice(kind="versions", which="1"):
-    """Raises a `ValueError` unless the server has the version or label."""
-    if (kind, which) not in (("versions", "1"), ("labels", "canary")):
-        raise ValueError(f"no {kind} {which}")
-
-
-def _decode(value):
-    return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+def rest(models):
+    with running_server(build_app(list(models.values()))) as address:
+        yield f"--rest={address}"
 
 
 @pytest.fixture(scope="module")
-def rpc(sessions):
+def rpc(models):
     class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
         def Predict(self, request, context):
             inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
             spec = request.model_spec
+            version = spec.version.value if spec.HasField("version") else None
             try:
-                if spec.HasField("version"):
-                    check_choice("versions", str(spec.version.value))
-                elif spec.version_label:
-                    check_choice("labels", spec.version_label)
-                outputs = sessions[spec.name].run(spec.signature_name, inputs)
-            except ValueError as error:
+                with models[spec.name].session(version, spec.version_label or None) as (_, session):
+                    outputs = session.run(spec.signature_name, inputs)
+            except (ValueError, RequestError) as error:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             tensors = {name: tf.make_tensor_proto(x) for name, x in outputs.items()}
             return predict_pb2.PredictResponse(model_spec=spec, outputs=tensors)
@@ -197,14 +153,15 @@ def test_images_with_details(tasks, server, tmp_path):
 def test_the_servers_error_is_printed(server):
     ran = run_client("letters", server, "--signature=nothing", "a")
     assert ran.returncode == 1
-    assert "`signature` must be one of" in ran.stderr and "Traceback" not in ran.stderr
+    assert re.search("`signature` must be one of|signature name: .*nothing", ran.stderr)
+    assert "Traceback" not in ran.stderr
 
 
 def test_version_and_label(tasks, server):
     outputs = predict("letters", server, "abc", "--label", "canary")
     assert [each["text"] for each in outputs] == [tasks["letters"]("abc")]
     ran = run_client("letters", server, "abc", "--version", 2)
-    assert ran.returncode and "no versions 2" in ran.stderr
+    assert ran.returncode and "Specific(letters, 2)" in ran.stderr
 
 
 @pytest.mark.parametrize("option", ["--rest", "--grpc"])

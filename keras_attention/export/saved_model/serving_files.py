@@ -3,13 +3,14 @@
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 
-from keras_attention.export.saved_model.c_api.wire import encode_field
+from keras_attention.export.saved_model.c_api.wire import encode_field, field_values, string_value
 from keras_attention.export.saved_model.verify import Verification
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.verification.samples import to_json
@@ -162,6 +163,26 @@ def prediction_log(name: str, signature: str, inputs: dict[str, Any]) -> bytes:
         request += encode_field(2, encode_field(1, input_name) + encode_field(2, tensor))
     predict_log = encode_field(1, request)
     return encode_field(6, predict_log)
+
+
+def read_warmup_requests(version: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the signature and inputs of each request that `prediction_log` wrote into a version.
+
+    Args:
+        version: folder of the version. It may have no warm-up requests.
+    """
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    if not path.is_file():
+        return
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        (predict_log,) = field_values(memoryview(record), 6)
+        (request,) = field_values(predict_log, 1)
+        (model_spec,) = field_values(request, 1)
+        inputs = {}
+        for entry in field_values(request, 2):
+            (tensor,) = field_values(entry, 2)
+            inputs[string_value(entry, 1)] = tf.make_ndarray(TensorProto.FromString(bytes(tensor)))
+        yield string_value(model_spec, 3), inputs
 
 
 def _page(

@@ -5,6 +5,6 @@ is not imported. The modules of this package need NumPy only and import one anot
 names, because `c_api_script.py` imports them as `c_api` in a process without `keras_attention`.
 """
 
-from .session import Session
+from .session import STRING, Session, Signature, Tensor
 
-__all__ = ["Session"]
+__all__ = ["STRING", "Session", "Signature", "Tensor"]
