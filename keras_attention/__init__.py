@@ -1,7 +1,7 @@
-"""Attention for Keras, from the paper to the phone.
+"""Attention layers and models for Keras, text generation, and verified exports.
 
-What Keras must know to load a saved model is imported at once and is quick. The parts that
-need more than Keras (tokenizers, exports, pictures) load when they are first used:
+Importing the package imports what Keras needs to load a saved model. The packages that need more
+than Keras (tokenizers, tasks, exports, figures) are imported when they are first used:
 
 >>> import keras_attention
 >>> layer = keras_attention.layers.BahdanauAttention(units=8)
@@ -27,6 +27,7 @@ __all__ = [
     "metrics",
     "models",
     "ops",
+    "recipes",
     "tasks",
     "text",
     "training",

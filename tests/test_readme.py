@@ -1,4 +1,7 @@
-"""Runs the Python of README.md and docs/, and the shown commands' `--help`, as a reader would."""
+"""Runs the Python of README.md and docs/, and the shown commands' `--help`, as a reader would.
+
+Blocks marked `py`, not `python`, need files of the reader's own and are not run.
+"""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Decoders: `call` for teacher forcing, `start` and `step` for generation."""
+"""Decoders: `call` for teacher forcing; `start`, `step` and `grow` for generation."""
 
 from keras_attention.decoders.causal_lm import CausalLMDecoder
 from keras_attention.decoders.hard_attention import HardAttentionDecoder

@@ -45,7 +45,7 @@ class HardAttentionDecoder(RNNDecoder):
         Logits `(batch, time, vocabulary_size)` of all steps.
 
     Raises:
-        ValueError: if the cell is not a `HardAttentionCell`.
+        ValueError: If the cell is not a `HardAttentionCell`.
 
     References:
         Xu et al. 2015, [Show, Attend and Tell](https://arxiv.org/abs/1502.03044); Williams 1992,

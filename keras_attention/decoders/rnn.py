@@ -34,7 +34,7 @@ class RNNDecoder(keras.layers.Layer):
             al. 2015, equation 14); see `doubly_stochastic_loss`.
         scheduled_sampling: schedule from `keras_attention.training`, from the training step to the
             probability of feeding the true token, or None for teacher forcing (Bengio et al. 2015).
-        **kwargs: `name`, `dtype` and other options of `keras.layers.Layer`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         target_ids: int `(batch, time)`, beginning with START.
@@ -46,7 +46,7 @@ class RNNDecoder(keras.layers.Layer):
         Logits `(batch, time, vocabulary_size)` of all steps.
 
     Raises:
-        ValueError: if the embedding has no output, or, when built, the output of a
+        ValueError: If the embedding has no output, or, when built, the output of a
             `LuongDecoderCell` is not as wide as the embedding.
 
     References:

@@ -69,7 +69,7 @@ class BeamSearch(Strategy):
             then 0; otherwise it is cut.
 
     Raises:
-        ValueError: if a penalty is negative, `num_return_sequences` is not between 1 and
+        ValueError: If a penalty is negative, `num_return_sequences` is not between 1 and
             `num_beams`, or an option is unknown; while generating, if `num_beams` is greater than
             the vocabulary size minus 2.
 

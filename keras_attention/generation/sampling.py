@@ -44,7 +44,7 @@ class Sampling(GreedySearch):
             then 0; otherwise it is cut.
 
     Raises:
-        ValueError: if `temperature` is negative or not finite, `top_k` or `num_return_sequences` is
+        ValueError: If `temperature` is negative or not finite, `top_k` or `num_return_sequences` is
             not positive, or `top_p` is not in (0, 1].
 
     References:

@@ -49,7 +49,7 @@ class Strategy:
             then 0; otherwise it is cut.
 
     Raises:
-        ValueError: if a limit is not positive or END is suppressed.
+        ValueError: If a limit is not positive or END is suppressed.
     """
 
     num_beams = 1
@@ -95,7 +95,7 @@ class Strategy:
                 or (1,).
 
         Raises:
-            ValueError: if an option is unknown, out of range, or neither (batch,) nor (1,). Values
+            ValueError: If an option is unknown, out of range, or neither (batch,) nor (1,). Values
                 of tensors are not checked but clipped, as they may be unknown while tracing.
         """
         self.check_options(options or {}, batch=ops.shape(source_mask)[0])

@@ -24,7 +24,7 @@ class Streamer:
             replaced at each call.
 
     Raises:
-        ValueError: if the strategy is `BeamSearch`, which may replace tokens of earlier steps.
+        ValueError: If the strategy is `BeamSearch`, which may replace tokens of earlier steps.
     """
 
     def __init__(self, model: Any, strategy: Strategy):

@@ -29,7 +29,7 @@ def decode_image(data: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     """
     pixels = tf.io.decode_image(data, channels=3, expand_animations=False)  # (h, w, 3)
     orientation = exif_orientation(data)
-    # Turned after it has become small.
+    # Resized first, since turning a smaller image is cheaper.
     height, width = image_size
     size = tf.where(orientation >= 5, (width, height), (height, width))
     pixels = orient(resize(pixels, size), orientation)

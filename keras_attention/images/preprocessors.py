@@ -102,7 +102,7 @@ class ImagePreprocessor:
             graph does not take are PNG files of the pixels that the model reads.
 
         Raises:
-            ValueError: if there is no image, or one cannot be read.
+            ValueError: If there is no image, or one cannot be read.
         """
         if images is None:
             rng = np.random.default_rng(0)

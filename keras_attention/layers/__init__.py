@@ -30,7 +30,7 @@ from keras_attention.layers.residual import Residual
 from keras_attention.layers.self_attention import MultiHeadSelfAttention
 from keras_attention.layers.text_encoder import TextEncoder
 from keras_attention.layers.transformer import TransformerEncoder
-from keras_attention.layers.transformer_block import make_blocks
+from keras_attention.layers.transformer_block import TransformerBlock, make_blocks
 
 __all__ = [
     "AlibiBias",
@@ -67,6 +67,7 @@ __all__ = [
     "TaggerHead",
     "TextEncoder",
     "TokenEmbedding",
+    "TransformerBlock",
     "TransformerEncoder",
     "make_blocks",
 ]

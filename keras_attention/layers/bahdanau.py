@@ -22,7 +22,7 @@ class BahdanauAttention(ScoredAttention):
         units: width of the score's hidden layer.
         normalize: whether to use `g v_a / ||v_a||` in place of `v_a`, and a bias inside the tanh,
             as Raffel et al. 2017 (section 2.4) and tfa.seq2seq do.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         query, value, ...: see `BaseAttention`.

@@ -30,7 +30,7 @@ class BahdanauDecoderCell(RecurrentDecoderCell):
         attention: any attention layer of this library; the paper's is `BahdanauAttention`.
         gate: whether to multiply the context by a scalar gate computed from the previous state,
             `beta_i = sigmoid(w . s_(i-1) + b)` (Xu et al. 2015, section 4.2.1).
-        **kwargs: `name`, `dtype` and other options of `keras.layers.Layer`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         inputs, state, memory, position, return_weights: see `RecurrentDecoderCell`.
@@ -40,7 +40,7 @@ class BahdanauDecoderCell(RecurrentDecoderCell):
         the RNN cell's and the memory's widths.
 
     Raises:
-        ValueError: if `cell` is not an RNN cell or has dropout, or `attention` is not an attention
+        ValueError: If `cell` is not an RNN cell or has dropout, or `attention` is not an attention
             layer or has noise.
 
     References:

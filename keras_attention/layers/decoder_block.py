@@ -22,8 +22,11 @@ class DecoderBlock(TransformerBlock):
     model (Radford et al. 2018).
 
     Args:
-        num_heads, intermediate_dim, ...: See `TransformerBlock`.
+        num_heads: Number of attention heads; must divide the size of the input.
+        intermediate_dim: Size of the hidden layer of the feed-forward network.
+        *args: Other arguments of `TransformerBlock`.
         cross_attention: Whether the block attends to the outputs of an encoder.
+        **kwargs: Other arguments of `TransformerBlock`.
 
     Call arguments:
         x: Sequence, `(B, T, D)`.

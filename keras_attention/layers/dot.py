@@ -21,7 +21,7 @@ class DotAttention(ScoredAttention):
 
     Args:
         scaled: whether to divide by the square root of the width.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         query, value, ...: see `BaseAttention`.
@@ -65,7 +65,7 @@ class ContentAttention(ScoredAttention):
 
     Args:
         sharpness: initial `beta`.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         query, value, ...: see `BaseAttention`.

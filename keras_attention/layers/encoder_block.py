@@ -12,10 +12,7 @@ from keras_attention.types import Mask, Tensor
 class EncoderBlock(TransformerBlock):
     """Encoder block of the Transformer: self-attention, then a feed-forward network.
 
-    Vaswani et al. 2017, figure 1, left.
-
-    Args:
-        num_heads, intermediate_dim, ...: See `TransformerBlock`.
+    Vaswani et al. 2017, figure 1, left. The constructor has the arguments of `TransformerBlock`.
 
     Call arguments:
         x: Sequence, `(B, T, D)`.

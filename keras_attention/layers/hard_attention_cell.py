@@ -19,8 +19,7 @@ class HardAttentionCell(BahdanauDecoderCell):
     location of the highest sum of noise and log weight is a sample (Maddison et al. 2014). No
     gradient flows through the selection; `decoders.HardAttentionDecoder` trains the weights.
 
-    Args:
-        cell, attention, gate, **kwargs: see `BahdanauDecoderCell`.
+    The constructor has the arguments of `BahdanauDecoderCell`.
 
     Call arguments:
         inputs, state, memory, position, return_weights: see `RecurrentDecoderCell`.

@@ -27,7 +27,7 @@ class ImageAttention(keras.layers.Layer):
         reduction: C is divided by it, rounded down, to give U.
         pool_size: side of the squares over which keys and values are max-pooled.
         data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's setting.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
     """
 
     output_initializer = "glorot_uniform"
@@ -155,7 +155,7 @@ class SelfAttention2D(ImageAttention):
         reduction: k in the paper's `C / k`.
         pool_size: side of the squares over which f and h are max-pooled; 1 disables pooling.
         data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's setting.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         x: (B, H, W, C), or (B, C, H, W) if channels come first.
@@ -228,7 +228,7 @@ class NonLocal2D(ImageAttention):
         pool_size: side of the squares over which x_j (Gaussian) or phi, and g, are max-pooled, the
             paper's subsampling; 1 disables pooling.
         data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's setting.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         x: (B, H, W, C), or (B, C, H, W) if channels come first.

@@ -50,7 +50,7 @@ class LuongAttention(ScoredAttention):
             `scale`).
         max_length: maximum source length of `"location"`, required by it and by no other score.
             Keys beyond it have weight 0.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         query, value, ...: see `BaseAttention`.

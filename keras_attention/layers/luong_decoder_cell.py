@@ -34,7 +34,7 @@ class LuongDecoderCell(RecurrentDecoderCell):
         combine: `"concat"`, the equation above, or `"add"`, the sum of output and context.
         units: width of the output with `"concat"`; None takes the width of the RNN cell's output.
         input_feeding: whether the output is part of the next step's input (section 3.3).
-        **kwargs: `name`, `dtype` and other options of `keras.layers.Layer`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         inputs, state, memory, position, return_weights: see `RecurrentDecoderCell`.
@@ -43,7 +43,7 @@ class LuongDecoderCell(RecurrentDecoderCell):
         `(output, state, weights)`, as `RecurrentDecoderCell` returns.
 
     Raises:
-        ValueError: if `combine` is unknown, `cell` is not an RNN cell or has dropout, `attention`
+        ValueError: If `combine` is unknown, `cell` is not an RNN cell or has dropout, `attention`
             is not an attention layer or has noise that input feeding rules out, or, when built,
             `"add"` cannot add memory and cell output because their widths differ.
 

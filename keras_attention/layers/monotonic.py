@@ -44,7 +44,7 @@ class MonotonicAttention(ScoredAttention):
         score_bias_init: initial value of the bias `r` added to the scores. Negative values start
             with attention that reaches far.
         seed: seed of the noise.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         query, value, ...: see `BaseAttention`.

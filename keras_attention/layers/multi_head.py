@@ -39,7 +39,7 @@ class MultiHeadAttention(BaseAttention):
 
     Vaswani et al. 2017, section 3.2.2. The call has the arguments of
     `keras.layers.MultiHeadAttention`. The returned weights, `(B, H, T, S)`, are those before
-    dropout. Requesting them, a mask, or dropout does not change the computation.
+    dropout. The output is the same whether they are requested or not.
 
     Args:
         num_heads: Number of query heads H.

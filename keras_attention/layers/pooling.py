@@ -23,12 +23,12 @@ class Pooling(keras.layers.Layer):
     | `kind` | weights | reference |
     | --- | --- | --- |
     | `"mean"` | `1 / n` for n items | |
-    | `"first"` | 1 at the first item, for texts that begin with `[START]` | Devlin et al. 2019 |
+    | `"first"` | 1 at the first item, such as the `[CLS]` of BERT | Devlin et al. 2019 |
     | `"attention"` | `softmax(v . tanh(W h_s + b))` | Yang et al. 2016, equations 5 to 7 |
 
     Args:
         kind: `"mean"`, `"first"` or `"attention"`.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         x: (B, S, D).
@@ -125,7 +125,7 @@ class ClassifierHead(_Head):
         num_classes: number of classes.
         pooling: the `kind` of `Pooling`.
         dropout: dropout rate on the pooled vector.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         x: (B, S, D).
@@ -174,7 +174,7 @@ class TaggerHead(_Head):
     Args:
         num_classes: number of tags.
         dropout: dropout rate on the sequence.
-        **kwargs: `name`, `dtype` and other arguments of a Keras layer.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         x: (B, S, D).

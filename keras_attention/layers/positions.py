@@ -27,7 +27,7 @@ class PositionEncoding(keras.layers.Layer):
 
     Example:
 
-    A score bonus of 1 for the query's own position:
+    A bias of 1 for the query's own position:
 
     >>> class SamePositionBias(PositionEncoding):
     ...     def bias(self, query_positions, key_positions):

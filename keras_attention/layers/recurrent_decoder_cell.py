@@ -30,7 +30,7 @@ class RecurrentDecoderCell(keras.layers.Layer):
 
     Args:
         cell: Keras RNN cell, or `keras.layers.StackedRNNCells`, without dropout of its own.
-        **kwargs: `name`, `dtype` and other options of `keras.layers.Layer`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         inputs: `(batch, beams, width)`, the embedded previous tokens.
@@ -45,7 +45,7 @@ class RecurrentDecoderCell(keras.layers.Layer):
         unless `return_weights`.
 
     Raises:
-        ValueError: if `cell` is not an RNN cell, or has dropout.
+        ValueError: If `cell` is not an RNN cell, or has dropout.
 
     References:
         Sutskever et al. 2014, [Sequence to Sequence Learning with Neural

@@ -29,7 +29,7 @@ class RecurrentEncoder(keras.layers.Layer):
         num_layers: number of layers.
         bidirectional: whether each layer also reads the sequence backward.
         dropout: dropout rate of the input of every layer after the first.
-        **kwargs: `name`, `dtype` and other options of `keras.layers.Layer`.
+        **kwargs: Base layer keyword arguments, such as `name` and `dtype`.
 
     Call arguments:
         inputs: `(batch, source, width)`.
@@ -43,7 +43,7 @@ class RecurrentEncoder(keras.layers.Layer):
         layer's directions.
 
     Raises:
-        ValueError: if `num_layers` is below 1, the cell is not an RNN cell or has dropout, or the
+        ValueError: If `num_layers` is below 1, the cell is not an RNN cell or has dropout, or the
             inputs are not of rank 3.
 
     References:

@@ -19,8 +19,7 @@ from keras_attention.types import Mask, Tensor
 class MultiHeadSelfAttention(MultiHeadAttention):
     """Multi-head self-attention, with a single matrix for query, key and value projections.
 
-    Args:
-        num_heads, key_dim, ...: See `MultiHeadAttention`.
+    The constructor has the arguments of `MultiHeadAttention`.
 
     Call arguments:
         x: Sequence, `(B, T, Q)`.
@@ -83,8 +82,8 @@ class MultiHeadSelfAttention(MultiHeadAttention):
             x: Sequence, `(B, T, Q)`.
             mask: Bool `(B, T, T)` or `(B, 1, T)`, or an `AttentionMask`.
             positions: Positions of `x`, int `(T,)` or `(B, T)`; 0, 1, 2, ... by default.
-            position_bias: Position encoding shared by several layers, whose bias is added to that
-                of the layer's own.
+            position_bias: Position encoding shared by several layers, whose bias is added to the
+                layer's own.
             return_weights: Whether to return the attention weights.
             training: Whether to apply dropout.
 

@@ -14,7 +14,7 @@ from keras_attention.utils.validation import check_positive
 
 
 class TransformerBlock(keras.layers.Layer):
-    """Base class of the Transformer blocks: self-attention, feed-forward network, options.
+    """Base class of `EncoderBlock` and `DecoderBlock`: their options and the layers both have.
 
     Args:
         num_heads: Number of attention heads; must divide the size of the input.

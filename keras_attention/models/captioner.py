@@ -74,7 +74,7 @@ def captioner(
         3)`, integers between 0 and 255.
 
     Raises:
-        ValueError: if `decoder` or `attention` is unknown, they do not go together, or another
+        ValueError: If `decoder` or `attention` is unknown, they do not go together, or another
             option is invalid.
 
     References:

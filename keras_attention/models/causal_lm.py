@@ -61,7 +61,7 @@ class CausalLM(GenerativeModel):
             int32 `(batch, sequences, new)`; a text that has ended continues as padding.
 
         Raises:
-            ValueError: as `generate` raises, and if the strategy is `BeamSearch`, which may replace
+            ValueError: As `generate` raises, and if the strategy is `BeamSearch`, which may replace
                 tokens that it has generated.
         """
         prompt, strategy = np.asarray(prompt), strategy or GreedySearch()
@@ -113,7 +113,7 @@ def causal_lm(
         A `CausalLM`, not compiled.
 
     Raises:
-        ValueError: if the size or an option is unknown or invalid.
+        ValueError: If the size or an option is unknown or invalid.
 
     References:
         Radford et al. 2018, [Improving Language Understanding by Generative

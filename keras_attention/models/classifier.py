@@ -39,7 +39,7 @@ def classifier(
         An `EncoderOnly`, not compiled.
 
     Raises:
-        ValueError: if the size, `pooling` or an option is unknown or invalid, the encoder has
+        ValueError: If the size, `pooling` or an option is unknown or invalid, the encoder has
             another vocabulary size, or both an encoder and options of a new one are passed.
 
     References:
@@ -88,7 +88,7 @@ def tagger(
         An `EncoderOnly`, not compiled.
 
     Raises:
-        ValueError: as `classifier` raises.
+        ValueError: As `classifier` raises.
 
     Example:
 

@@ -11,8 +11,9 @@ from keras_attention.generation import GenerationOutput, Generator, GreedySearch
 from keras_attention.types import Tensor
 from keras_attention.utils.compiled import CompiledModels, recompile_on_layer_change
 
-_in_train_step: ContextVar[Any] = ContextVar("model", default=None)  # whose loss takes vectors
-MIN_CAPACITY = 16  # of the buffers and caches of a compiled generation, in tokens
+# The model in whose training step the loss computes the logits itself.
+_in_train_step: ContextVar[Any] = ContextVar("model", default=None)
+MIN_CAPACITY = 16  # tokens in the buffers and caches of a compiled generation
 
 
 @recompile_on_layer_change
@@ -105,7 +106,7 @@ class GenerativeModel(keras.Model):
             A `GenerationOutput` of NumPy arrays.
 
         Raises:
-            ValueError: if the source has the wrong rank or size, an id is not in the vocabulary, or
+            ValueError: If the source has the wrong rank or size, an id is not in the vocabulary, or
                 the model has too few positions.
         """
         source, strategy = np.asarray(source), strategy or GreedySearch()

@@ -1,4 +1,4 @@
-"""Encoder for pretraining on unlabeled text: the model that predicts hidden tokens."""
+"""Masked language model, which pretrains an encoder on unlabeled text."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from keras_attention.utils.compiled import recompile_on_layer_change
 class MaskedLM(keras.Model):
     """Masked language model, a functional Keras model from ids to logits of every token.
 
-    It predicts the token of every position, `(batch, length, vocabulary_size)`, from ids in which
-    `keras_attention.training.MaskedTexts` has hidden some. The output weights are those of the
+    It predicts the token of every position, `(batch, length, vocabulary_size)`, from ids of which
+    `keras_attention.training.MaskedTexts` has masked some. The output weights are those of the
     encoder's embedding.
 
     Args:
@@ -54,7 +54,7 @@ def masked_lm(
 
     The output weights are those of the embedding. After pretraining, pass `model.encoder` to
     `classifier` or `tagger`, or to `EncoderDecoder(model.encoder, decoder)` for a translator.
-    Hidden tokens are replaced by `[UNK]`, so pretraining adds no token to the vocabulary.
+    Masked tokens are replaced by `[UNK]`, so pretraining adds no token to the vocabulary.
 
     Args:
         vocabulary_size: number of ids.
@@ -67,7 +67,7 @@ def masked_lm(
         A `MaskedLM`, not compiled. Train it with `keras_attention.training.MaskedCrossEntropy`.
 
     Raises:
-        ValueError: if the size or an option is unknown or invalid.
+        ValueError: If the size or an option is unknown or invalid.
 
     References:
         Devlin et al. 2019, [BERT](https://arxiv.org/abs/1810.04805).

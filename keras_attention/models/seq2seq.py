@@ -85,7 +85,7 @@ def seq2seq(
         An `EncoderDecoder`, not compiled.
 
     Raises:
-        ValueError: if `cell`, `attention` or `decoder_cell` is unknown, options exclude each other,
+        ValueError: If `cell`, `attention` or `decoder_cell` is unknown, options exclude each other,
             a number of layers is below 1, or `units` is odd with a bidirectional encoder.
 
     Example:

@@ -35,7 +35,7 @@ def transformer(
         An `EncoderDecoder`, not compiled.
 
     Raises:
-        ValueError: if the size or an option is unknown or invalid, or `share_embeddings` is set for
+        ValueError: If the size or an option is unknown or invalid, or `share_embeddings` is set for
             two vocabularies of different sizes.
 
     References:

@@ -59,7 +59,7 @@ class TransformerConfig:
             `norm_kind`, `activation`, `num_key_value_heads` or `window`.
 
     Raises:
-        ValueError: if `positions` is unknown.
+        ValueError: If `positions` is unknown.
 
     References:
         Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762); Wu et
@@ -98,7 +98,7 @@ class TransformerConfig:
                 (except `positions=None`), and further arguments of the blocks.
 
         Raises:
-            ValueError: if `size` or `positions` is unknown.
+            ValueError: If `size` or `positions` is unknown.
         """
         if size not in SIZES:
             raise ValueError(f"`size` must be one of {sorted(SIZES)}. Received: size={size!r}")

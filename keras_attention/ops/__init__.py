@@ -1,4 +1,7 @@
-"""Pure functions on tensors: no weights, no state, keras.ops only."""
+"""Pure functions on tensors: no weights and no state.
+
+They are written in `keras.ops`, with the backend's own functions where Keras has none.
+"""
 
 from keras_attention.ops import (
     attention,
@@ -6,12 +9,16 @@ from keras_attention.ops import (
     autodiff,
     block_mask,
     blockwise,
+    cross_entropy,
     dtypes,
     fused,
+    heads,
     ids,
+    linear,
     loop,
     masks,
     monotonic,
+    noise,
     positions,
     scores,
 )
@@ -22,12 +29,16 @@ __all__ = [
     "autodiff",
     "block_mask",
     "blockwise",
+    "cross_entropy",
     "dtypes",
     "fused",
+    "heads",
     "ids",
+    "linear",
     "loop",
     "masks",
     "monotonic",
+    "noise",
     "positions",
     "scores",
 ]

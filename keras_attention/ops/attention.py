@@ -1,4 +1,4 @@
-"""From scores to weights to context, with one numeric meaning for every kind of attention."""
+"""From scores to weights to context, for all kinds of attention."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

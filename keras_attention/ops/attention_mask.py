@@ -1,4 +1,4 @@
-"""Attention masks in parts, of which blocks can be made without the mask of all pairs."""
+"""Attention masks stored as parts, from which a block of the mask is made without the whole."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,10 @@ from keras_attention.types import Mask, Tensor
 
 
 class AttentionMask(NamedTuple):
-    """Mask of queries and keys as the parts whose logical AND it is; `None` masks nothing.
+    """Attention mask stored as its parts; the mask is their logical AND, and `None` masks nothing.
 
-    The mask of a sequence of T items has T^2 elements; its parts have few, unless there are
-    `pairs`. `dense` returns it for all queries and keys, `ops.blockwise` makes it block by block.
+    The mask of a sequence of T items has T^2 elements. Its parts other than `pairs` have at most T.
+    `dense` returns the mask of all queries and keys; `ops.blockwise` makes it block by block.
 
     Attributes:
         queries: bool (B, T).

@@ -1,4 +1,4 @@
-"""Masks of blocks of queries and keys, and which blocks need one or none at all.
+"""Masks of blocks of queries and keys, and the blocks that need no mask or no computation.
 
 An `AttentionMask` is split once into blocks of its parts. From them come the mask of one block of
 queries and one of keys, and two tables of all pairs of blocks: those in which some query may attend

@@ -34,8 +34,8 @@ def projected_cross_entropy(
     """Computes the cross-entropy of labels and the logits `x W + b`, a block of tokens at a time.
 
     The gradient computes the logits of each block again (Chen et al. 2016), so that neither pass
-    holds more than those of `block_size` tokens. That is a fourth product of the size of the
-    projection in a step of three.
+    holds more than those of `block_size` tokens. A training step then has four products of the
+    size of the projection in place of three.
 
     Args:
         labels: label ids, (B, T), 0 at padding.

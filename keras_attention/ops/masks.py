@@ -115,7 +115,7 @@ def expand_key_mask(mask: Mask) -> Mask:
 
 
 def expand_to_3d(mask: Mask) -> Mask:
-    """Adds leading axes to a mask of fewer than three, (T, S) -> (1, T, S)."""
+    """Adds leading axes to a mask until it has three, (T, S) -> (1, T, S)."""
     while mask is not None and len(mask.shape) < 3:
         mask = ops.expand_dims(mask, 0)
     return mask

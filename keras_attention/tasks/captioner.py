@@ -46,7 +46,7 @@ class Captioner(GenerationTask):
         strategy: `GreedySearch`, `BeamSearch` or `Sampling`; `None` is `GreedySearch()`.
 
     Raises:
-        ValueError: if the tokenizer does not fit the model. Calling the task raises one that names
+        ValueError: If the tokenizer does not fit the model. Calling the task raises one that names
             the image if an image cannot be read.
 
     Example:

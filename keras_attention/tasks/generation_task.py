@@ -68,7 +68,7 @@ class GenerationTask(Task):
             strategy: replaces the saved strategy.
 
         Raises:
-            ValueError: if the folder holds no task of this class and format, or a file has changed
+            ValueError: If the folder holds no task of this class and format, or a file has changed
                 since it was saved.
         """
         return cls._load(Path(folder), strategy)
@@ -88,7 +88,7 @@ class GenerationTask(Task):
             For each input the strategy's hypotheses, best first.
 
         Raises:
-            ValueError: if `inputs` is not a list.
+            ValueError: If `inputs` is not a list.
         """
         return self.predict(inputs, batch_size, progress)
 

@@ -29,7 +29,7 @@ def load_task(folder: str | Path) -> Task:
         The task, as the `load` of its class returns it.
 
     Raises:
-        ValueError: if the folder holds no task of a known class, or a file has changed since it was
+        ValueError: If the folder holds no task of a known class, or a file has changed since it was
             saved.
     """
     folder = Path(folder)
@@ -55,7 +55,7 @@ def load_exported(folder: str | Path) -> Task:
         `tag`; `save`, `export` and another strategy need the Keras model and raise a `ValueError`.
 
     Raises:
-        ValueError: if the folder holds no export of this format, or a file has changed since it was
+        ValueError: If the folder holds no export of this format, or a file has changed since it was
             written.
     """
     from keras_attention.export.saved_model.writer import EXPORT_FORMAT, EXTRA

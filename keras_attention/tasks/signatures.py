@@ -86,7 +86,7 @@ def tflite_signatures(
         text: whether to include `text`.
 
     Raises:
-        ValueError: if one of these does not suit the task or its static inputs.
+        ValueError: If one of these does not suit the task or its static inputs.
     """
     builder = _SignatureBuilder(task)
     for name, included in (("steps", steps), ("options", options)):
@@ -208,7 +208,7 @@ class _SignatureBuilder:
         """Returns TFLite's signature `text`.
 
         Raises:
-            ValueError: if TFLite lacks operations that the task needs.
+            ValueError: If TFLite lacks operations that the task needs.
         """
         preprocessor, postprocessor = self.preprocessor, self.postprocessor
         if not (preprocessor.runs_in_tflite and postprocessor.runs_in_tflite):

@@ -75,7 +75,7 @@ class Task:
         """The Keras model.
 
         Raises:
-            ValueError: if the task runs an exported file.
+            ValueError: If the task runs an exported file.
         """
         return self.model_runner("model").model
 
@@ -86,7 +86,7 @@ class Task:
             needed_for: what needs the model, for the error.
 
         Raises:
-            ValueError: if the task runs an exported file.
+            ValueError: If the task runs an exported file.
         """
         if not isinstance(self.runner, ModelRunner):
             raise ValueError(
@@ -113,7 +113,7 @@ class Task:
             progress: whether to show a progress bar.
 
         Raises:
-            ValueError: if `inputs` is not a list, or the task fails on an input.
+            ValueError: If `inputs` is not a list, or the task fails on an input.
         """
         results = self.predict_iterable(
             inputs, batch_size, None, window_size=max(1, len(inputs)), progress=progress
@@ -147,7 +147,7 @@ class Task:
             For each input, an item of the result of `predict`.
 
         Raises:
-            ValueError: if `inputs` is a single input, a number is not positive, or the task fails
+            ValueError: If `inputs` is a single input, a number is not positive, or the task fails
                 on an input; the message has its number, counted from 1.
 
         Example:
@@ -179,8 +179,8 @@ class Task:
             training: content of a file `training.json`, such as the score. `None` writes none.
 
         Raises:
-            ValueError: if the folder holds other files, or the task runs an exported file.
-            OSError: if the disk is full.
+            ValueError: If the folder holds other files, or the task runs an exported file.
+            OSError: If the disk is full.
         """
         runner = self.model_runner("save")
         check_replaceable(folder, "task.json")
@@ -201,7 +201,7 @@ class Task:
             folder: the folder.
 
         Raises:
-            ValueError: if the folder holds no task of this class and format, or a file has changed
+            ValueError: If the folder holds no task of this class and format, or a file has changed
                 since it was saved.
         """
         return cls._load(Path(folder))
@@ -253,7 +253,7 @@ class Task:
             A list of `keras_attention.export.signatures.Signature`.
 
         Raises:
-            ValueError: if the format is unknown, an option does not suit the task, or the task runs
+            ValueError: If the format is unknown, an option does not suit the task, or the task runs
                 an exported file.
         """
         from keras_attention.tasks.signatures import list_signatures
@@ -305,9 +305,9 @@ class Task:
             The contents of the export's `verification.json`, and `path`, the folder of the export.
 
         Raises:
-            ValueError: if the format is unknown, an option does not suit the task, Keras does not
+            ValueError: If the format is unknown, an option does not suit the task, Keras does not
                 use TensorFlow, or the folder holds other files.
-            ExportError: if the export disagrees with the task; it is deleted.
+            ExportError: If the export disagrees with the task; it is deleted.
         """
         from keras_attention.tasks.export import export_task
 

@@ -21,7 +21,7 @@ class TextClassifier(LabelingTask):
         max_source_length: longer texts are truncated, with a warning that counts them.
 
     Raises:
-        ValueError: if the tokenizer does not fit the model, the model does not return one logit for
+        ValueError: If the tokenizer does not fit the model, the model does not return one logit for
             each label, or a label is repeated.
 
     Example:
@@ -56,6 +56,6 @@ class TextClassifier(LabelingTask):
             For each text all labels, the most probable first.
 
         Raises:
-            ValueError: if `texts` is not a list.
+            ValueError: If `texts` is not a list.
         """
         return self.predict(texts, batch_size, progress)

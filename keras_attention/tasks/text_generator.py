@@ -35,7 +35,7 @@ class TextGenerator(GenerationTask):
         max_prompt_length: longer prompts lose their first tokens, with a warning that counts them.
 
     Raises:
-        ValueError: if the tokenizer does not fit the model, or the model has learned fewer
+        ValueError: If the tokenizer does not fit the model, or the model has learned fewer
             positions than the longest prompt and continuation need.
 
     Example:
@@ -90,7 +90,7 @@ class TextGenerator(GenerationTask):
             The whole continuation.
 
         Raises:
-            ValueError: if the strategy is `BeamSearch`, which may replace earlier tokens, or the
+            ValueError: If the strategy is `BeamSearch`, which may replace earlier tokens, or the
                 task runs an exported file.
         """
         runner = self.model_runner("stream")

@@ -22,7 +22,7 @@ class TextTagger(LabelingTask):
             beyond this length are not tagged.
 
     Raises:
-        ValueError: if the tokenizer does not fit the model, the model does not return one logit for
+        ValueError: If the tokenizer does not fit the model, the model does not return one logit for
             each tag and token, or a tag is repeated.
 
     Example:
@@ -55,6 +55,6 @@ class TextTagger(LabelingTask):
             For each text its words with their tags, without the words beyond `max_source_length`.
 
         Raises:
-            ValueError: if `texts` is not a list.
+            ValueError: If `texts` is not a list.
         """
         return self.predict(texts, batch_size, progress)

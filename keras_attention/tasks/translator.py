@@ -27,7 +27,7 @@ class Translator(GenerationTask):
         max_source_length: longer sources are truncated, with a warning that counts them.
 
     Raises:
-        ValueError: if a tokenizer does not fit the model.
+        ValueError: If a tokenizer does not fit the model.
 
     Example:
 
@@ -91,7 +91,7 @@ class Translator(GenerationTask):
             revision: commit, tag or branch of the model on the hub; a commit pins its files.
 
         Raises:
-            ValueError: if a file is missing, damaged, does not fit the others, or needs a feature
+            ValueError: If a file is missing, damaged, does not fit the others, or needs a feature
                 that this library lacks.
 
         Example:

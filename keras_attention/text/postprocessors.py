@@ -151,7 +151,7 @@ class LabelPostprocessor:
         labels: names of the classes, in the order of the logits.
 
     Raises:
-        ValueError: if the labels are not different strings.
+        ValueError: If the labels are not different strings.
     """
 
     tokenizers = ()

@@ -125,7 +125,7 @@ class TextPreprocessor:
             These texts, an empty one, and one that is longer than `max_length`.
 
         Raises:
-            ValueError: if all texts are empty.
+            ValueError: If all texts are empty.
         """
         check_texts("samples", () if texts is None else texts)
         texts = random_texts(self.tokenizer) if texts is None else list(texts)
@@ -156,7 +156,7 @@ class PromptPreprocessor(TextPreprocessor):
             them.
 
     Raises:
-        ValueError: if `max_length` is not positive.
+        ValueError: If `max_length` is not positive.
     """
 
     runs_in_tflite = False

@@ -27,7 +27,7 @@ def average_weights(paths: Iterable[str | Path]) -> list[np.ndarray]:
         One array per weight, for `model.set_weights`.
 
     Raises:
-        ValueError: if there are no files, one is damaged, or their weights have different shapes.
+        ValueError: If there are no files, one is damaged, or their weights have different shapes.
     """
     paths = list(paths)
     if not paths:
@@ -65,7 +65,7 @@ class AverageCheckpoints(keras.callbacks.Callback):
         last: number of epochs whose weights are kept and averaged.
 
     Raises:
-        ValueError: if `last` is below 1.
+        ValueError: If `last` is below 1.
 
     References:
         Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762).
@@ -111,7 +111,7 @@ class MovingAverage(keras.callbacks.Callback):
     the trained weights are backed up.
 
     Raises:
-        ValueError: if the optimizer has `use_ema=False`.
+        ValueError: If the optimizer has `use_ema=False`.
     """
 
     def __init__(self):

@@ -34,7 +34,7 @@ class GenerationScore(keras.callbacks.Callback):
         verbose: 1 shows a progress bar and an example, 0 nothing.
 
     Raises:
-        ValueError: if there are no sources, the number of references differs from that of the
+        ValueError: If there are no sources, the number of references differs from that of the
             sources, `every` or `batch_size` is below 1, `generate` returns another number of texts
             than of sources, or a score is NaN or infinite.
 
@@ -179,8 +179,8 @@ class SetEpoch(keras.callbacks.Callback):
     epoch.
 
     Args:
-        data: Training data with an attribute `epoch`, such as `ShuffledBatches` and what
-            `text.bucketed_batches` returns.
+        data: Training data with an attribute `epoch`: `ShuffledBatches`, such as those of
+            `text.bucketed_batches`, or `recipes.CandidateBatches`.
 
     Example:
 

@@ -41,7 +41,7 @@ def discriminative_rates(
         An optimizer for `compile`.
 
     Raises:
-        ValueError: if there are no layers, a layer has no weights, or `factor` is not positive.
+        ValueError: If there are no layers, a layer has no weights, or `factor` is not positive.
 
     References:
         Howard and Ruder 2018, [Universal Language Model Fine-tuning](https://arxiv.org/abs/1801.06146).
@@ -91,7 +91,7 @@ def enable_lora(layer: keras.layers.Layer, rank: int, alpha: float | None = None
         alpha: scale of the update; `None` means `rank`.
 
     Raises:
-        ValueError: if the layer contains no built attention layer, or LoRA is already enabled.
+        ValueError: If the layer contains no built attention layer, or LoRA is already enabled.
 
     References:
         Hu et al. 2022, [LoRA](https://arxiv.org/abs/2106.09685).

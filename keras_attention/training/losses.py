@@ -32,9 +32,9 @@ class MaskedCrossEntropy(keras.losses.Loss):
     `sum(weight * loss) / sum(weight)`, over the tokens that are not padding.
 
     With `block_size`, `fit` of an `EncoderDecoder` or a `CausalLM` computes the output projection
-    and the loss for so many tokens at a time, so that the logits (B, T, V) are never all in memory.
-    The values are the same, the metrics may be `TokenAccuracy` and `Perplexity`, and everything
-    else, such as `evaluate` or another model, is unaffected.
+    and the loss for that many tokens at a time, so that the logits (B, T, V) are never all in
+    memory. The values are the same, the metrics may be `TokenAccuracy` and `Perplexity`, and
+    everything else, such as `evaluate` or another model, is unaffected.
 
     Args:
         label_smoothing: part of the target that is spread evenly over the vocabulary, `e`.
@@ -50,7 +50,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
         sample_weight: optional weights, (B,) or (B, T).
 
     Raises:
-        ValueError: if `label_smoothing` is not in [0, 1), `block_size` is not positive, the
+        ValueError: If `label_smoothing` is not in [0, 1), `block_size` is not positive, the
             reduction is not one of the above, the shapes do not match, or labels in a NumPy array
             or list are not in [0, V). Labels in a tensor cannot be checked in compiled code: one
             out of range makes the loss NaN, which `keras.callbacks.TerminateOnNaN` detects.
@@ -119,7 +119,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
             The loss, a scalar.
 
         Raises:
-            ValueError: if a metric is another one, or shapes or labels are wrong.
+            ValueError: If a metric is another one, or shapes or labels are wrong.
         """
         for metric in metrics:
             if not isinstance(metric, TokenMetric):
@@ -287,7 +287,7 @@ def token_weights(
         sample_weight: optional weights, (B,) or (B, T).
 
     Raises:
-        ValueError: if the shapes do not match, or labels in a NumPy array or list are not in
+        ValueError: If the shapes do not match, or labels in a NumPy array or list are not in
             [0, V).
     """
     if isinstance(labels, (np.ndarray, list, tuple)):

@@ -36,7 +36,7 @@ def mask_tokens(
         0, which `MaskedCrossEntropy` ignores, otherwise.
 
     Raises:
-        ValueError: if `rate` is not in (0, 1] or an id is not in the vocabulary.
+        ValueError: If `rate` is not in (0, 1] or an id is not in the vocabulary.
 
     References:
         Devlin et al. 2019, [BERT](https://arxiv.org/abs/1810.04805).
@@ -76,7 +76,7 @@ class MaskedTexts(ShuffledBatches):
         **kwargs: arguments of `keras.utils.PyDataset`, such as `workers`.
 
     Raises:
-        ValueError: if there are no texts, `batch_size` is below 1, `rate` is not in (0, 1] or an id
+        ValueError: If there are no texts, `batch_size` is below 1, `rate` is not in (0, 1] or an id
             is not in the vocabulary.
 
     Example:

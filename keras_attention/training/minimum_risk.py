@@ -42,7 +42,7 @@ class MinimumRisk(MaskedCrossEntropy):
         sample_weight: cost of each row, (S * (K + 1),); those of references are ignored.
 
     Raises:
-        ValueError: if there are no costs, the number of rows is not a multiple of K + 1, an
+        ValueError: If there are no costs, the number of rows is not a multiple of K + 1, an
             argument is out of range, or `MaskedCrossEntropy` raises it.
 
     References:

@@ -35,7 +35,7 @@ class RDrop(MaskedCrossEntropy):
         sample_weight: optional weights, (2 * B,) or (2 * B, T).
 
     Raises:
-        ValueError: if `alpha` is negative, the number of rows is odd, or `MaskedCrossEntropy`
+        ValueError: If `alpha` is negative, the number of rows is odd, or `MaskedCrossEntropy`
             raises it.
 
     References:

@@ -43,7 +43,7 @@ class LinearDecay(SamplingSchedule):
         floor: lowest probability, the paper's epsilon.
 
     Raises:
-        ValueError: if `k` or `c` is not positive, or `floor` is not in [0, 1).
+        ValueError: If `k` or `c` is not positive, or `floor` is not in [0, 1).
 
     Example:
 
@@ -78,7 +78,7 @@ class ExponentialDecay(SamplingSchedule):
         k: base, between 0 and 1; usually close to 1.
 
     Raises:
-        ValueError: if `k` is not in (0, 1).
+        ValueError: If `k` is not in (0, 1).
 
     Example:
 
@@ -110,7 +110,7 @@ class InverseSigmoidDecay(SamplingSchedule):
         k: at least 1; larger values decay later.
 
     Raises:
-        ValueError: if `k` is below 1.
+        ValueError: If `k` is below 1.
 
     Example:
 

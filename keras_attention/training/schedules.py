@@ -24,7 +24,7 @@ class Noam(keras.optimizers.schedules.LearningRateSchedule):
         scale: constant factor, 1 in the paper.
 
     Raises:
-        ValueError: if `hidden_dim`, `warmup_steps` or `scale` is not positive.
+        ValueError: If `hidden_dim`, `warmup_steps` or `scale` is not positive.
 
     References:
         Vaswani et al. 2017, [Attention Is All You Need](https://arxiv.org/abs/1706.03762).
@@ -82,7 +82,7 @@ class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
             `peak`.
 
     Raises:
-        ValueError: if `peak`, `warmup_steps` or `decay_steps` is not positive.
+        ValueError: If `peak`, `warmup_steps` or `decay_steps` is not positive.
 
     Example:
 

@@ -47,7 +47,7 @@ def read_manifest(path: str | Path, names: Sequence[str] | None = None) -> dict[
         names: files to check; `None` checks all that the manifest names.
 
     Raises:
-        ValueError: if the manifest or a file to check is missing or has changed.
+        ValueError: If the manifest or a file to check is missing or has changed.
     """
     path = Path(path)
     data = read_bytes(path, "json_bytes")
@@ -88,7 +88,7 @@ def check_digests(folder: Path, digests: Mapping[str, str]) -> None:
     """Checks files against digests from `file_digests`.
 
     Raises:
-        ValueError: if a file is missing, has changed, or is not in the folder.
+        ValueError: If a file is missing, has changed, or is not in the folder.
     """
     for name, expected in digests.items():
         relative = PurePosixPath(name)
