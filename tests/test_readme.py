@@ -28,7 +28,17 @@ PAGES = (
     DOCS / "serving.md",
     DOCS / "training.md",
 )  # the others want text or images of the reader's own
-SLOW = ("captioning", "export", "finetuning", "mobile", "serving")
+SLOW = (
+    "captioning",
+    "classification",
+    "export",
+    "finetuning",
+    "generation",
+    "mobile",
+    "models",
+    "serving",
+    "training",
+)
 
 
 def blocks(text, language):

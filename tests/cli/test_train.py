@@ -50,6 +50,7 @@ def transformer(files, tmp_path, monkeypatch):
     return [*options, "--output", str(tmp_path / "model"), "--model", "transformer"]
 
 
+@pytest.mark.slow
 def test_transformer_with_joint_vocabulary(transformer, tmp_path, capsys):
     options = "--joint-vocabulary --norm post --dropout 0.1 --epochs 2 --average-checkpoints 2"
     more = (
@@ -91,6 +92,7 @@ def test_truncated_texts_are_reported_once(files, tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_training_starts_from_a_trained_model(model, files, tmp_path):
     options = ["--start-from", model, "--epochs", "1", "--output", str(tmp_path / "more")]
     assert main(["train", *files.options, *options, "--learning-rate", "1e-9"]) == 0

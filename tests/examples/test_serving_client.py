@@ -24,7 +24,7 @@ from keras_attention.serving import RequestError, ServedModel, build_app
 from keras_attention.tasks import Captioner, Translator
 from keras_attention.text import CharacterTokenizer
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.tensorflow_only, pytest.mark.slow]
 CLIENT = Path(__file__).parents[2] / "examples" / "serving_client.py"
 LETTERS = CharacterTokenizer.train(["abcde äß"])
 

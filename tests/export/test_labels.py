@@ -15,7 +15,7 @@ from keras_attention.utils.manifest import read_manifest
 
 LABELS = ["eins", "zwei", "größer"]
 SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
-KINDS = ("label", "tags")
+KINDS = ("label", pytest.param("tags", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_tflite_file_takes_any_batch_and_length(exported):
         )
 
 
-@pytest.mark.parametrize("kind", ["label", pytest.param("tags", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_disagreement_deletes_the_export(make, kind, tmp_path, different_model):
     task, other = make(kind), make(kind, seed=5)
     message = r"(?s)must return what the model returns for .*Received: '"

@@ -76,6 +76,7 @@ def sampling(make_translator, tmp_path_factory):
     return task, TFLiteRunner(file)
 
 
+@pytest.mark.slow
 def test_tflite_samples_by_seed_and_temperature(sampling):
     task, runner = sampling
     source, expected = model_inputs(task, TEXTS), []

@@ -23,8 +23,7 @@ def cases():
         for parity, check in PARITIES.items():
             if FAMILIES[name].strategy is None and check in GENERATION:
                 continue
-            # Exports of the others are converted in tests of their own.
-            is_quick = name in (QUICK[:2] if parity in ("SavedModel", "TFLite") else QUICK)
+            is_quick = name in QUICK and parity not in ("SavedModel", "TFLite")
             marks = () if is_quick else pytest.mark.slow
             yield pytest.param(name, parity, id=f"{name}-{parity}", marks=marks)
 

@@ -86,6 +86,7 @@ def test_restore_after_an_interruption():
     assert dtypes(trained) == {"float32"}
 
 
+@pytest.mark.slow
 def test_fits_with_and_without_it_keep_their_own_precision():
     """Compared with models that are fitted for the first time."""
     x, labels = batch()
@@ -105,6 +106,7 @@ def test_fits_with_and_without_it_keep_their_own_precision():
         np.testing.assert_allclose(received, expected[with_bfloat16], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluation_after_a_fit_is_in_float32_and_functions_are_kept():
     x, labels = batch()
     trained, expected = model(), model()

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import array, cases
+from helpers import array
 from keras_attention.models import causal_lm, seq2seq, transformer
 from keras_attention.training import MaskedCrossEntropy, Perplexity, TokenAccuracy
 
@@ -35,7 +35,14 @@ def fit(model, block_size, x, labels, **options):
     return {name: np.array(values) for name, values in history.history.items()}
 
 
-@pytest.mark.parametrize("kind", cases(["causal_lm", "seq2seq", "transformer"], ["transformer"]))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "causal_lm",
+        pytest.param("seq2seq", marks=pytest.mark.slow),
+        pytest.param("transformer", marks=pytest.mark.slow),
+    ],
+)
 def test_fit_gives_the_weights_and_metrics_of_all_logits(kind):
     x, labels = batch(kind)
     model = make(kind)

@@ -88,6 +88,7 @@ def test_signatures_of_ids_return_what_the_model_returns(saved_model, translator
         np.testing.assert_allclose(details[name], expected[name], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_tokenizer_all_operations_are_tensorflows_own(translator, samples, tmp_path):
     report = translator.export(tmp_path / "small", "saved_model", samples, tokenizer=False)
     assert report["tensorflow_text_operations"] == []

@@ -182,6 +182,7 @@ def test_damaged_samples(copy, capsys, change):
     assert verify_in_one_line(copy, capsys) == 2
 
 
+@pytest.mark.slow
 def test_samples_that_may_not_be_recorded(make_labeler, tmp_path):
     task, secret = make_labeler("label", ["n", "v"]), ["abcde", "edcba"]
     for format in ("saved_model", "tflite"):
