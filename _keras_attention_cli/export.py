@@ -29,7 +29,7 @@ def add_commands(commands: Commands) -> None:
 def _add_export(commands: Commands) -> None:
     command = commands.add_parser(
         "export",
-        help="write a SavedModel or a TFLite file, and verify it",
+        help="write a SavedModel, a TFLite file or a CTranslate2 model, and verify it",
         description="Exports a trained task. Each export is run on samples and compared with the "
         "model; verification.json next to it has the result.",
         epilog="Example: keras-attention export models/en-de --saved-model serving/en-de "
@@ -44,6 +44,12 @@ def _add_export(commands: Commands) -> None:
     )
     command.add_argument(
         "--tflite", type=Path, metavar="FOLDER", help="folder for model.tflite and its tokenizers"
+    )
+    command.add_argument(
+        "--ctranslate2",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for a CTranslate2 model of a Transformer and its tokenizers",
     )
     command.add_argument(
         "--samples",
@@ -73,8 +79,8 @@ def _add_export(commands: Commands) -> None:
     command.add_argument(
         "--weights",
         default="float32",
-        help="weights of the TFLite file: float32, float16, int8 (recommended for phones), int4 "
-        "or full_int8 [%(default)s]",
+        help="weights of the TFLite file or CTranslate2 model: float32, float16, int8 "
+        "(recommended for phones and CPUs), and of a TFLite file int4 or full_int8 [%(default)s]",
     )
     command.add_argument(
         "--references",
@@ -85,7 +91,7 @@ def _add_export(commands: Commands) -> None:
     command.add_argument(
         "--allow-loss",
         action="store_true",
-        help="keep a TFLite file of reduced precision that loses more than 1 point of 100",
+        help="keep a file of reduced precision that loses more than 1 point of 100",
     )
     command.add_argument(
         "--static",

@@ -1,4 +1,4 @@
-"""`keras-attention export` and `verify`: exports for TensorFlow Serving and TFLite."""
+"""`keras-attention export` and `verify`: exports for TensorFlow Serving, TFLite and CTranslate2."""
 
 import argparse
 from itertools import islice
@@ -17,24 +17,30 @@ def run_export(options: argparse.Namespace) -> None:
     """Exports a trained task in the chosen formats."""
     from keras_attention.text import read_lines
 
-    if not (options.saved_model or options.tflite):
-        raise ValueError("At least one of `--saved-model` and `--tflite` is required")
+    if not (options.saved_model or options.tflite or options.ctranslate2):
+        raise ValueError(
+            "At least one of `--saved-model`, `--tflite` and `--ctranslate2` is required"
+        )
     samples, references = (
         list(islice(read_lines(file), options.num_samples)) if file else None
         for file in (options.samples, options.references)
     )
     task = load_trained(options)
     saved_model_options = {"tokenizer": not options.no_tokenizer}
-    tflite_options = {
+    reduced_precision = {
         "weights": options.weights,
         "references": references,
         "allow_loss": options.allow_loss,
+    }
+    tflite_options = {
+        **reduced_precision,
         "static": options.static,
         **{name: getattr(options, name) for name in SIGNATURES},
     }
     for format, folder, format_options in (
         ("saved_model", options.saved_model, saved_model_options),
         ("tflite", options.tflite, tflite_options),
+        ("ctranslate2", options.ctranslate2, reduced_precision),
     ):
         if folder:
             print(f"{format}: exporting and verifying", flush=True)

@@ -166,7 +166,7 @@ class BeamSearch(Strategy):
         is_possible = log_prob > MIN_LOG_PROB / 2
         is_complete = is_possible & ((ids == END) | (length >= limit))
 
-        score = log_prob / self._length_penalty(length)
+        score = log_prob / self.length_normalizer(length)
         if self.coverage_penalty:
             score = score + self._coverage_penalty(candidates["coverage"], source_mask)
         score = keep_first(ops.where(is_complete, score, MIN_LOG_PROB), num_beams)
@@ -239,9 +239,10 @@ class BeamSearch(Strategy):
             return too_few
         assumed_length = limit if self.early_stopping == "never" else length
         best = ops.max(log_prob, axis=1, keepdims=True)  # (B, 1)
-        return too_few | (best / self._length_penalty(assumed_length) > last)
+        return too_few | (best / self.length_normalizer(assumed_length) > last)
 
-    def _length_penalty(self, length):
+    def length_normalizer(self, length: Tensor) -> Tensor:
+        """Returns lp(Y), by which the log-probability of sequences of a length is divided."""
         length = ops.cast(length, "float32")
         if self.length_penalty_type == "gnmt":
             length = (5.0 + length) / 6.0

@@ -142,7 +142,10 @@ class TokenEmbedding(keras.layers.Layer):
         if self.scale:
             x = x * self.embedding_dim**0.5
         if self.positions is not None:
-            x = x + ops.cast(self._position_vectors(ids, positions), x.dtype)
+            if ids.shape[1] is not None:
+                self.check_length(ids.shape[1], "the ids")
+            positions = as_positions(positions, ops.shape(ids)[1])  # (B or 1, T)
+            x = x + ops.cast(self.position_vectors(positions), x.dtype)
         return self.dropout(x, training=training)
 
     def logits(self, x: Any):
@@ -167,6 +170,14 @@ class TokenEmbedding(keras.layers.Layer):
             kernel = ops.convert_to_tensor(self.tokens.reverse_embeddings)
         return kernel, self.output_bias if self.has_output_bias else None
 
+    def position_vectors(self, positions: Any):
+        """Returns the vectors `P` of positions, int `(B, T)` or `(1, T)`, each of size D."""
+        if self.positions == "learned":
+            return ops.take(self.table, positions, axis=0)  # (B or 1, T, D)
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        layout = SINUSOID_LAYOUTS[self.positions]  # type: ignore[index]  # the caller checks
+        return sinusoidal(positions, self.embedding_dim, layout, dtype)
+
     @property
     def max_positions(self) -> int | None:
         """Number of learned positions, or `None` if there is no limit."""
@@ -184,16 +195,6 @@ class TokenEmbedding(keras.layers.Layer):
                 "The learned position table holds at most "
                 f"max_length={self.max_length} positions. Received: {length} for {description}"
             )
-
-    def _position_vectors(self, ids, positions):
-        if ids.shape[1] is not None:
-            self.check_length(ids.shape[1], "the ids")
-        positions = as_positions(positions, ops.shape(ids)[1])  # (B or 1, T)
-        if self.positions == "learned":
-            return ops.take(self.table, positions, axis=0)  # (B or 1, T, D)
-        dtype = keras.backend.result_type(self.compute_dtype, "float32")
-        layout = SINUSOID_LAYOUTS[self.positions]  # type: ignore[index]  # the caller checks
-        return sinusoidal(positions, self.embedding_dim, layout, dtype)
 
     def compute_output_shape(self, ids_shape):
         if ids_shape[1] is not None:

@@ -34,8 +34,8 @@ class TextComparison:
 
     def predictions(self, outputs: dict[str, Any], batch: Batch) -> Predictions:
         """Converts `ids`, `scores` and `attention`."""
-        ids, attention = outputs["ids"], outputs["attention"]
-        if isinstance(self.postprocessor, CaptionPostprocessor):
+        ids, attention = outputs["ids"], outputs.get("attention")
+        if attention is not None and isinstance(self.postprocessor, CaptionPostprocessor):
             attention = attention.reshape(*ids.shape, *self.postprocessor.grid_shape)
         texts = self.postprocessor.texts(ids, batch)
         return Predictions(texts, self._names[ids], outputs["scores"], attention)

@@ -2,15 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_attention.export.saved_model.writer import check_backend, export_saved_model
 from keras_attention.export.signatures import Exportable, Signature
 from keras_attention.tasks.comparisons import comparison_for
 from keras_attention.tasks.task import Task
 
+if TYPE_CHECKING:
+    from keras_attention.export.ctranslate2.writer import Generation
+
 # Options of `Task.export` that add or remove signatures; the others are the writer's.
-SIGNATURE_OPTIONS = {"saved_model": ("tokenizer",), "tflite": ("steps", "options", "text")}
+SIGNATURE_OPTIONS: dict[str, tuple[str, ...]] = {
+    "saved_model": ("tokenizer",),
+    "tflite": ("steps", "options", "text"),
+    "ctranslate2": (),
+}
 
 
 def export_task(
@@ -32,9 +39,27 @@ def export_task(
     exported = exportable(task, signatures, samples, record_samples)
     if format == "saved_model":
         return export_saved_model(exported, folder, **options)
+    if format == "ctranslate2":
+        from keras_attention.export.ctranslate2.writer import export_ctranslate2
+
+        return export_ctranslate2(exported, generation_of(task), folder, **options)
     from keras_attention.export.tflite.writer import export_tflite  # loads LiteRT
 
     return export_tflite(exported, folder, **options)
+
+
+def generation_of(task: Task) -> "Generation":
+    """Returns what a CTranslate2 model contains of a task."""
+    from keras_attention.export.ctranslate2.writer import Generation
+
+    preprocessor, runner = task.preprocessor, task.model_runner("export")
+    tokenizers = (*preprocessor.tokenizers, *task.postprocessor.tokenizers)
+    return Generation(
+        runner.model,
+        runner.strategy,
+        [tokenizer.vocabulary for tokenizer in tokenizers],
+        getattr(preprocessor, "max_length", 0),  # of text; `export_ctranslate2` refuses images
+    )
 
 
 def exportable(

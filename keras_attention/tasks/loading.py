@@ -48,7 +48,7 @@ def load_exported(folder: str | Path) -> Task:
 
     Args:
         folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
-            or one version of it, or a folder with `model.tflite`.
+            or one version of it, or the folder of a TFLite file or a CTranslate2 model.
 
     Returns:
         A task of the class that was exported. It can be called and has `generate`, `classify` or
@@ -59,14 +59,13 @@ def load_exported(folder: str | Path) -> Task:
             written.
     """
     from keras_attention.export.saved_model.writer import EXPORT_FORMAT, EXTRA
-    from keras_attention.export.tflite.runner import FILE
     from keras_attention.export.verification.report import REPORT
-    from keras_attention.export.verification.verify import find_export
+    from keras_attention.export.verification.verify import export_format, find_export
 
     folder = find_export(folder)
     read_manifest(folder / REPORT)
-    format = "tflite" if (folder / FILE).is_file() else "saved_model"
-    parts = folder if format == "tflite" else folder / EXTRA
+    format = export_format(folder)
+    parts = folder / EXTRA if format == "saved_model" else folder
     config = read_json(parts / "export.json")
     received = config.get("export"), config.get("format")
     if received != (format, EXPORT_FORMAT) or str(config.get("task")) not in TASKS:
@@ -88,6 +87,10 @@ def _file_runner(format, folder):
         from keras_attention.export.tflite.runner import TFLiteRunner
 
         return TFLiteRunner(folder)
+    if format == "ctranslate2":
+        from keras_attention.export.ctranslate2.runner import CTranslate2Runner
+
+        return CTranslate2Runner(folder)
     from keras_attention.export.saved_model.runner import SavedModelRunner
 
     return SavedModelRunner(folder)

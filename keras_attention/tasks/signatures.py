@@ -54,6 +54,7 @@ from keras_attention.types import Batch
 def list_signatures(task: Task, format: str, **options: Any) -> list[Signature]:
     """Returns the signatures of an export; see `Task.signatures`."""
     builders: dict[str, Callable[..., list[Signature]]] = {
+        "ctranslate2": ctranslate2_signatures,
         "saved_model": saved_model_signatures,
         "tflite": tflite_signatures,
     }
@@ -112,6 +113,11 @@ def tflite_signatures(
     if text:
         signatures.append(builder.of_normalized_text())
     return signatures
+
+
+def ctranslate2_signatures(task: Task) -> list[Signature]:
+    """Returns the signature that says how the ids of a CTranslate2 model are compared."""
+    return _SignatureBuilder(task).of_ids("ids", "ids", None)[-1:]
 
 
 class _SignatureBuilder:

@@ -246,7 +246,7 @@ class Task:
         """Returns the signatures of an export.
 
         Args:
-            format: `"saved_model"` or `"tflite"`.
+            format: `"saved_model"`, `"tflite"` or `"ctranslate2"`.
             **options: those of `export` that add or remove signatures.
 
         Returns:
@@ -272,8 +272,8 @@ class Task:
 
         Args:
             folder: for `"saved_model"` TF Serving's base path, which gets the next version, for
-                `"tflite"` the folder for `model.tflite` and the tokenizers.
-            format: `"saved_model"` or `"tflite"`.
+                the others the folder for the model and the tokenizers.
+            format: `"saved_model"`, `"tflite"` or `"ctranslate2"`.
             samples: inputs on which to verify the export; `None` makes some.
             record_samples: whether the first eight may be written into the export, with their
                 outputs, for its later verification and as examples. `False` writes made samples in
@@ -298,6 +298,10 @@ class Task:
         - `text`: `True` adds the signature `text`, from strings in the tokenizer's normal form, or
           from pixels, to strings; for translators, captioners and classifiers with
           `WordPieceTokenizer`. It runs where TensorFlow Text's operations are registered.
+
+        With `format="ctranslate2"`, for Transformers of `Translator` and `TextGenerator`:
+
+        - `weights`, `references`, `allow_loss`: see `export.ctranslate2.writer.export_ctranslate2`.
 
         See `tasks.signatures` for the inputs and outputs of all signatures.
 

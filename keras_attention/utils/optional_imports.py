@@ -13,6 +13,7 @@ EXTRAS = {
     "metrics": ("sacrebleu",),
     "hub": ("huggingface_hub",),
     "int4": ("ai_edge_quantizer",),
+    "ctranslate2": ("ctranslate2",),
 }
 
 

@@ -1,5 +1,6 @@
 """The report of a verification, `verification.json`."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import platform
@@ -12,7 +13,10 @@ from keras_attention.export.saved_model.versions import BASE_DIGESTS
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.verification.tolerances import PRECISIONS
 
-PACKAGES = ("keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "numpy")
+# Those of other formats than the export's may be missing.
+PACKAGES = (
+    "keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "ctranslate2", "numpy"
+)  # fmt: skip
 REPORT = "verification.json"
 # Types of what `verify` reads of the report of a SavedModel.
 SAVED_MODEL_TYPES = {"tensorflow_text_operations": list, BASE_DIGESTS: dict}
@@ -53,10 +57,18 @@ def report(
         "versions": {
             "python": platform.python_version(),
             "keras-attention": __version__,
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **_versions(PACKAGES),
         },
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def check_report(contents: dict[str, Any], path: Path, format: str) -> None:
@@ -65,7 +77,7 @@ def check_report(contents: dict[str, Any], path: Path, format: str) -> None:
     Args:
         contents: of the file.
         path: the file, for the error.
-        format: `"saved_model"` or `"tflite"`.
+        format: `"saved_model"`, `"tflite"` or `"ctranslate2"`.
 
     Raises:
         ValueError: if one is missing or of another type.

@@ -16,6 +16,9 @@ from keras_attention.export.verification.samples import SAMPLES, read_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.utils.manifest import check_digests, read_manifest
 
+# A file that each format has and no other.
+FORMAT_FILES = {"tflite": FILE, "ctranslate2": "model.bin", "saved_model": "saved_model.pb"}
+
 
 def verify(folder: str | Path) -> dict[str, Any]:
     """Runs an export on the inputs in its `samples.json` and compares with the recorded outputs.
@@ -25,11 +28,12 @@ def verify(folder: str | Path) -> dict[str, Any]:
     too.
 
     A SavedModel is run by TensorFlow's C API in a process of its own, a TFLite file by LiteRT's
-    `Interpreter` and, if its shapes are static, by `CompiledModel`. The model is not needed.
+    `Interpreter` and, if its shapes are static, by `CompiledModel`, a CTranslate2 model by
+    CTranslate2. The Keras model is not needed.
 
     Args:
         folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
-            or one version of it, or a folder with `model.tflite`.
+            or one version of it, or the folder of a TFLite file or a CTranslate2 model.
 
     Returns:
         The contents of `verification.json`, with the new `agreement`.
@@ -40,7 +44,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
     """
     base, folder = Path(folder), find_export(folder)
     contents = read_manifest(folder / REPORT)
-    format = "tflite" if (folder / FILE).is_file() else "saved_model"
+    format = export_format(folder)
     check_report(contents, folder / REPORT, format)
     if folder != base:
         try:
@@ -52,6 +56,8 @@ def verify(folder: str | Path) -> dict[str, Any]:
     recorded = read_samples(folder)
     if format == "tflite":
         received = _run_tflite(folder, recorded, contents.get("static_shape") is not None)
+    elif format == "ctranslate2":
+        received = [_run_ctranslate2(folder, recorded)]
     else:
         received = [_run_saved_model(folder, recorded, contents["tensorflow_text_operations"])]
     tolerance = PRECISIONS[contents.get("weights", "float32")].signature_tolerance
@@ -60,21 +66,26 @@ def verify(folder: str | Path) -> dict[str, Any]:
 
 
 def find_export(folder: str | Path) -> Path:
-    """Returns the folder of a TFLite file, or of the last version of a SavedModel.
+    """Returns the folder of a file, or of the last version of a SavedModel.
 
     Raises:
         ValueError: if there is none.
     """
     folder = Path(folder)
-    if (folder / FILE).is_file() or (folder / "saved_model.pb").is_file():
+    if any((folder / file).is_file() for file in FORMAT_FILES.values()):
         return folder
     numbers = list_versions(folder) if folder.is_dir() else []
     if numbers and (folder / str(numbers[-1]) / "saved_model.pb").is_file():
         return folder / str(numbers[-1])
     raise ValueError(
-        f"`folder` must be a SavedModel, its base path, or a folder with {FILE}. "
+        f"`folder` must be a SavedModel, its base path, or a folder with {FILE} or model.bin. "
         f"Received: {str(folder)!r}"
     )
+
+
+def export_format(folder: Path) -> str:
+    """Returns the format of an export that `find_export` has found."""
+    return next(name for name, file in FORMAT_FILES.items() if (folder / file).is_file())
 
 
 def compare_recorded(
@@ -141,6 +152,19 @@ def _run_tflite(folder, recorded, is_static):
     except (ValueError, RuntimeError, KeyError, TypeError) as error:  # LiteRT's errors
         raise ExportError(
             f"{str(folder / FILE)!r} must run in LiteRT on the samples in {SAMPLES}. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _run_ctranslate2(folder, recorded):
+    from keras_attention.export.ctranslate2.runner import CTranslate2Runner
+
+    try:
+        runner = CTranslate2Runner(folder)
+        return [runner(np.asarray(each["source"])) for each in recorded["inputs"]]
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:  # CTranslate2's errors
+        raise ExportError(
+            f"{str(folder)!r} must run in CTranslate2 on the samples in {SAMPLES}. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
 
