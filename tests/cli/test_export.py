@@ -47,6 +47,12 @@ def test_scores_of_reduced_precision_are_printed(capsys):
     )
 
 
+def test_models_that_ctranslate2_lacks_are_refused(trained, tmp_path, error_of):
+    error = error_of("export", trained[0], "--ctranslate2", tmp_path / "bulk")
+    assert "is for Transformers" in error and "encoder: RecurrentEncoder; decoder: RNN" in error
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_int8_weights_and_a_saved_model_without_tokenizer(trained, files, tmp_path):
     serving, phone = tmp_path / "serving", tmp_path / "phone"
@@ -99,7 +105,7 @@ def test_exports_generate_and_evaluate_like_the_model(exports, model, files, tmp
 
 def test_invalid_exports(exports, model, tmp_path, error_of):
     serving, phone = exports
-    assert "`--saved-model` and `--tflite`" in error_of("export", model)
+    assert "`--saved-model`, `--tflite` and `--ctranslate2`" in error_of("export", model)
     assert f"Received: '{phone}'" in error_of("export", phone, "--saved-model", tmp_path / "new")
     missing = tmp_path / "no"
     wrong = "export", model, "--saved-model", tmp_path / "new", "--samples", missing

@@ -134,3 +134,18 @@ def test_the_commands_take_its_folder(opus, translator, capsys):
     assert (written, score) == (best.text, f"{best.score:.4f}")
     assert main(["export", str(opus.folder.parent), "--tflite", "x"]) == 2
     assert "or of a Marian model" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ctranslate2(opus, tmp_path, capsys):
+    greedy = GreedySearch(max_new_tokens=40, force_end=True)
+    translator = Translator.from_marian(opus.folder, greedy, max_source_length=40)
+    report = translator.export(tmp_path / "greedy", "ctranslate2", opus.texts)
+    assert report["agreement"]["equal"] == report["agreement"]["compared"]
+    assert load_exported(tmp_path / "greedy")(opus.texts) == translator(opus.texts)
+    (tmp_path / "samples.txt").write_text("\n".join(opus.texts), encoding="utf-8")
+    options = f"--ctranslate2 {tmp_path / 'beams'} --samples {tmp_path / 'samples.txt'}"
+    assert main(["export", str(opus.folder), *options.split()]) == 0
+    capsys.readouterr()
+    assert main(["generate", str(tmp_path / "beams"), "The dog sees the cat."]) == 0
+    assert capsys.readouterr().out == "Das Hund sieht das Katze.\n"
