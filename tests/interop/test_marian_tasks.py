@@ -137,15 +137,16 @@ def test_the_commands_take_its_folder(opus, translator, capsys):
 
 
 @pytest.mark.slow
-def test_ctranslate2(opus, tmp_path, capsys):
+def test_ctranslate2(opus, expected, tmp_path, capsys):
     greedy = GreedySearch(max_new_tokens=40, force_end=True)
     translator = Translator.from_marian(opus.folder, greedy, max_source_length=40)
     report = translator.export(tmp_path / "greedy", "ctranslate2", opus.texts)
     assert report["agreement"]["equal"] == report["agreement"]["compared"]
-    assert load_exported(tmp_path / "greedy")(opus.texts) == translator(opus.texts)
+    texts = [text for text in opus.texts if text]  # an empty one has an empty translation
+    assert load_exported(tmp_path / "greedy")(texts) == translator(texts)
     (tmp_path / "samples.txt").write_text("\n".join(opus.texts), encoding="utf-8")
     options = f"--ctranslate2 {tmp_path / 'beams'} --samples {tmp_path / 'samples.txt'}"
     assert main(["export", str(opus.folder), *options.split()]) == 0
     capsys.readouterr()
-    assert main(["generate", str(tmp_path / "beams"), "The dog sees the cat."]) == 0
-    assert capsys.readouterr().out == "Das Hund sieht das Katze.\n"
+    assert main(["generate", str(tmp_path / "beams"), texts[0]]) == 0
+    assert capsys.readouterr().out == f"{expected[0]}\n"
