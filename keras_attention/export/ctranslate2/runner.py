@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import ctranslate2
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 
 from keras_attention.generation import BeamSearch, Strategy
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
+from keras_attention.models.saved_strategy import check_saved_strategy
 from keras_attention.ops.ids import END, PAD, START
 from keras_attention.utils.atomic_io import read_json
 from keras_attention.utils.reading import read_bytes
@@ -27,6 +29,10 @@ class CTranslate2Runner:
     Args:
         folder: folder of the export.
         device: `"cpu"` or `"cuda"`.
+
+    Raises:
+        ValueError: if `export.json` describes no strategy, or one beyond
+            `keras_attention.utils.limits`.
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu"):
@@ -36,6 +42,8 @@ class CTranslate2Runner:
         self.is_language_model = (self.folder / "vocabulary.json").is_file()
         names = ("vocabulary",) * 2 if self.is_language_model else ("source", "target")
         self.source_tokens, self.target_tokens = (self._read_vocabulary(name) for name in names)
+        decoder = SimpleNamespace(vocabulary_size=len(self.target_tokens))
+        check_saved_strategy(self.strategy, decoder)
         self._target_ids = {token: id for id, token in enumerate(self.target_tokens)}
         engine = ctranslate2.Generator if self.is_language_model else ctranslate2.Translator
         self._engine = engine(str(self.folder), device)

@@ -1,5 +1,8 @@
 """Loaded CTranslate2 exports: the same task, with the same results."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -31,6 +34,15 @@ def test_empty_source_has_an_empty_translation(written):
     assert loaded(["", "bca"])[0] == ""
     outputs = loaded.runner(model_inputs(loaded, [""]), details=True)
     assert outputs["ids"][0, 0, :2].tolist() == [END, 0] and not outputs["attention"].any()
+
+
+def test_strategy_in_the_file_is_checked(written, tmp_path):
+    folder = shutil.copytree(written[0], tmp_path / "changed")
+    about = json.loads((folder / "export.json").read_text())
+    about["search"]["config"]["max_new_tokens"] = 10**9
+    (folder / "export.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match="`max_new_tokens` must be at most"):
+        CTranslate2Runner(folder)
 
 
 @pytest.mark.slow
