@@ -387,7 +387,7 @@ def test_every_layer_has_a_line():
     """Base classes and the parts of other layers are tested with the layers that use them."""
     tested = {cls.__name__ for _, cls, _ in LAYERS.values()}
     elsewhere = {
-        "BaseAttention", "ScoredAttention", "PositionEncoding",
+        "BaseAttention", "ScoredAttention", "TransformerBlock", "PositionEncoding",
         "Residual", "PromptEncoder", "make_blocks",
         "RotaryEmbedding", "AlibiBias", "RelativePositionBias",
         "HardAttentionCell", "KerasApplicationBackbone",
