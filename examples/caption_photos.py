@@ -27,7 +27,7 @@ from keras_attention.metrics import caption_scores
 from keras_attention.models import captioner
 from keras_attention.tasks import Captioner
 from keras_attention.text import WordPieceTokenizer
-from keras_attention.text.batching import bucket_by_length, decoder_inputs
+from keras_attention.text.batching import assign_buckets, decoder_inputs, pad_buckets
 from keras_attention.training import MaskedCrossEntropy, SetEpoch, ShuffledBatches
 
 parser = argparse.ArgumentParser()
@@ -128,8 +128,8 @@ def decoder_of(model):
 
 
 # 4. Train captioners with attention to the cells, or with their mean only.
-data = bucket_by_length(ids.row_lengths().numpy(), padded, 64, 30, True, 0, None)
-data = data.map(add_cells)
+buckets = assign_buckets(ids.row_lengths().numpy(), batch_size=64, max_length=30, batch_tokens=None)
+data = ShuffledBatches(pad_buckets(buckets, padded)).map(add_cells)
 for attention in options.attention:
     attention_type = None if attention == "none" else attention
     model = captioner(

@@ -59,7 +59,7 @@ def captioned_batches(
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise ValueError(
-                f"Each image must have a caption. Received: no caption of {_name_of(image)}"
+                f"Each image must have a caption. Received: no caption of {_describe(image)}"
             )
         images.append(read_image(image, image_size))
         image_indices += [index] * len(texts)
@@ -75,5 +75,5 @@ def captioned_batches(
     return ShuffledBatches([(data, batch_size)], shuffle, seed).map(with_images)
 
 
-def _name_of(image: Image) -> str:
+def _describe(image: Image) -> str:
     return repr(str(image)) if isinstance(image, str | os.PathLike) else "an image without a path"

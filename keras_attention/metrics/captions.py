@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sacrebleu.metrics import BLEU
 
-from keras_attention.metrics.corpus import References, Score, reference_lists, score_of
+from keras_attention.metrics.corpus import References, Score, compute_score, reference_lists
 
 ORDERS = (1, 2, 3, 4)  # n of the n-grams
 BETA = 1.2  # of ROUGE-L, as in COCO's evaluation: recall counts more than precision
@@ -112,7 +112,7 @@ def _bleu(
     # `force` silences the warning about tokenized text, which is scored on purpose.
     metric = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order, force=True)
     texts = [" ".join(words) for words in hypotheses_words]
-    score, signature = score_of(
+    score, signature = compute_score(
         metric, texts, [[" ".join(words) for words in row] for row in references_words]
     )
     return Score(score, f"{signature}|order:{order}|{WORDS}")

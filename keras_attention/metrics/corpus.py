@@ -57,7 +57,7 @@ def bleu(
         )
     # `force` silences the warning about tokenized text, which is scored on purpose.
     metric = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
-    return score_of(metric, hypotheses, references)
+    return compute_score(metric, hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: References, lowercase: bool = False) -> Score:
@@ -82,7 +82,7 @@ def chrf(hypotheses: Sequence[str], references: References, lowercase: bool = Fa
     >>> chrf(["the cat"], ["the cat"]).score
     100.0
     """
-    return score_of(CHRF(lowercase=lowercase), hypotheses, references)
+    return compute_score(CHRF(lowercase=lowercase), hypotheses, references)
 
 
 def corpus_scores(
@@ -111,7 +111,7 @@ def corpus_scores(
     }
 
 
-def score_of(metric: BLEU | CHRF, hypotheses: Sequence[str], references: References) -> Score:
+def compute_score(metric: BLEU | CHRF, hypotheses: Sequence[str], references: References) -> Score:
     """Returns the score of a corpus by a metric of sacrebleu."""
     rows = reference_lists(hypotheses, references)
     # sacrebleu takes one list per reference index, with None where a sentence has fewer.

@@ -60,7 +60,8 @@ def bucketed_batches(
     def pad(indices: np.ndarray, length: int) -> tuple:
         return _pad_pairs(tf.gather(sources, indices), tf.gather(targets, indices), length)
 
-    return bucket_by_length(lengths, pad, batch_size, max_length, shuffle, seed, batch_tokens)
+    buckets = assign_buckets(lengths, batch_size, max_length, batch_tokens)
+    return ShuffledBatches(pad_buckets(buckets, pad), shuffle, seed)
 
 
 def repeat_batch(data: ShuffledBatches) -> ShuffledBatches:
@@ -82,35 +83,6 @@ def repeat_batch(data: ShuffledBatches) -> ShuffledBatches:
     return data.map(
         lambda batch: keras.tree.map_structure(lambda rows: np.concatenate([rows, rows]), batch)
     )
-
-
-def bucket_by_length(
-    lengths: np.ndarray,
-    pad: Callable[[np.ndarray, int], tuple],
-    batch_size: int,
-    max_length: int,
-    shuffle: bool,
-    seed: int,
-    batch_tokens: int | None,
-) -> ShuffledBatches:
-    """Returns batches of any examples, grouped by length as in `bucketed_batches`.
-
-    Args:
-        lengths: Length of each example, `(N,)`.
-        pad: `pad(indices, length)` returns the examples of these indices padded to this length, as
-            a tuple of arrays, or of dictionaries of arrays, `(len(indices), ...)`.
-        batch_size: Maximum number of examples in a batch.
-        max_length: Maximum length of an example.
-        shuffle: Whether to shuffle the examples in each epoch.
-        seed: Random seed of the order.
-        batch_tokens: Maximum number of positions in a batch, or `None`.
-
-    Raises:
-        ValueError: If a number is not positive.
-    """
-    assigned = assign_buckets(lengths, batch_size, max_length, batch_tokens)
-    groups = [(pad(indices, length), size) for indices, length, size in assigned]
-    return ShuffledBatches(groups, shuffle, seed)
 
 
 def assign_buckets(
@@ -151,6 +123,22 @@ def assign_buckets(
         )
         for bucket in np.unique(assigned)
     ]
+
+
+def pad_buckets(
+    buckets: Sequence[tuple[np.ndarray, int, int]], pad: Callable[[np.ndarray, int], tuple]
+) -> list[tuple[tuple, int]]:
+    """Pads the examples of each bucket, for `ShuffledBatches`.
+
+    Args:
+        buckets: From `assign_buckets`.
+        pad: `pad(indices, length)` returns the examples of these indices padded to this length, as
+            a tuple of arrays, or of dictionaries of arrays, `(len(indices), ...)`.
+
+    Returns:
+        Pairs of the padded examples and the maximum number of examples in a batch.
+    """
+    return [(pad(indices, length), size) for indices, length, size in buckets]
 
 
 def bucket_lengths(max_length: int) -> list[int]:

@@ -95,7 +95,7 @@ def decode_lines(file: BinaryIO | gzip.GzipFile, name: str) -> Iterator[str]:
             ) from None
 
 
-def lines_of(source: PathLike | Iterable[str | os.PathLike]) -> Iterator[str]:
+def iterate_lines(source: PathLike | Iterable[str | os.PathLike]) -> Iterator[str]:
     """Yields lines from a file, from several files, or from an iterable of lines.
 
     A single string or path is a file. A list or tuple is a list of files if it contains a `Path`,

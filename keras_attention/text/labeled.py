@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_attention.ops.ids import PAD, UNKNOWN
-from keras_attention.text.batching import bucket_by_length
+from keras_attention.text.batching import assign_buckets, pad_buckets
 from keras_attention.text.tokenizer import Tokenizer, append_end
 from keras_attention.utils.batches import ShuffledBatches
 from keras_attention.utils.validation import check_texts
@@ -56,7 +56,8 @@ def labeled_batches(
         return tf.gather(ids, indices).to_tensor(PAD, shape=[None, length]), class_ids[indices]
 
     lengths = ids.row_lengths().numpy()
-    return bucket_by_length(lengths, pad, batch_size, max_length, shuffle, seed, batch_tokens)
+    buckets = assign_buckets(lengths, batch_size, max_length, batch_tokens)
+    return ShuffledBatches(pad_buckets(buckets, pad), shuffle, seed)
 
 
 def tagged_batches(
@@ -114,7 +115,8 @@ def tagged_batches(
         weights = is_first[indices, :length].astype("float32")
         return tokens, token_tags[indices, :length], weights
 
-    return bucket_by_length(lengths, pad, batch_size, max_length, shuffle, seed, batch_tokens)
+    buckets = assign_buckets(lengths, batch_size, max_length, batch_tokens)
+    return ShuffledBatches(pad_buckets(buckets, pad), shuffle, seed)
 
 
 def split_words(texts: Sequence[str] | tf.Tensor) -> tf.RaggedTensor:

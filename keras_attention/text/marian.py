@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from keras_attention.ops.ids import SPECIALS, UNKNOWN
-from keras_attention.text.sentencepiece import processor_of
+from keras_attention.text.sentencepiece import load_processor
 from keras_attention.text.tokenizer import Tokenizer
 
 HASH_BUCKETS = 2**62  # large enough to rule out collisions in practice
@@ -85,7 +85,7 @@ def _hash(tokens: tf.Tensor) -> tf.Tensor:
 
 def _surfaces(proto: bytes, vocabulary: Sequence[str]) -> list[bytes]:
     """Returns the text of each token, empty for special tokens."""
-    model = processor_of(proto)
+    model = load_processor(proto)
 
     def surface(token):
         id = model.piece_to_id(token)  # the id of [UNK] if there is no such piece

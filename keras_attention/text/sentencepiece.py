@@ -47,7 +47,7 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(
         self, proto: bytes, lowercase: bool = False, normalization: str | None = "NFC"
     ) -> None:
-        super().__init__(_pieces_of(proto), lowercase, normalization)
+        super().__init__(_read_pieces(proto), lowercase, normalization)
         self._proto = proto
 
     @classmethod
@@ -199,7 +199,7 @@ def _learn(lines: list[str], model_type: str, vocabulary_size: int, **options) -
     return proto.SerializeToString(deterministic=True)
 
 
-def processor_of(proto: bytes) -> SentencePieceProcessor:
+def load_processor(proto: bytes) -> SentencePieceProcessor:
     """Loads a serialized model with the sentencepiece library, to read its pieces."""
     try:
         return SentencePieceProcessor(model_proto=proto)
@@ -209,8 +209,8 @@ def processor_of(proto: bytes) -> SentencePieceProcessor:
         ) from None
 
 
-def _pieces_of(proto: bytes) -> list[str]:
-    model = processor_of(proto)
+def _read_pieces(proto: bytes) -> list[str]:
+    model = load_processor(proto)
     ids = (model.pad_id(), model.bos_id(), model.eos_id(), model.unk_id())
     if ids != (PAD, START, END, UNKNOWN):
         raise ValueError(

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, UNKNOWN
-from keras_attention.text.files import PathLike, lines_of
+from keras_attention.text.files import PathLike, iterate_lines
 
 NORMALIZATIONS = ("NFC", "NFKC", None)
 CONFIG_FILE = "tokenizer.json"
@@ -253,7 +253,7 @@ def training_lines(
             `read_lines`).
     """
     _check_normalization(normalization)
-    lines = lines_of(source)
+    lines = iterate_lines(source)
     texts = []
     for chunk in _chunks(lines, 10_000):
         normalized = normalize(_as_strings(chunk), lowercase, normalization).numpy()

@@ -8,8 +8,9 @@ from keras_attention.training.averaging import (
 from keras_attention.training.bfloat16 import Bfloat16
 from keras_attention.training.callbacks import GenerationScore, RaiseOnNonFinite, SetEpoch
 from keras_attention.training.fine_tuning import discriminative_rates, enable_lora
-from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
+from keras_attention.training.losses import MaskedCrossEntropy
 from keras_attention.training.masking import MaskedTexts, mask_tokens
+from keras_attention.training.metrics import Perplexity, TokenAccuracy
 from keras_attention.training.minimum_risk import MinimumRisk
 from keras_attention.training.r_drop import RDrop
 from keras_attention.training.scheduled_sampling import (

@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.ops import masks
-from keras_attention.training.losses import MaskedCrossEntropy, token_losses
+from keras_attention.training.losses import MaskedCrossEntropy
+from keras_attention.training.token_losses import token_losses
 from keras_attention.types import Tensor
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_attention.text.files import lines_of, read_lines
+from keras_attention.text.files import iterate_lines, read_lines
 from keras_attention.utils.limits import limits
 
 
@@ -41,17 +41,17 @@ def test_files_and_lines(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.write_text("a\n")
     second.write_text("b\n")
-    assert list(lines_of(first)) == ["a"]
-    assert list(lines_of(str(first))) == ["a"]
-    assert list(lines_of([str(first), str(second)])) == ["a", "b"]
-    assert list(lines_of([first, second])) == ["a", "b"]
-    assert list(lines_of(["eine Zeile", "noch eine"])) == ["eine Zeile", "noch eine"]
-    assert list(lines_of(line for line in [str(first)])) == [str(first)]
+    assert list(iterate_lines(first)) == ["a"]
+    assert list(iterate_lines(str(first))) == ["a"]
+    assert list(iterate_lines([str(first), str(second)])) == ["a", "b"]
+    assert list(iterate_lines([first, second])) == ["a", "b"]
+    assert list(iterate_lines(["eine Zeile", "noch eine"])) == ["eine Zeile", "noch eine"]
+    assert list(iterate_lines(line for line in [str(first)])) == [str(first)]
     with pytest.raises(ValueError, match="missing"):
-        list(lines_of([str(first), str(tmp_path / "missing")]))
+        list(iterate_lines([str(first), str(tmp_path / "missing")]))
     with pytest.raises(ValueError, match="missing"):
-        list(lines_of(Path("missing")))
-    assert list(lines_of([])) == []
+        list(iterate_lines(Path("missing")))
+    assert list(iterate_lines([])) == []
 
 
 def test_truncated_and_damaged_gzip(tmp_path):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_attention.training.losses import MaskedCrossEntropy, Perplexity, TokenAccuracy
+from keras_attention.training.losses import MaskedCrossEntropy
+from keras_attention.training.metrics import Perplexity, TokenAccuracy
 
 
 def batch(seed=0, size=3, time=5, vocabulary=7):
@@ -234,33 +235,6 @@ def test_invalid_arguments_raise():
         MaskedCrossEntropy()(logits, logits)
     with pytest.raises(ValueError, match=r"Received: .*sample_weight.shape=\(3, 5, 1\)"):
         MaskedCrossEntropy()(labels, logits, sample_weight=np.ones((3, 5, 1)))
-
-
-def test_token_accuracy_counts_every_token_once():
-    metric = TokenAccuracy()
-    metric.update_state(np.array([[1, 2, 0]]), np.eye(4)[[[1, 3, 0]]])  # 1 of 2
-    metric.update_state(np.array([[1, 1, 1, 1, 1, 1]]), np.eye(4)[[[1] * 6]])  # 6 of 6
-    np.testing.assert_allclose(float(metric.result()), 7 / 8, rtol=1e-6)
-    metric.reset_state()
-    metric.update_state(np.array([[1], [2]]), np.eye(4)[[[1], [3]]], sample_weight=[3.0, 1.0])
-    np.testing.assert_allclose(float(metric.result()), 0.75, rtol=1e-6)
-
-
-def test_perplexity_over_batches_of_different_length():
-    metric = Perplexity()
-    batches = [batch(seed=1, time=3), batch(seed=2, time=9)]
-    for labels, logits in batches:
-        metric.update_state(labels, logits)
-    total = sum(reference(*pair).sum() for pair in batches)
-    count = sum((labels != 0).sum() for labels, _ in batches)
-    np.testing.assert_allclose(float(metric.result()), np.exp(total / count), rtol=1e-5)
-
-
-@pytest.mark.parametrize("made", [TokenAccuracy(name="a"), Perplexity(name="b")])
-def test_metric_config_round_trip(made):
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
-    assert type(again) is type(made)
-    assert again.get_config() == made.get_config()
 
 
 def test_loss_config_round_trip():

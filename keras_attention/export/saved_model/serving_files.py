@@ -114,18 +114,16 @@ def model_name(folder: Path) -> str:
 def write_files(
     exportable: Exportable,
     version: Path,
-    base_files: Path,
     name: str,
     samples: list,
     outputs: dict[str, dict],
     verified: Verification,
 ) -> None:
-    """Writes warm-up requests into a version, and the configurations and `serving.md`.
+    """Writes warm-up requests into a version, and the configurations and `serving.md` next to it.
 
     Args:
         exportable: the export's signatures and preprocessing.
         version: folder of the version.
-        base_files: folder of the files for the base path.
         name: name of the model.
         samples: the batch for the warm-up requests, whose first request is the example.
         outputs: outputs of the SavedModel for it, by signature.
@@ -140,6 +138,7 @@ def write_files(
     with tf.io.TFRecordWriter(str(warmup)) as writer:
         for signature, inputs in requests.items():
             writer.write(prediction_log(name, signature, inputs))
+    base_files = version.parent  # moved into the base path together with the version
     (base_files / "batching.config").write_text(BATCHING_CONFIG, encoding="utf-8")
     (base_files / "model.config").write_text(MODEL_CONFIG.format(name=name), encoding="utf-8")
     page = _page(exportable, name, requests, outputs, verified)

@@ -64,7 +64,7 @@ def export_saved_model(exportable: Exportable, folder: str | Path) -> dict[str, 
         write_samples(version, recorded, exportable.samples[chosen], inputs, outputs)
         name = serving_files.model_name(folder)
         example = batches[first], verified.outputs[first]
-        serving_files.write_files(exportable, version, version.parent, name, *example, verified)
+        serving_files.write_files(exportable, version, name, *example, verified)
         uses_text = any(each.text_operations for each in exportable.signatures)
         contents = report(
             "saved_model",
