@@ -135,7 +135,7 @@ class Task:
         little padding, and its results are put back in order. At most two windows are in memory.
 
         Args:
-            inputs: inputs without end, such as the lines of a file.
+            inputs: an iterable of any length, such as the lines of a file.
             batch_size: maximum number of inputs that are run at once.
             batch_tokens: maximum number of tokens that are run at once, padding included, so that
                 batches of long inputs are smaller. `None` sets no limit.
