@@ -121,6 +121,24 @@ def model_inputs(task: Any, raw_inputs: Any) -> np.ndarray:
     return np.asarray(task.preprocessor(raw_inputs).model_inputs)
 
 
+def assert_trains_and_reloads(
+    model: keras.Model, inputs: Any, targets: np.ndarray, folder: Any, epochs: int
+) -> None:
+    """Checks that training changes every weight, and that a saved model predicts the same."""
+    before = model.get_weights()
+    history = model.fit(inputs, targets, epochs=epochs, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    for weight, old, new in zip(model.weights, before, model.get_weights(), strict=True):
+        assert np.isfinite(new).all()
+        # the softmax is invariant to a shift of the scores, so the key's bias has no gradient
+        assert (new != old).any() or weight.path.endswith("key/bias"), weight.path
+    model.save(folder / "model.keras")
+    loaded = keras.models.load_model(folder / "model.keras")
+    np.testing.assert_allclose(
+        loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0), atol=1e-6
+    )
+
+
 def write_saved_model(task: Any, folder: Any, **options: bool) -> None:
     """Writes the SavedModel of a task without verification, with the digests of its files."""
     from keras_attention.export.saved_model import writer

@@ -54,7 +54,7 @@ class ImagePreprocessor:
             static: batch size.
 
         Raises:
-            ValueError: if `static` is anything else.
+            ValueError: If `static` is anything else.
         """
         result = copy.copy(self)
         (result.batch_size,) = check_static(static)

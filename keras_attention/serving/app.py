@@ -105,7 +105,7 @@ def serve(
         **options: limits, as `build_app` takes them.
 
     Raises:
-        OSError: if the port cannot be used.
+        OSError: If the port cannot be used.
     """
     app = build_app([model], **options)
     with socket.create_server((host, port), backlog=2048) as listener:

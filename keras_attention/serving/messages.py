@@ -45,7 +45,7 @@ def parse_predict_request(body: bytes, signatures: dict[str, Signature]) -> Pred
         signatures: the signatures of the model.
 
     Raises:
-        RequestError: if the body is not such JSON or does not match the signature.
+        RequestError: If the body is not such JSON or does not match the signature.
     """
     content = _parse_json(body)
     name = content.get("signature_name", "") or DEFAULT_SIGNATURE
@@ -75,7 +75,7 @@ def format_outputs(outputs: dict[str, np.ndarray], has_rows: bool) -> str:
     name ends with `_bytes` are encoded in base64.
 
     Raises:
-        RequestError: if rows are wanted and the outputs differ in their first dimension.
+        RequestError: If rows are wanted and the outputs differ in their first dimension.
     """
     columns = {name: _to_json(outputs[name], name.endswith("_bytes")) for name in sorted(outputs)}
     if not has_rows:
@@ -165,10 +165,10 @@ def _inputs_of_columns(columns: Any, signature: Signature) -> dict[str, Any]:
 def _only_input(signature: Signature, key: str) -> str:
     required = signature.inputs.keys() - signature.defaults.keys()
     if len(required) != 1:
+        names = ", ".join(sorted(required))
         raise RequestError(
-            400, f"{key} is a plain list, but expecting objects, as the signature has inputs "
-            f"{', '.join(sorted(required))}",
-        )  # fmt: skip
+            400, f"{key} is a plain list, but expecting objects with the named inputs: {names}"
+        )
     return next(iter(required))
 
 

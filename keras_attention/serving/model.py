@@ -26,7 +26,7 @@ class ServedModel:
         labels: numbers of versions by label.
 
     Raises:
-        ValueError: if the folder has no version, or a version cannot be loaded.
+        ValueError: If the folder has no version, or a version cannot be loaded.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ServedModel:
             label: its label, in place of the number.
 
         Raises:
-            RequestError: if it is not loaded.
+            RequestError: If it is not loaded.
         """
         if label is not None:
             if label not in self.labels:
@@ -108,7 +108,7 @@ class ServedModel:
         """Returns the states of the versions as TensorFlow Serving reports them.
 
         Raises:
-            RequestError: if there is no such version.
+            RequestError: If there is no such version.
         """
         if label is not None:
             with self.session(label=label) as (version, _):

@@ -237,7 +237,7 @@ class Task:
             static: batch size and, of texts, length.
 
         Raises:
-            ValueError: if `static` has other sizes, or a length above the task's maximum length.
+            ValueError: If `static` has other sizes, or a length above the task's maximum length.
         """
         preprocessor = self.preprocessor.with_static_shape(static)
         return self.from_parts(preprocessor, self.runner, self.postprocessor)

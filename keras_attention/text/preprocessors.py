@@ -68,7 +68,7 @@ class TextPreprocessor:
             static: batch size and length; longer texts are truncated.
 
         Raises:
-            ValueError: if `static` is not such a shape, or longer than `max_length`.
+            ValueError: If `static` is not such a shape, or longer than `max_length`.
         """
         batch, length = check_static(static, self.max_length)
         result = copy.copy(self)

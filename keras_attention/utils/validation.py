@@ -56,13 +56,14 @@ def check_static(static: Any, max_length: int | None = None) -> tuple[int, ...]:
         max_length: greatest length; `None` for inputs without a length.
 
     Raises:
-        ValueError: if they are anything else.
+        ValueError: If they are anything else.
     """
-    names = "batch size" if max_length is None else "batch size and length"
-    is_valid = isinstance(static, Sequence) and len(static) == (1 if max_length is None else 2)
+    count, example = (1, "(1,)") if max_length is None else (2, "(1, 64)")
+    is_valid = isinstance(static, Sequence) and len(static) == count
     if not is_valid or not all(isinstance(size, int) and size > 0 for size in static):
+        names = ("batch size", "length")[:count]
         raise ValueError(
-            f"`static` must be a positive {names}, such as {(1, 64)[: len(names.split(' and '))]}. "
+            f"`static` must be a positive {' and '.join(names)}, such as {example}. "
             f"Received: static={static!r}"
         )
     if max_length is not None and static[1] > max_length:

@@ -29,10 +29,7 @@ from blocks import (
     torch_layer,
 )
 from helpers import array, normal
-from keras_attention.layers import (
-    DecoderBlock,
-    RotaryEmbedding,
-)
+from keras_attention.layers import DecoderBlock, RotaryEmbedding
 from keras_attention.ops.heads import CacheStep, KVCache
 
 

@@ -20,9 +20,7 @@ from blocks import (
     torch_layer,
 )
 from helpers import array, normal
-from keras_attention.layers import (
-    EncoderBlock,
-)
+from keras_attention.layers import EncoderBlock
 
 
 @every_norm

@@ -31,7 +31,7 @@ class CTranslate2Runner:
         device: `"cpu"` or `"cuda"`.
 
     Raises:
-        ValueError: if `export.json` describes no strategy, or one beyond
+        ValueError: If `export.json` describes no strategy, or one beyond
             `keras_attention.utils.limits`.
     """
 

@@ -19,7 +19,7 @@ from keras_attention.export.verification.compare import (
     median_latency,
     sample_batches,
 )
-from keras_attention.export.verification.quality import compare_quality
+from keras_attention.export.verification.quality import check_references, compare_quality
 from keras_attention.export.verification.report import REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.generation import GreedySearch, Strategy
@@ -86,13 +86,15 @@ def export_ctranslate2(
         The contents of `verification.json`, and `path`, the folder.
 
     Raises:
-        ValueError: if CTranslate2 cannot represent an option, which the error names with all
+        ValueError: If CTranslate2 cannot represent an option, which the error names with all
             others; if the folder holds other files, or an argument is unknown.
-        ExportError: if the model disagrees or loses quality, or the disk is full.
+        ExportError: If the model disagrees or loses quality, or the disk is full.
     """
     check_supported(generation.model, generation.strategy, generation.vocabularies)
     is_exact = weights == "float32" and isinstance(generation.strategy, GreedySearch)
-    _check(exportable, weights, references, is_exact)
+    if weights not in WEIGHTS:
+        raise ValueError(f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}")
+    check_references(exportable, references, is_exact)
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
     exportable, references = without_empty_sources(exportable, generation, references)
@@ -114,8 +116,7 @@ def export_ctranslate2(
             results = compare_quality(exportable, runner, references, allow_loss)
         latency = _record(exportable, signature, runner, new)
         runtime = f"CTranslate2 {importlib.metadata.version('ctranslate2')}"
-        agreement = results.pop("agreement")
-        contents = report("ctranslate2", runtime, exportable, batches, agreement, latency, new)
+        contents = report("ctranslate2", runtime, exportable, batches, latency, new)
         contents = {**contents, "weights": weights, **results}
         contents = write_manifest(new / REPORT, contents)
     return {**contents, "path": str(folder)}
@@ -178,7 +179,7 @@ def compare_exactly(
         The agreement, see `verification.compare.compare`.
 
     Raises:
-        ExportError: if they do not agree.
+        ExportError: If they do not agree.
     """
     to_predictions = exportable.signatures[0].comparison.predictions
     assert to_predictions is not None
@@ -206,18 +207,3 @@ def _record(exportable, signature: Signature, runner, folder: Path) -> dict[str,
         "model": median_latency(exportable.predict, encoded),
         "export": median_latency(runner, encoded),
     }
-
-
-def _check(exportable, weights, references, is_exact):
-    if weights not in WEIGHTS:
-        raise ValueError(f"`weights` must be one of {WEIGHTS}. Received: weights={weights!r}")
-    if references is not None and is_exact:
-        raise ValueError(
-            "`references` score beam search and reduced precision; a model of float32 with greedy "
-            f"search must return what the model returns. Received: references and {weights=}"
-        )
-    if references is not None and len(references) != exportable.num_samples:
-        raise ValueError(
-            "`references` must have one element for each sample. Received: "
-            f"{len(references)} references, {exportable.num_samples} samples"
-        )

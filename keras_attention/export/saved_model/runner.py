@@ -13,7 +13,7 @@ class SavedModelRunner:
         folder: folder of a version.
 
     Raises:
-        ValueError: if the SavedModel has no signature `ids`.
+        ValueError: If the SavedModel has no signature `ids`.
     """
 
     def __init__(self, folder: str | Path):

@@ -53,7 +53,7 @@ def verify_saved_model(
         batches: samples.
 
     Raises:
-        ExportError: if the SavedModel does not run, or disagrees with the model or with itself.
+        ExportError: If the SavedModel does not run, or disagrees with the model or with itself.
     """
     signatures = exportable.signatures
     encoded = [exportable.encode(samples) for samples in batches]
@@ -102,7 +102,7 @@ def run_calls(version: Path, calls: Sequence[dict], text_operations: bool) -> di
         What the script writes.
 
     Raises:
-        ExportError: if it fails, or if Python's TensorFlow was imported.
+        ExportError: If it fails, or if Python's TensorFlow was imported.
     """
     with tempfile.TemporaryDirectory() as scratch:
         calls_file, results_file = Path(scratch, "calls.json"), Path(scratch, "results.json")

@@ -37,8 +37,8 @@ def new_version(folder: Path, min_bytes: int) -> Iterator[tuple[Path, Callable[[
         min_bytes: minimum size of the version, for the error message when the disk is full.
 
     Raises:
-        ValueError: if `folder` is a file or contains a saved task.
-        ExportError: if the disk is full.
+        ValueError: If `folder` is a file or contains a saved task.
+        ExportError: If the disk is full.
     """
     if (folder / "task.json").exists():  # the task's next `save` would remove the versions
         raise ValueError(

@@ -39,8 +39,8 @@ def export_saved_model(exportable: Exportable, folder: str | Path) -> dict[str, 
         The contents of `verification.json` in the folder of the version, and `path`, that folder.
 
     Raises:
-        ValueError: if the backend is not TensorFlow, or the folder is a file or a saved task.
-        ExportError: if the SavedModel, run through TensorFlow's C API, disagrees with the model,
+        ValueError: If the backend is not TensorFlow, or the folder is a file or a saved task.
+        ExportError: If the SavedModel, run through TensorFlow's C API, disagrees with the model,
             or the disk is full.
     """
     check_backend()
@@ -71,10 +71,10 @@ def export_saved_model(exportable: Exportable, folder: str | Path) -> dict[str, 
             f"TensorFlow's C API {'with' if uses_text else 'without'} TensorFlow Text's operations",
             exportable,
             batches,
-            agreements[-1],
             verified.latency,
             version,
         )
+        contents["agreement"] = agreements[-1]
         contents["ids_agreement"] = agreements[0]
         contents["tensorflow_text_operations"] = verified.operations
         contents[BASE_DIGESTS] = base_digests(version.parent, folder)

@@ -25,7 +25,7 @@ class CompiledModelRunner:
         path: the `.tflite` file.
 
     Raises:
-        ValueError: if shapes of the file are free: `CompiledModel` returns wrong outputs for such
+        ValueError: If shapes of the file are free: `CompiledModel` returns wrong outputs for such
             files, without an error.
     """
 
@@ -106,7 +106,7 @@ def compare_runtimes(
         The number of compared calls of `CompiledModel`.
 
     Raises:
-        ExportError: if an integer differs or a float is not close.
+        ExportError: If an integer differs or a float is not close.
     """
     order = list(range(len(inputs))) + alternating_order(encoded)
     compared = 0

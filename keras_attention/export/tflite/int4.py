@@ -30,7 +30,7 @@ def quantize_to_int4(file: bytes) -> bytes:
         file: contents of a TFLite file in float32.
 
     Raises:
-        ImportError: if the extra `int4` is not installed.
+        ImportError: If the extra `int4` is not installed.
     """
     require_extra("int4", "weights='int4'")
     from ai_edge_quantizer import quantizer, recipe

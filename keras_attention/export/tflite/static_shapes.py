@@ -23,7 +23,7 @@ def run_in_pieces(
         The outputs, cropped to the batch and to the length of `source`.
 
     Raises:
-        ValueError: if `source` is longer than its static shape.
+        ValueError: If `source` is longer than its static shape.
     """
     count, size = len(inputs["source"]), shapes["source"][0]
     pieces = []

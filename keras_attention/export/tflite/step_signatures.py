@@ -126,7 +126,7 @@ def verify_steps(
         `steps_agreement`: the numbers of compared and of equal sequences.
 
     Raises:
-        ExportError: if a sequence differs and `exact` is true.
+        ExportError: If a sequence differs and `exact` is true.
     """
     length = strategy.max_new_tokens
     greedy = GreedySearch(length, suppress_tokens=strategy.suppress_tokens)

@@ -31,7 +31,7 @@ from keras_attention.export.verification.compare import (
     predictions_of_model,
     sample_batches,
 )
-from keras_attention.export.verification.quality import compare_quality
+from keras_attention.export.verification.quality import check_references, compare_quality
 from keras_attention.export.verification.report import REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
@@ -84,10 +84,10 @@ def export_tflite(
         The contents of `verification.json`, and `path`, the folder.
 
     Raises:
-        ValueError: if the backend is not TensorFlow, the folder holds other files, `weights` does
+        ValueError: If the backend is not TensorFlow, the folder holds other files, `weights` does
             not suit the model, or the number of references is wrong.
         ImportError: for `"int4"`, if ai-edge-quantizer is not installed.
-        ExportError: if the model cannot be converted, or if the file, run by LiteRT, disagrees with
+        ExportError: If the model cannot be converted, or if the file, run by LiteRT, disagrees with
             the model or loses quality, or the disk is full.
     """
     check_backend()
@@ -154,8 +154,7 @@ def export_tflite(
         if any(each.text_operations for each in signatures):
             runtime += "; `text` with TensorFlow Text's"
         latency = {"model": model_time, "export": export_time}
-        agreement = results.pop("agreement")
-        contents = report("tflite", runtime, exportable, batches, agreement, latency, new)
+        contents = report("tflite", runtime, exportable, batches, latency, new)
         contents |= {"weights": weights, **describe_shapes(static), **results}
         contents = write_manifest(new / REPORT, contents)
     return {**contents, "path": str(folder)}
@@ -235,7 +234,7 @@ def convert(
         resources: objects whose resources the graphs use.
 
     Raises:
-        ExportError: if an operation is not one of TFLite's own.
+        ExportError: If an operation is not one of TFLite's own.
     """
     with tempfile.TemporaryDirectory() as scratch:
         with masks.mask_value_scope(PRECISIONS[weights].mask_value), explicit_scope(True):
@@ -264,16 +263,7 @@ def _check(exportable, weights, references):
         raise ValueError(
             f"`weights` must be one of {sorted(PRECISIONS)}. Received: weights={weights!r}"
         )
-    if references is not None and not PRECISIONS[weights].is_reduced:
-        raise ValueError(
-            "`references` score a file of reduced precision; one of float32 must return what the "
-            f"model returns. Received: references and weights={weights!r}"
-        )
-    if references is not None and len(references) != exportable.num_samples:
-        raise ValueError(
-            "`references` must have one element for each sample. Received: "
-            f"{len(references)} references, {exportable.num_samples} samples"
-        )
+    check_references(exportable, references, is_exact=not PRECISIONS[weights].is_reduced)
     with masks.mask_value_scope(PRECISIONS[weights].mask_value), explicit_scope(True):
         # traced here
         if weights == "full_int8" and has_loop(exportable.signatures):

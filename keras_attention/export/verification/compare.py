@@ -78,7 +78,7 @@ def compare(
         The numbers of compared and equal outputs and of ties, and the greatest differences.
 
     Raises:
-        ExportError: if they do not agree.
+        ExportError: If they do not agree.
     """
     counts = {"compared": 0, "equal": 0, "ties": 0}
     greatest = {"score": 0.0, "attention": 0.0}
@@ -135,7 +135,7 @@ def check_consistent(
         tolerance: relative difference of floats.
 
     Raises:
-        ExportError: if two signatures disagree.
+        ExportError: If two signatures disagree.
     """
     for signature in signatures:
         comparison = signature.comparison
@@ -157,7 +157,7 @@ def check_same(
         names: names of the two signatures, for the error.
 
     Raises:
-        ExportError: if they disagree.
+        ExportError: If they disagree.
     """
     for name in received.keys() & expected.keys():
         ours, theirs = np.asarray(received[name]), np.asarray(expected[name])

@@ -23,7 +23,7 @@ def compare_quality(
         `agreement`, the numbers of compared and of equal results, and `scores`.
 
     Raises:
-        ExportError: if the results of the file depend on the batch although the model's do not, or
+        ExportError: If the results of the file depend on the batch although the model's do not, or
             the file loses quality.
     """
     samples, count = exportable.samples, exportable.num_samples
@@ -57,6 +57,29 @@ def compare_quality(
         "loss_allowed": allow_loss,
     }
     return {"agreement": {"compared": len(samples), "equal": equal}, "scores": scores}
+
+
+def check_references(exportable: Exportable, references: Any, is_exact: bool) -> None:
+    """Raises a `ValueError` unless references are allowed and as many as the samples.
+
+    Args:
+        exportable: has the samples.
+        references: as for `compare_quality`.
+        is_exact: whether results are compared with the model's instead of scored.
+    """
+    if references is None:
+        return
+    if is_exact:
+        raise ValueError(
+            "`references` are for exports whose results are scored, such as those of reduced "
+            "precision; this one must return what the model returns. "
+            f"Received: {len(references)} references"
+        )
+    if len(references) != exportable.num_samples:
+        raise ValueError(
+            "`references` must have one element for each sample. Received: "
+            f"{len(references)} references, {exportable.num_samples} samples"
+        )
 
 
 def _results(exportable: Exportable, run: Callable, batch_size: int) -> list:

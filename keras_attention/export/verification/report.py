@@ -27,18 +27,16 @@ def report(
     runtime: str,
     exportable: Exportable,
     batches: Sequence[list],
-    agreement: dict[str, Any],
     latency: dict[str, float],
     folder: Path,
 ) -> dict[str, Any]:
-    """Returns the contents of `verification.json`.
+    """Returns the contents of `verification.json`, but for the results of the comparison.
 
     Args:
         format: of the export.
         runtime: what ran it.
         exportable: what was exported.
         batches: the samples it was run on.
-        agreement: from `compare`.
         latency: median milliseconds for one sample, of the `"model"` and of the `"export"`.
         folder: where the export is written.
     """
@@ -51,7 +49,6 @@ def report(
         **exportable.metadata,
         "batch_sizes": [len(samples) for samples in batches],
         "longest_input": max(len(sample) for samples in batches for sample in samples),
-        "agreement": agreement,
         "median_milliseconds": {name: round(time, 3) for name, time in latency.items()},
         "bytes": {str(path.relative_to(folder)): path.stat().st_size for path in files},
         "versions": {
@@ -80,7 +77,7 @@ def check_report(contents: dict[str, Any], path: Path, format: str) -> None:
         format: `"saved_model"`, `"tflite"` or `"ctranslate2"`.
 
     Raises:
-        ValueError: if one is missing or of another type.
+        ValueError: If one is missing or of another type.
     """
     types = SAVED_MODEL_TYPES if format == "saved_model" else {}
     wrong = [name for name, type in types.items() if not isinstance(contents.get(name), type)]

@@ -55,7 +55,7 @@ def read_samples(folder: Path) -> dict[str, Any]:
         each sample, of lists and arrays.
 
     Raises:
-        ValueError: if the file does not have this form.
+        ValueError: If the file does not have this form.
     """
     recorded = read_json(folder / SAMPLES)
     try:

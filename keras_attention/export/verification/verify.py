@@ -39,8 +39,8 @@ def verify(folder: str | Path) -> dict[str, Any]:
         The contents of `verification.json`, with the new `agreement`.
 
     Raises:
-        ValueError: if the folder holds no export, or a file of it has changed.
-        ExportError: if the export does not run, or an output has changed.
+        ValueError: If the folder holds no export, or a file of it has changed.
+        ExportError: If the export does not run, or an output has changed.
     """
     base, folder = Path(folder), find_export(folder)
     contents = read_manifest(folder / REPORT)
@@ -61,7 +61,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
     else:
         received = [_run_saved_model(folder, recorded, contents["tensorflow_text_operations"])]
     tolerance = PRECISIONS[contents.get("weights", "float32")].signature_tolerance
-    agreement = [compare_recorded(recorded, each, tolerance) for each in received][0]
+    agreement, *_ = [compare_recorded(recorded, each, tolerance) for each in received]
     return {**contents, "agreement": agreement, "path": str(folder)}
 
 
@@ -69,7 +69,7 @@ def find_export(folder: str | Path) -> Path:
     """Returns the folder of a file, or of the last version of a SavedModel.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: If there is none.
     """
     folder = Path(folder)
     if any((folder / file).is_file() for file in FORMAT_FILES.values()):
@@ -105,7 +105,7 @@ def compare_recorded(
         The numbers of compared and equal results and of ties, and the greatest difference.
 
     Raises:
-        ExportError: if an output has changed.
+        ExportError: If an output has changed.
     """
     agreement: dict[str, Any] = {"compared": 0, "equal": 0, "ties": 0, "max_score_difference": 0.0}
     rows = zip(recorded["samples"], recorded["outputs"], received, strict=True)

@@ -68,7 +68,7 @@ def test_arguments(small_transformer, tmp_path):
     translator = small_transformer()
     with pytest.raises(ValueError, match="`weights` must be one of .*int4"):
         translator.export(tmp_path / "a", "ctranslate2", weights="int4")
-    with pytest.raises(ValueError, match="`references` score beam search and reduced precision"):
+    with pytest.raises(ValueError, match="`references` are for exports whose results are scored"):
         translator.export(tmp_path / "a", "ctranslate2", ["a"], references=["A"])
     with pytest.raises(ValueError, match="one element for each sample. Received: 1 references, 2"):
         translator.export(

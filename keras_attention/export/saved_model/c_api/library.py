@@ -95,7 +95,7 @@ def load_library() -> ctypes.CDLL:
     """Returns TensorFlow's C library, with the types of `FUNCTIONS` declared.
 
     Raises:
-        ValueError: if TensorFlow's wheel is not installed or lacks the library.
+        ValueError: If TensorFlow's wheel is not installed or lacks the library.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # The Keras model may be on the same GPU, in another process.

@@ -55,7 +55,7 @@ class Session:
         operations: names of the operations in the graph that come from `libraries`.
 
     Raises:
-        ValueError: if the folder contains no SavedModel, or one with unknown operations or
+        ValueError: If the folder contains no SavedModel, or one with unknown operations or
             signatures that cannot be read.
 
     Example: `Session("serving/dates/1").run("serving_default", {"text": ["march 3, 1998"]})`
@@ -102,7 +102,7 @@ class Session:
             The outputs by name; strings are arrays of `bytes`.
 
         Raises:
-            ValueError: if there is no such signature, the inputs do not match it, running it
+            ValueError: If there is no such signature, the inputs do not match it, running it
                 fails, or the session is closed.
         """
         with self._lock:
