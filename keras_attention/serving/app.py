@@ -78,7 +78,7 @@ def build_app(
             finally:
                 count -= 1
         except RequestError as error:
-            content = json.dumps({"error": error.message}, ensure_ascii=False)
+            content = json.dumps({"error": error.message})
             return Response(content, error.status, media_type="application/json")
         return Response(content, media_type="application/json")
 

@@ -64,7 +64,10 @@ def parse_predict_request(body: bytes, signatures: dict[str, Signature]) -> Pred
         if has_rows
         else _inputs_of_columns(content["inputs"], signature)
     )
-    decoded = {key: _decode(value, signature.inputs[key].dtype) for key, value in inputs.items()}
+    try:
+        decoded = {key: _decode(x, signature.inputs[key].dtype) for key, x in inputs.items()}
+    except RecursionError:
+        raise RequestError(400, "Encountered lists that are nested too deeply") from None
     return PredictRequest(name, decoded, has_rows)
 
 

@@ -105,6 +105,7 @@ def test_status_and_metadata(url):
         ("/v1/models/dates/versions/7", None, 404, "Could not find version 7 of model dates"),
         ("/v1/models/dates:predict", {}, 400, "Missing 'inputs' or 'instances' key"),
         ("/v1/models/dates:predict", {"instances": [["a"]]}, 400, "`text` must be strings"),
+        ("/v1/models/dates:predict", b'{"inputs": {"\\ud800": []}}', 400, "named input: \ud800"),
         ("/v1/models/dates:classify", {}, 400, "Was: tensorflow/serving/predict"),
         ("/v1/models/dates:predict", None, 400, "Malformed request: GET /v1/models/dates:predict"),
         ("/v1/models/dates", {}, 400, "Malformed request: POST /v1/models/dates"),

@@ -62,6 +62,7 @@ def test_base64():
         ("", "JSON Parse error"),
         ("{", "JSON Parse error"),
         ("[" * 100_000, "JSON Parse error"),
+        ('{"inputs": ' + "[" * 600 + "]" * 600 + "}", "nested too deeply"),
         ("[1]", "Is not object"),
         ("{}", "Missing 'inputs' or 'instances' key"),
         ('{"inputs": ["a"], "instances": ["a"]}', "only one of 'inputs' or 'instances'"),

@@ -183,7 +183,10 @@ def test_results_that_depend_on_the_batch_raise(label):
     ("options", "message"),
     [
         ({"weights": "int7"}, "`weights` must be one of .*Received: weights='int7'"),
-        ({"references": ["eins"] * 5}, "those of reduced precision; this one must return what the model returns"),
+        (
+            {"references": ["eins"] * 5},
+            "those of reduced precision; this one must return what the model returns",
+        ),
         (
             {"weights": "int8", "references": ["eins"]},
             "one element for each.* 1 references, 5 samples",
