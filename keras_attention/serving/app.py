@@ -59,6 +59,15 @@ def build_app(
 
     Returns:
         The application, for `uvicorn` or another ASGI server.
+
+    References:
+        [RESTful API of TensorFlow Serving](https://www.tensorflow.org/tfx/serving/api_rest)
+
+    Example:
+
+    ```python
+    app = build_app([ServedModel("serving/dates"), ServedModel("serving/de-en")])
+    ```
     """
     concurrency = max_concurrency or os.cpu_count() or 1
     by_name = {model.name: model for model in models}
