@@ -1,0 +1,102 @@
+// The page: loads the export in the folder `model`, runs it on the text of the form, and shows the
+// output with its attention weights.
+
+import { createHeatmap } from "./heatmap.js";
+import { Translator } from "./translator.js";
+
+const FOLDER = "model";
+const element = (id) => document.getElementById(id);
+
+/** A promise of the translator. */
+export const loading = Translator.load(FOLDER);
+
+element("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  element("run").disabled = true;
+  try {
+    const translator = await loading;
+    const text = element("text").value;
+    showMessage(describeProblems(text, translator));
+    showResult(await translator.generate(text), translator);
+  } catch (error) {
+    showError(error);
+  } finally {
+    element("run").disabled = false;
+  }
+});
+
+try {
+  const translator = await loading;
+  showModel(translator);
+  element("run").disabled = false;
+  await showExamples();
+} catch (error) {
+  element("status").textContent = "The model could not be loaded.";
+  showError(error);
+}
+
+function showModel({ about, shape, threads }) {
+  element("status").textContent =
+    `${about.task}, ${about.weights} weights, up to ${shape[1] - 1} tokens, ` +
+    (threads === 1 ? "1 thread" : `${threads} threads`);
+}
+
+/** Offers the recorded samples of the export, if they were published with it. */
+async function showExamples() {
+  const response = await fetch(`${FOLDER}/samples.json`);
+  if (!response.ok) return;
+  const { samples = [] } = await response.json();
+  for (const text of samples.filter((sample) => typeof sample === "string" && sample)) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = text;
+    button.addEventListener("click", () => {
+      element("text").value = text;
+      element("form").requestSubmit();
+    });
+    element("examples").append(" ", button);
+    element("examples").hidden = false;
+  }
+}
+
+/** Returns sentences on what the model does not read of a text. */
+function describeProblems(text, { source, shape }) {
+  const sentences = [];
+  const unknown = source.unknownCharacters(text);
+  if (unknown.length) {
+    const names = unknown.map((character) => `${character} (${codePoint(character)})`);
+    sentences.push(`Not in the vocabulary, read as [UNK]: ${names.join(", ")}`);
+  }
+  const length = source.tokenize(text).length;
+  if (length > shape[1] - 1) {
+    sentences.push(`The text has ${length} tokens; only the first ${shape[1] - 1} are read.`);
+  }
+  return sentences.join("\n");
+}
+
+/** Returns the usual name of a code point: "U+00E9". */
+function codePoint(character) {
+  return `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+}
+
+function showResult({ text, ids, score, sourceIds, attention, milliseconds }, { source, target }) {
+  element("output").textContent = text;
+  element("facts").textContent =
+    `${milliseconds.toFixed(1)} ms for ${ids.length} tokens, score ${score.toFixed(2)}`;
+  element("figure").hidden = !attention;
+  if (attention) {
+    const tokens = [source.tokens(sourceIds), target.tokens(ids)];
+    element("alignment").replaceChildren(createHeatmap(attention, ...tokens));
+  }
+  element("result").hidden = false;
+}
+
+function showError(error) {
+  element("result").hidden = true;
+  showMessage(error.message ?? String(error));
+}
+
+function showMessage(text) {
+  element("message").textContent = text;
+  element("message").hidden = !text;
+}

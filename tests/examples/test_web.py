@@ -1,0 +1,260 @@
+"""The page of examples/web in Chromium: ids and texts equal Python's for the same export."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "examples" / "web"
+DATES = ROOT / "saved_models" / "dates"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
+pytestmark = [
+    pytest.mark.tensorflow_only,
+    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"),
+    pytest.mark.skipif(
+        not (WEB / "node_modules").is_dir(), reason="needs `npm install` in examples/web"
+    ),
+]
+
+# Characters that UTF-16, Unicode normalization, lower case or SentencePiece could treat specially.
+ODD_TEXTS = [
+    "",
+    " ",
+    "  two  spaces ",
+    "a\tb\nc\r\nd\x0be\x0cf",
+    "no-break\u00a0space, ideographic\u3000space",
+    "▁ a▁b ▁",
+    "Ä\u0308 A\u0308 e\u0301\u0323",
+    "combining first: \u0301a",
+    "İstanbul IıŞ",
+    "ΟΔΥΣΣΕΥΣ ΣΑΣ. Σ",
+    "STRASSE Straße ẞ",
+    "ﬁne Ｔext ①",
+    "😀😀 𝒳 𐐀",
+    "👩‍👩‍👧 family, 🇩🇪",
+    "unknown 漢字漢字 and 漢 字",
+    "[END] [PAD] <s>",
+    "\x01 \x7f \ufeff \u200b \ufffd",
+    "한국어 조합",
+    "हिन्दी कि",
+    "\u2126 \u212b \u1e9b\u0323",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def serve(model):
+    """Yields the address of the page with a model, from the example's server."""
+    command = [sys.executable, str(WEB / "serve.py"), str(model), "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield server.stdout.readline().strip()
+    finally:
+        server.terminate()
+        server.communicate()
+
+
+@contextmanager
+def opened(browser, model):
+    """Yields the page when it has loaded, or failed to load, a model."""
+    with serve(model) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_function(
+            "document.getElementById('status').innerText != 'Loading the model…'"
+        )
+        yield page
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def dates_page(browser):
+    with opened(browser, DATES / "tflite-int8") as page:
+        yield page
+
+
+def short_and_long(texts):
+    """Returns the texts so that their lengths go up and down."""
+    by_length = sorted(texts, key=len)
+    half = len(texts) // 2
+    pairs = zip(by_length[:half], by_length[::-1][:half], strict=True)
+    return [text for pair in pairs for text in pair]
+
+
+def generate(page, texts):
+    """Generates with the translator of the page."""
+    return page.evaluate(
+        """async (texts) => {
+            const translator = await (await import("/page.js")).loading;
+            const results = [];
+            for (const text of texts) results.push(await translator.generate(text));
+            return results;
+        }""",
+        texts,
+    )
+
+
+@pytest.mark.parametrize("name", ["tflite-float32", "tflite-int8"])
+def test_outputs_equal_those_of_both_apis_of_litert(browser, name):
+    from keras_attention.export.tflite.compiled_model import CompiledModelRunner
+    from keras_attention.ops.ids import END
+    from keras_attention.tasks import load_exported
+
+    texts = short_and_long((DATES / "samples.txt").read_text("utf-8").splitlines())
+    exported = load_exported(DATES / name)
+    sources = np.asarray(exported.preprocessor(texts).model_inputs)
+    expected = exported.runner.call("details", {"source": sources})  # of `Interpreter`
+    runner = CompiledModelRunner(DATES / name / "model.tflite")
+    compiled = runner.call("details", {"source": sources})
+    np.testing.assert_array_equal(compiled["ids"], expected["ids"])
+    with opened(browser, DATES / name) as page:
+        results = generate(page, texts)
+
+    assert len(results) == 20
+    assert [result["text"] for result in results] == exported(texts)
+    for i, result in enumerate(results):
+        ids, source = result["ids"], result["sourceIds"]
+        assert ids == expected["ids"][i, 0, : len(ids)].tolist() and ids[-1] == END
+        assert source == sources[i, : len(source)].tolist() and source[-1] == END
+        assert result["score"] == pytest.approx(expected["scores"][i, 0], abs=1e-3)
+        weights = expected["attention"][i, 0, : len(ids), : len(source)]
+        np.testing.assert_allclose(result["attention"], weights, atol=1e-3)
+
+
+def test_page_shows_output_and_attention(dates_page):
+    dates_page.fill("#text", "3 March 98")
+    dates_page.press("#text", "Enter")
+    dates_page.wait_for_selector("#output:text('1998-03-03')")
+    assert " ms for 11 tokens" in dates_page.inner_text("#facts")
+    assert dates_page.is_hidden("#message")
+    columns = dates_page.locator(".heatmap thead th").all_inner_texts()
+    assert columns == [*"3␣march␣98", "[END]"]
+    assert dates_page.locator(".heatmap tbody th").all_inner_texts() == [*"1998-03-03", "[END]"]
+    (result,) = generate(dates_page, ["3 March 98"])
+    cells = dates_page.locator(".heatmap tbody td")
+    labels = [float(cell.get_attribute("aria-label")) for cell in cells.all()]
+    np.testing.assert_allclose(labels, np.ravel(result["attention"]), atol=0.0051)
+
+
+def test_example_is_run(dates_page):
+    dates_page.click("#examples button:text-is('19631226')")
+    dates_page.wait_for_selector("#output:text('1963-12-26')")
+
+
+def test_what_is_not_read_of_a_text_is_shown(dates_page):
+    dates_page.fill("#text", "3 march 98 ☃" + 30 * "😀 ")
+    dates_page.click("#run")
+    dates_page.wait_for_selector("#message:visible")
+    assert dates_page.inner_text("#message").splitlines() == [
+        "Not in the vocabulary, read as [UNK]: ☃ (U+2603), 😀 (U+1F600)",
+        "The text has 71 tokens; only the first 39 are read.",
+    ]
+
+
+def test_all_tensors_are_deleted(dates_page):
+    deleted = dates_page.evaluate(
+        """async () => {
+            const translator = await (await import("/page.js")).loading;
+            const runner = translator.model.signatures[translator.signature];
+            const tensors = [];
+            const run = runner.run;
+            runner.run = async function (inputs) {
+                const outputs = await run.call(this, inputs);
+                tensors.push(...Object.values(inputs), ...Object.values(outputs));
+                return outputs;
+            };
+            await translator.generate("3 march 98");
+            runner.run = run;
+            return tensors.map((tensor) => tensor.deleted);
+        }"""
+    )
+    assert deleted == 4 * [True]  # source; ids, scores, attention
+
+
+def test_character_tokenizer_equals_pythons(browser, tmp_path):
+    from keras_attention.text import CharacterTokenizer
+
+    vocabulary = [text for text in ODD_TEXTS if "unknown" not in text]
+    tokenizers = {
+        f"{lowercase}-{normalization}": CharacterTokenizer.train(
+            vocabulary, lowercase=lowercase, normalization=normalization
+        )
+        for lowercase in (False, True)
+        for normalization in ("NFC", "NFKC", None)
+    }
+    for name, tokenizer in tokenizers.items():
+        tokenizer.save(tmp_path / name)
+    (tmp_path / "export.json").write_text("{}")
+    with opened(browser, tmp_path) as page:
+        results = page.evaluate(
+            """async ([names, texts]) => {
+                const { loadTokenizer } = await import("/tokenizer.js");
+                const results = {};
+                for (const name of names) {
+                    const tokenizer = await loadTokenizer(`model/${name}`);
+                    results[name] = texts.map((text) => {
+                        const ids = tokenizer.encode(text);
+                        return [ids, tokenizer.encode(text, 5), tokenizer.decode(ids)];
+                    });
+                    results[name].push(tokenizer.vocabulary);
+                }
+                return results;
+            }""",
+            [list(tokenizers), ODD_TEXTS],
+        )
+    for name, tokenizer in tokenizers.items():
+        *encoded, pieces = results[name]
+        assert pieces == tokenizer.vocabulary
+        for text, (ids, first, decoded) in zip(ODD_TEXTS, encoded, strict=True):
+            assert ids == tokenizer.encode([text])[0].numpy().tolist(), (name, text)
+            assert first == tokenizer.encode([text], 5)[0].numpy().tolist(), (name, text)
+            assert decoded == tokenizer.detokenize([ids]).numpy()[0].decode(), (name, text)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"static_shape": None}, "must be a TFLite export of static shapes"),
+        ({"task": "TextGenerator"}, "must be a Translator. Received: TextGenerator"),
+        ({}, "model/model.tflite was not found"),
+    ],
+)
+def test_invalid_models_are_refused(browser, tmp_path, changes, message):
+    for folder in ("source", "target"):
+        shutil.copytree(DATES / "tflite-int8" / folder, tmp_path / folder)
+    about = json.loads((DATES / "tflite-int8" / "export.json").read_text())
+    (tmp_path / "export.json").write_text(json.dumps(about | changes))
+    with opened(browser, tmp_path) as page:
+        assert page.inner_text("#status") == "The model could not be loaded."
+        assert message in page.inner_text("#message")
+        assert page.is_disabled("#run")
+
+
+def test_other_tokenizers_are_refused(browser, tmp_path):
+    shutil.copytree(DATES / "tflite-int8", tmp_path / "export")
+    (tmp_path / "export" / "source" / "tokenizer.json").write_text('{"class_name": "Words"}')
+    with opened(browser, tmp_path / "export") as page:
+        message = page.inner_text("#message")
+    assert message == "The tokenizer must be a CharacterTokenizer. Received: Words"
+
+
+def test_server_refuses_a_folder_without_export(tmp_path):
+    command = [sys.executable, str(WEB / "serve.py"), str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert f"must be the folder of an export. Received: {tmp_path}" in ran.stderr
