@@ -145,7 +145,8 @@ class LuongDecoderCell(RecurrentDecoderCell):
             (ops.shape(inputs)[0], 1, output_size(self.cell)), self.compute_dtype
         )
         _, h = scan(step, state["cell"], inputs, step_output)  # (B, T, 1, U)
-        h = ops.squeeze(h, 2)
+        # An index, since LiteRT's converter refuses to squeeze what a loop returns.
+        h = h[:, :, 0]
         assert self.attention is not None
         context, weights, _ = self.attention.attend_sequence(
             h, memory, return_weights=return_weights, training=training

@@ -160,7 +160,8 @@ class RecurrentDecoderCell(keras.layers.Layer):
 
         carry = (ops.convert_to_tensor(0, "int32"), state)
         _, sequences = scan(step, carry, inputs, step_outputs)  # (B, T, 1, ...)
-        outputs, weights = [*(ops.squeeze(x, 2) for x in sequences), None][:2]
+        # An index, since LiteRT's converter refuses to squeeze what a loop returns.
+        outputs, weights = [*(x[:, :, 0] for x in sequences), None][:2]
         return outputs, weights
 
     def attend(

@@ -136,6 +136,31 @@ def tflite(name: str, model: keras.Model, folder: Path) -> float | None:
     return compare_runner(task, run)
 
 
+def keras_export(name: str, model: keras.Model, folder: Path) -> float:
+    """The logits of a model, and of the SavedModel and TFLite file that `model.export` writes."""
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    model.export(folder / "exported", verbose=False)
+    model.export(folder / "model.tflite", format="litert", verbose=False)
+    saved_model = tf.saved_model.load(str(folder / "exported")).signatures["serving_default"]
+    tflite = Interpreter(str(folder / "model.tflite")).get_signature_runner()
+    inputs = {"source": sources(model)}
+    if isinstance(model, EncoderDecoder):
+        targets = np.random.default_rng(2).integers(END, V, (len(inputs["source"]), STEPS))
+        inputs["target"] = targets.astype("int32")
+    greatest = 0.0
+    for size in (len(inputs["source"]), 1):
+        batch = {key: x[:size] for key, x in inputs.items()}
+        expected = array(model(batch if len(batch) > 1 else batch["source"]))
+        names = [x.name for x in model.inputs]
+        for run in (saved_model, tflite):
+            values = {name: tf.constant(x) for name, x in zip(names, batch.values(), strict=True)}
+            (received,) = run(**values).values()
+            greatest = max(greatest, difference(np.asarray(received), expected))
+    return greatest
+
+
 GENERATION = cached_steps, greedy_search, exhaustive_search
 Parity = Callable[[str, keras.Model, Path], float | None]
 PARITIES: dict[str, Parity] = {
@@ -146,6 +171,7 @@ PARITIES: dict[str, Parity] = {
     "`.keras`": keras_file,
     "SavedModel": saved_model,
     "TFLite": tflite,
+    "`model.export`": keras_export,
 }
 
 

@@ -3,7 +3,14 @@
 import pytest
 
 from parities.backends import differences, run_all
-from parities.checks import GENERATION, PARITIES, TOLERANCE
+from parities.checks import (
+    GENERATION,
+    PARITIES,
+    TOLERANCE,
+    keras_export,
+    saved_model,
+    tflite,
+)
 from parities.families import FAMILIES, build
 
 pytestmark = pytest.mark.tensorflow_only
@@ -17,13 +24,23 @@ QUICK = (
     "classifier",
 )
 
+# Those that `model.export` writes in the tests, since each takes some seconds; the table has all.
+EXPORTED = (
+    *QUICK,
+    "RNN, Luong, input feeding, stacked LSTM",
+    "RNN, monotonic, recursive",
+    "Transformer, ALiBi, window",
+)
+
 
 def cases():
     for name in FAMILIES:
         for parity, check in PARITIES.items():
             if FAMILIES[name].strategy is None and check in GENERATION:
                 continue
-            is_quick = name in QUICK and parity not in ("SavedModel", "TFLite")
+            if check is keras_export and name not in EXPORTED:
+                continue
+            is_quick = name in QUICK and check not in (saved_model, tflite, keras_export)
             marks = () if is_quick else pytest.mark.slow
             yield pytest.param(name, parity, id=f"{name}-{parity}", marks=marks)
 
