@@ -62,9 +62,9 @@ async function showExamples() {
 /** Returns sentences on what the model does not read of a text. */
 function describeProblems(text, { source, shape }) {
   const sentences = [];
-  const unknown = source.unknownCharacters(text);
+  const unknown = source.unknownTokens(text);
   if (unknown.length) {
-    const names = unknown.map((character) => `${character} (${codePoint(character)})`);
+    const names = unknown.map((token) => `${token} (${codePoints(token)})`);
     sentences.push(`Not in the vocabulary, read as [UNK]: ${names.join(", ")}`);
   }
   const length = source.tokenize(text).length;
@@ -74,9 +74,10 @@ function describeProblems(text, { source, shape }) {
   return sentences.join("\n");
 }
 
-/** Returns the usual name of a code point: "U+00E9". */
-function codePoint(character) {
-  return `U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+/** Returns the usual names of the code points of a text: "U+00E9". */
+function codePoints(text) {
+  const names = [...text].map((each) => each.codePointAt(0).toString(16).toUpperCase());
+  return names.map((name) => `U+${name.padStart(4, "0")}`).join(" ");
 }
 
 function showResult({ text, ids, score, sourceIds, attention, milliseconds }, { source, target }) {

@@ -3,7 +3,8 @@
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 
 import { fetchFile } from "./files.js";
-import { END, loadTokenizer } from "./tokenizer.js";
+import { END } from "./tokenizer.js";
+import { loadTokenizer } from "./tokenizers.js";
 
 const WASM_FOLDER = new URL("node_modules/@litertjs/core/wasm/", import.meta.url).href;
 

@@ -1,29 +1,29 @@
 """The page of examples/web in Chromium: ids and texts equal Python's for the same export."""
 
+import itertools
 import json
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-WEB = ROOT / "examples" / "web"
-DATES = ROOT / "saved_models" / "dates"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+from browser import (
+    REQUIREMENTS,
+    WEB,
+    check_results,
+    check_tokenizers,
+    chromium,
+    generate,
+    opened,
+    short_and_long,
+)
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
-pytestmark = [
-    pytest.mark.tensorflow_only,
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"),
-    pytest.mark.skipif(
-        not (WEB / "node_modules").is_dir(), reason="needs `npm install` in examples/web"
-    ),
-]
+pytestmark = REQUIREMENTS
 
+DATES = Path(__file__).parents[2] / "saved_models" / "dates"
 # Characters that UTF-16, Unicode normalization, lower case or SentencePiece could treat specially.
 ODD_TEXTS = [
     "",
@@ -51,35 +51,8 @@ ODD_TEXTS = [
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+    with chromium() as browser:
         yield browser
-        browser.close()
-
-
-@contextmanager
-def serve(model):
-    """Yields the address of the page with a model, from the example's server."""
-    command = [sys.executable, str(WEB / "serve.py"), str(model), "--port", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield server.stdout.readline().strip()
-    finally:
-        server.terminate()
-        server.communicate()
-
-
-@contextmanager
-def opened(browser, model):
-    """Yields the page when it has loaded, or failed to load, a model."""
-    with serve(model) as address:
-        page = browser.new_page()
-        page.goto(address)
-        page.wait_for_function(
-            "document.getElementById('status').innerText != 'Loading the model…'"
-        )
-        yield page
-        page.close()
 
 
 @pytest.fixture(scope="module")
@@ -88,52 +61,14 @@ def dates_page(browser):
         yield page
 
 
-def short_and_long(texts):
-    """Returns the texts so that their lengths go up and down."""
-    by_length = sorted(texts, key=len)
-    half = len(texts) // 2
-    pairs = zip(by_length[:half], by_length[::-1][:half], strict=True)
-    return [text for pair in pairs for text in pair]
-
-
-def generate(page, texts):
-    """Generates with the translator of the page."""
-    return page.evaluate(
-        """async (texts) => {
-            const translator = await (await import("/page.js")).loading;
-            const results = [];
-            for (const text of texts) results.push(await translator.generate(text));
-            return results;
-        }""",
-        texts,
-    )
-
-
 @pytest.mark.parametrize("name", ["tflite-float32", "tflite-int8"])
 def test_outputs_equal_those_of_both_apis_of_litert(browser, name):
-    from keras_attention.export.tflite.compiled_model import CompiledModelRunner
-    from keras_attention.ops.ids import END
     from keras_attention.tasks import load_exported
 
     texts = short_and_long((DATES / "samples.txt").read_text("utf-8").splitlines())
-    exported = load_exported(DATES / name)
-    sources = np.asarray(exported.preprocessor(texts).model_inputs)
-    expected = exported.runner.call("details", {"source": sources})  # of `Interpreter`
-    runner = CompiledModelRunner(DATES / name / "model.tflite")
-    compiled = runner.call("details", {"source": sources})
-    np.testing.assert_array_equal(compiled["ids"], expected["ids"])
+    assert len(texts) == 20
     with opened(browser, DATES / name) as page:
-        results = generate(page, texts)
-
-    assert len(results) == 20
-    assert [result["text"] for result in results] == exported(texts)
-    for i, result in enumerate(results):
-        ids, source = result["ids"], result["sourceIds"]
-        assert ids == expected["ids"][i, 0, : len(ids)].tolist() and ids[-1] == END
-        assert source == sources[i, : len(source)].tolist() and source[-1] == END
-        assert result["score"] == pytest.approx(expected["scores"][i, 0], abs=1e-3)
-        weights = expected["attention"][i, 0, : len(ids), : len(source)]
-        np.testing.assert_allclose(result["attention"], weights, atol=1e-3)
+        check_results(generate(page, texts), texts, load_exported(DATES / name))
 
 
 def test_page_shows_output_and_attention(dates_page):
@@ -161,7 +96,7 @@ def test_what_is_not_read_of_a_text_is_shown(dates_page):
     dates_page.click("#run")
     dates_page.wait_for_selector("#message:visible")
     assert dates_page.inner_text("#message").splitlines() == [
-        "Not in the vocabulary, read as [UNK]: ☃ (U+2603), 😀 (U+1F600)",
+        "Not in the vocabulary, read as [UNK]: ☃😀 (U+2603 U+1F600), 😀 (U+1F600)",
         "The text has 71 tokens; only the first 39 are read.",
     ]
 
@@ -186,44 +121,24 @@ def test_all_tensors_are_deleted(dates_page):
     assert deleted == 4 * [True]  # source; ids, scores, attention
 
 
-def test_character_tokenizer_equals_pythons(browser, tmp_path):
-    from keras_attention.text import CharacterTokenizer
+def test_tokenizers_equal_pythons(browser, tmp_path):
+    from keras_attention.text import CharacterTokenizer, SentencePieceTokenizer
 
-    vocabulary = [text for text in ODD_TEXTS if "unknown" not in text]
-    tokenizers = {
-        f"{lowercase}-{normalization}": CharacterTokenizer.train(
-            vocabulary, lowercase=lowercase, normalization=normalization
+    known = [text for text in ODD_TEXTS if "unknown" not in text]
+    tokenizers = {}
+    for lowercase, normalization in itertools.product((False, True), ("NFC", "NFKC", None)):
+        options = {"lowercase": lowercase, "normalization": normalization}
+        tokenizers[f"characters-{lowercase}-{normalization}"] = CharacterTokenizer.train(
+            known, **options
         )
-        for lowercase in (False, True)
-        for normalization in ("NFC", "NFKC", None)
-    }
+        tokenizers[f"pieces-{lowercase}-{normalization}"] = SentencePieceTokenizer.train(
+            3 * known, 160, **options
+        )
     for name, tokenizer in tokenizers.items():
         tokenizer.save(tmp_path / name)
     (tmp_path / "export.json").write_text("{}")
     with opened(browser, tmp_path) as page:
-        results = page.evaluate(
-            """async ([names, texts]) => {
-                const { loadTokenizer } = await import("/tokenizer.js");
-                const results = {};
-                for (const name of names) {
-                    const tokenizer = await loadTokenizer(`model/${name}`);
-                    results[name] = texts.map((text) => {
-                        const ids = tokenizer.encode(text);
-                        return [ids, tokenizer.encode(text, 5), tokenizer.decode(ids)];
-                    });
-                    results[name].push(tokenizer.vocabulary);
-                }
-                return results;
-            }""",
-            [list(tokenizers), ODD_TEXTS],
-        )
-    for name, tokenizer in tokenizers.items():
-        *encoded, pieces = results[name]
-        assert pieces == tokenizer.vocabulary
-        for text, (ids, first, decoded) in zip(ODD_TEXTS, encoded, strict=True):
-            assert ids == tokenizer.encode([text])[0].numpy().tolist(), (name, text)
-            assert first == tokenizer.encode([text], 5)[0].numpy().tolist(), (name, text)
-            assert decoded == tokenizer.detokenize([ids]).numpy()[0].decode(), (name, text)
+        check_tokenizers(page, tokenizers, ODD_TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +165,10 @@ def test_other_tokenizers_are_refused(browser, tmp_path):
     (tmp_path / "export" / "source" / "tokenizer.json").write_text('{"class_name": "Words"}')
     with opened(browser, tmp_path / "export") as page:
         message = page.inner_text("#message")
-    assert message == "The tokenizer must be a CharacterTokenizer. Received: Words"
+    assert message == (
+        "The tokenizer must be one of CharacterTokenizer, MarianTokenizer, SentencePieceTokenizer. "
+        "Received: Words"
+    )
 
 
 def test_server_refuses_a_folder_without_export(tmp_path):
