@@ -122,7 +122,6 @@ class Preprocessor(Protocol):
         input_spec: specification of the raw inputs of an exported signature.
         model_input_spec: specification of the model inputs.
         allows_empty_batch: whether the graph of an export runs on an empty batch.
-        runs_in_tflite: whether TFLite has the operations of the preprocessor.
         tokenizers: the tokenizers, whose resources an export has to track.
     """
 
@@ -137,13 +136,14 @@ class Preprocessor(Protocol):
     def model_input_spec(self) -> Any: ...
 
     @property
-    def runs_in_tflite(self) -> bool: ...
-
-    @property
     def tokenizers(self) -> Sequence[Any]: ...
 
     def __call__(self, inputs: Any, /) -> Batch:
         """Converts one batch."""
+        ...
+
+    def for_tflite(self) -> Any:
+        """Returns a preprocessor of operations that TFLite has, `None` if TFLite lacks some."""
         ...
 
     def with_static_shape(self, static: Sequence[int], /) -> Any:
@@ -194,15 +194,15 @@ class Postprocessor(Protocol):
     """Converts outputs of a runner to results, eagerly or in a graph.
 
     Attributes:
-        runs_in_tflite: whether TFLite has the operations of the postprocessor.
         tokenizers: the tokenizers, whose resources an export has to track.
     """
 
     @property
-    def runs_in_tflite(self) -> bool: ...
-
-    @property
     def tokenizers(self) -> Sequence[Any]: ...
+
+    def for_tflite(self) -> Any:
+        """Returns a postprocessor of operations that TFLite has, `None` if TFLite lacks some."""
+        ...
 
     def __call__(self, outputs: dict[str, Tensor], batch: Batch) -> list:
         """Returns one result for each input of the batch."""

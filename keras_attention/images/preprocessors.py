@@ -29,13 +29,16 @@ class ImagePreprocessor:
     item_name = "images"
     input_name = "image_bytes"  # of the inputs of an exported signature
     allows_empty_batch = False  # TensorFlow's convolutions fail at an empty batch on a CPU
-    runs_in_tflite = True
     tokenizers = ()
 
     def __init__(self, image_size: Sequence[int]):
         height, width = image_size
         self.image_size = (height, width)
         self.batch_size: int | None = None
+
+    def for_tflite(self) -> Self:
+        """Returns the preprocessor; TFLite has its operations, as its inputs are pixels."""
+        return self
 
     @property
     def input_spec(self) -> tf.TensorSpec:

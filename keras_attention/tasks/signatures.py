@@ -216,12 +216,14 @@ class _SignatureBuilder:
         Raises:
             ValueError: If TFLite lacks operations that the task needs.
         """
-        preprocessor, postprocessor = self.preprocessor, self.postprocessor
-        if not (preprocessor.runs_in_tflite and postprocessor.runs_in_tflite):
-            tokenizers = (*preprocessor.tokenizers, *postprocessor.tokenizers)
+        preprocessor = self.preprocessor.for_tflite()
+        postprocessor = self.postprocessor.for_tflite()
+        if preprocessor is None or postprocessor is None:
+            tokenizers = (*self.preprocessor.tokenizers, *self.postprocessor.tokenizers)
             raise ValueError(
-                "`text` is for translators, captioners and classifiers with `WordPieceTokenizer`, "
-                f"for which TFLite has operations. Received: text=True for a "
+                "`text` is for translators, captioners and classifiers whose tokenizers TFLite has "
+                "operations for: `WordPieceTokenizer`, `CharacterTokenizer`, and SentencePiece "
+                "models of type unigram without language codes. Received: text=True for a "
                 f"{type(self.task).__name__} with {[type(each).__name__ for each in tokenizers]}"
             )
         reads_text = preprocessor.input_name == "text"

@@ -5,9 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
+from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from keras_attention.ops.ids import SPECIALS, UNKNOWN
 from keras_attention.text.sentencepiece import load_processor
+from keras_attention.text.sentencepiece_tflite import (
+    TFLiteSentencePiece,
+    add_characters,
+    can_split,
+)
 from keras_attention.text.tokenizer import Tokenizer
 
 HASH_BUCKETS = 2**62  # large enough to rule out collisions in practice
@@ -50,6 +56,27 @@ class MarianTokenizer(Tokenizer):
 
     def _write(self) -> bytes:
         return self._proto
+
+    def for_tflite(self) -> Tokenizer | None:
+        """Returns a tokenizer of operations that TFLite has, `None` if TFLite lacks some.
+
+        TFLite has none that recognize language codes, so the vocabulary must have no codes.
+        """
+        has_codes = any(token.startswith(">>") for token in self._vocabulary)
+        if has_codes or not can_split(self._proto):
+            return None
+        proto = add_characters(self._proto, self._vocabulary[len(SPECIALS) :])
+        ids = {token: id for id, token in enumerate(self._vocabulary)}
+        pieces = [each.piece for each in ModelProto.FromString(proto).pieces]
+        surfaces = [surface.replace("▁".encode(), b" ") for surface in self._surfaces]
+        return TFLiteSentencePiece(
+            self,
+            proto,
+            [ids.get(piece, UNKNOWN) for piece in pieces],
+            surfaces,
+            [surface.lstrip() for surface in surfaces],
+            strip_end=True,
+        )
 
     def _split(self, strings: tf.Tensor) -> tf.RaggedTensor:
         # ">>fra<< A text" is the code ">>fra<<" and the text " A text".

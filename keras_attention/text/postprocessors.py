@@ -5,13 +5,13 @@ signature `best` and `details` return dictionaries of tensors.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
 
 from keras_attention.ops.ids import PAD
-from keras_attention.text.preprocessors import token_names
+from keras_attention.text.preprocessors import token_names, with_tflite_tokenizer
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.types import Batch
 from keras_attention.utils.validation import check_texts
@@ -54,10 +54,9 @@ class TextPostprocessor:
         """The tokenizers, whose resources an export has to track."""
         return (self.tokenizer,)
 
-    @property
-    def runs_in_tflite(self) -> bool:
-        """True if TFLite has the operations of `detokenize`."""
-        return self.tokenizer.for_tflite
+    def for_tflite(self) -> Self | None:
+        """Returns a postprocessor of operations that TFLite has, `None` if TFLite lacks some."""
+        return with_tflite_tokenizer(self)
 
     def __call__(self, outputs: dict[str, np.ndarray], batch: Batch) -> list[list[GeneratedText]]:
         """Converts the outputs of one batch.
@@ -112,7 +111,8 @@ class ContinuationPostprocessor(TextPostprocessor):
     A text begins with a space where a new word begins, so that prompt and text can be joined.
     """
 
-    runs_in_tflite = False
+    def for_tflite(self) -> None:
+        return None
 
     def detokenize(self, ids: Any, batch: Batch) -> tf.Tensor:
         # Whether a space precedes a token depends on the tokens before it.
@@ -155,7 +155,6 @@ class LabelPostprocessor:
     """
 
     tokenizers = ()
-    runs_in_tflite = True
 
     def __init__(self, labels: Sequence[str]):
         check_texts("labels", labels)
@@ -163,6 +162,10 @@ class LabelPostprocessor:
         if len(set(labels)) != len(labels) or not all(isinstance(label, str) for label in labels):
             raise ValueError(f"`labels` must be different strings. Received: labels={labels}")
         self.labels = labels
+
+    def for_tflite(self) -> Self | None:
+        """Returns the postprocessor, whose operations TFLite has."""
+        return self
 
     def __call__(self, outputs: dict[str, np.ndarray], batch: Batch) -> list[list[Label]]:
         """Converts `probabilities` `(batch, labels)` to all labels of each input."""
@@ -208,7 +211,8 @@ class TagPostprocessor(LabelPostprocessor):
         labels: names of the tags, in the order of the logits.
     """
 
-    runs_in_tflite = False
+    def for_tflite(self) -> None:
+        return None
 
     # Results are tags in place of labels.
     def __call__(  # type: ignore[override]

@@ -3,7 +3,7 @@
 import copy
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
@@ -46,10 +46,9 @@ class TextPreprocessor:
         """The tokenizers, whose resources an export has to track."""
         return (self.tokenizer,)
 
-    @property
-    def runs_in_tflite(self) -> bool:
-        """True if TFLite has the operations of `encode_normalized`."""
-        return self.tokenizer.for_tflite
+    def for_tflite(self) -> Self | None:
+        """Returns a preprocessor of operations that TFLite has, `None` if TFLite lacks some."""
+        return with_tflite_tokenizer(self)
 
     @property
     def input_spec(self) -> tf.TensorSpec:
@@ -159,7 +158,8 @@ class PromptPreprocessor(TextPreprocessor):
         ValueError: If `max_length` is not positive.
     """
 
-    runs_in_tflite = False
+    def for_tflite(self) -> None:
+        return None
 
     def __init__(self, tokenizer: Tokenizer, max_length: int = 128):
         if max_length < 1:
@@ -188,7 +188,8 @@ class WordPreprocessor(TextPreprocessor):
     The `Batch` also has the words, and where each word starts among the ids.
     """
 
-    runs_in_tflite = False
+    def for_tflite(self) -> None:
+        return None
 
     def __call__(self, texts: Sequence[str] | tf.Tensor) -> Batch:
         words = split_words(texts)
@@ -229,6 +230,19 @@ class WordExample(NamedTuple):
 
     def __len__(self):
         return len(self.ids)
+
+
+def with_tflite_tokenizer(processor: Any) -> Any:
+    """Returns a copy of a pre- or postprocessor with the tokenizer's form for TFLite.
+
+    `None` if the tokenizer has none.
+    """
+    tokenizer = processor.tokenizer.for_tflite()
+    if tokenizer is None:
+        return None
+    result = copy.copy(processor)
+    result.tokenizer = tokenizer
+    return result
 
 
 def split_rows(ids: tf.RaggedTensor) -> list[np.ndarray]:

@@ -13,6 +13,11 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[att
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
 from keras_attention.text.files import PathLike
+from keras_attention.text.sentencepiece_tflite import (
+    TFLiteSentencePiece,
+    can_split,
+    piece_surfaces,
+)
 from keras_attention.text.tokenizer import Tokenizer, training_lines
 
 
@@ -91,6 +96,16 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _write(self) -> bytes:
         return self._proto
+
+    def for_tflite(self) -> Tokenizer | None:
+        """Returns a tokenizer of operations that TFLite has, for models of type unigram and char.
+
+        TFLite lacks the operations for other models; then the result is `None`.
+        """
+        if not can_split(self._proto):
+            return None
+        ids = range(self.vocabulary_size)
+        return TFLiteSentencePiece(self, self._proto, ids, *piece_surfaces(self._proto))
 
     def _split(self, strings: tf.Tensor) -> tf.RaggedTensor:
         return self._runtime().tokenize(strings)

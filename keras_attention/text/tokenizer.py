@@ -45,7 +45,6 @@ class Tokenizer(tf.Module):
     """
 
     vocabulary_file: str
-    for_tflite = False  # True if tensorflow-text provides the tokenizer's operations for TFLite
 
     def __init__(
         self, vocabulary: Sequence[str], lowercase: bool, normalization: str | None
@@ -194,9 +193,11 @@ class Tokenizer(tf.Module):
             self._check_range(np.asarray(dense))
         known = (dense >= 0) & (dense < self.vocabulary_size)
         dense = tf.where(known, tf.cast(dense, "int32"), UNKNOWN)
-        ended = tf.cumsum(tf.cast(dense == END, "int32"), axis=1)  # (B, T)
-        is_text = (ended == 0) & (dense >= UNKNOWN)
-        return self._join(tf.ragged.boolean_mask(dense, is_text))
+        return self._join(tf.ragged.boolean_mask(dense, is_text(dense)))
+
+    def for_tflite(self) -> "Tokenizer | None":
+        """Returns a tokenizer of operations that TFLite has, `None` if TFLite lacks some."""
+        return None
 
     def get_config(self) -> dict:
         """Returns the options that `save` writes in addition to the vocabulary."""
@@ -221,6 +222,12 @@ class Tokenizer(tf.Module):
                 f"`ids` must be between 0 and the vocabulary size minus 1, "
                 f"{self.vocabulary_size - 1}. Received: {wrong.flat[0]}"
             )
+
+
+def is_text(ids: tf.Tensor) -> tf.Tensor:
+    """Returns for ids `(B, T)` whether they are written: before `[END]` and not special."""
+    ended = tf.cumsum(tf.cast(ids == END, "int32"), axis=1)  # (B, T)
+    return (ended == 0) & (ids >= UNKNOWN)
 
 
 def normalize(strings: tf.Tensor, lowercase: bool, normalization: str | None) -> tf.Tensor:

@@ -41,7 +41,6 @@ class WordPieceTokenizer(Tokenizer):
     """
 
     vocabulary_file = "vocabulary.txt"
-    for_tflite = True
 
     def __init__(
         self,
@@ -96,6 +95,9 @@ class WordPieceTokenizer(Tokenizer):
 
     def _write(self) -> bytes:
         return "".join(f"{token}\n" for token in self._vocabulary).encode("utf-8")
+
+    def for_tflite(self) -> "WordPieceTokenizer":
+        return self
 
     def _split(self, strings: tf.Tensor) -> tf.RaggedTensor:
         return self._model.tokenize(strings)

@@ -12,11 +12,17 @@ from keras_attention.generation import BeamSearch
 from keras_attention.layers import ResidualCNN
 from keras_attention.models import captioner, classifier, seq2seq
 from keras_attention.tasks import Captioner, TextClassifier, Translator, load_exported
-from keras_attention.text import WordPieceTokenizer
+from keras_attention.text import (
+    MarianTokenizer,
+    SentencePieceTokenizer,
+    WordPieceTokenizer,
+)
 
 LINES = ["Ein Hund läuft schnell.", "ein hund schläft", "zwei hunde laufen", "DER LÄUFER schläft!"]
 TEXTS = [*LINES, "", "日本 läuft", "ein\thund\u00a0la\u0308uft", "schläft " * 20]
 WORDS = WordPieceTokenizer.train(LINES, 80, lowercase=True)
+PIECES = SentencePieceTokenizer.train(LINES, 60)
+MARIAN = MarianTokenizer(PIECES._write(), PIECES.vocabulary[:-1])
 
 
 def with_large_weights(model, scale=0.8):
@@ -26,10 +32,11 @@ def with_large_weights(model, scale=0.8):
     return model
 
 
-def translator():
-    model = with_large_weights(seq2seq(WORDS.vocabulary_size, WORDS.vocabulary_size, 8, 8))
+def translator(tokenizer=WORDS):
+    size = tokenizer.vocabulary_size
+    model = with_large_weights(seq2seq(size, size, 8, 8))
     strategy = BeamSearch(3, num_return_sequences=2, max_new_tokens=9)
-    return Translator(model, WORDS, WORDS, strategy, 12)
+    return Translator(model, tokenizer, tokenizer, strategy, 12)
 
 
 def text_classifier():
@@ -113,11 +120,24 @@ def test_other_strings_are_an_error(exported):
         check_consistent(signatures, outputs, batch)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*were truncated")
+@pytest.mark.parametrize("tokenizer", [PIECES, MARIAN], ids=["SentencePiece", "Marian"])
+def test_sentencepiece(tokenizer, tmp_path):
+    task = translator(tokenizer)
+    task.export(tmp_path / "new", "tflite", TEXTS[:4], text=True)
+    outputs = run_text(tmp_path / "new", text=tokenizer.normalize(TEXTS).numpy())
+    expected = [[result.text for result in row] for row in task.generate(TEXTS)]
+    assert strings(outputs["text"]) == expected
+    assert len({text for row in expected for text in row}) > 3
+
+
 def test_other_tokenizers_raise(make_labeler, tmp_path):
-    for kind in ("label", "tags"):
-        task = make_labeler(kind, ["a", "b"])
-        with pytest.raises(ValueError, match=r"WordPiece.* text=True .*'CharacterTokenizer'\]"):
-            task.export(tmp_path / "new", "tflite", text=True)
+    with pytest.raises(ValueError, match=r"WordPiece.* text=True .*'CharacterTokenizer'\]"):
+        make_labeler("tags", ["a", "b"]).export(tmp_path / "new", "tflite", text=True)
+    task = translator(SentencePieceTokenizer.train(LINES, 60, model_type="bpe"))
+    with pytest.raises(ValueError, match=r"type unigram .* Translator with \['SentencePieceTok"):
+        task.export(tmp_path / "new", "tflite", text=True)
 
 
 @pytest.mark.filterwarnings("ignore:.*were truncated")
