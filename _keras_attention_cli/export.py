@@ -29,7 +29,7 @@ def add_commands(commands: Commands) -> None:
 def _add_export(commands: Commands) -> None:
     command = commands.add_parser(
         "export",
-        help="write a SavedModel, a TFLite file or a CTranslate2 model, and verify it",
+        help="write and verify a SavedModel, a TFLite file, a CTranslate2 model or an ONNX file",
         description="Exports a trained task. Each export is run on samples and compared with the "
         "model; verification.json next to it has the result.",
         epilog="Example: keras-attention export models/en-de --saved-model serving/en-de "
@@ -50,6 +50,9 @@ def _add_export(commands: Commands) -> None:
         type=Path,
         metavar="FOLDER",
         help="folder for a CTranslate2 model of a Transformer and its tokenizers",
+    )
+    command.add_argument(
+        "--onnx", type=Path, metavar="FOLDER", help="folder for model.onnx and its tokenizers"
     )
     command.add_argument(
         "--samples",

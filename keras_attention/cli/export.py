@@ -1,4 +1,4 @@
-"""`keras-attention export` and `verify`: exports for TensorFlow Serving, TFLite and CTranslate2."""
+"""`keras-attention export` and `verify`: TensorFlow Serving, TFLite, CTranslate2 and ONNX."""
 
 import argparse
 from itertools import islice
@@ -17,9 +17,9 @@ def run_export(options: argparse.Namespace) -> None:
     """Exports a trained task in the chosen formats."""
     from keras_attention.text import read_lines
 
-    if not (options.saved_model or options.tflite or options.ctranslate2):
+    if not (options.saved_model or options.tflite or options.ctranslate2 or options.onnx):
         raise ValueError(
-            "At least one of `--saved-model`, `--tflite` and `--ctranslate2` is required"
+            "At least one of `--saved-model`, `--tflite`, `--ctranslate2` and `--onnx` is required"
         )
     samples, references = (
         list(islice(read_lines(file), options.num_samples)) if file else None
@@ -41,6 +41,7 @@ def run_export(options: argparse.Namespace) -> None:
         ("saved_model", options.saved_model, saved_model_options),
         ("tflite", options.tflite, tflite_options),
         ("ctranslate2", options.ctranslate2, reduced_precision),
+        ("onnx", options.onnx, {}),
     ):
         if folder:
             print(f"{format}: exporting and verifying", flush=True)

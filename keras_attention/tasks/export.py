@@ -17,6 +17,7 @@ SIGNATURE_OPTIONS: dict[str, tuple[str, ...]] = {
     "saved_model": ("tokenizer",),
     "tflite": ("steps", "options", "text"),
     "ctranslate2": (),
+    "onnx": (),
 }
 
 
@@ -43,6 +44,10 @@ def export_task(
         from keras_attention.export.ctranslate2.writer import export_ctranslate2
 
         return export_ctranslate2(exported, generation_of(task), folder, **options)
+    if format == "onnx":
+        from keras_attention.export.onnx.writer import export_onnx
+
+        return export_onnx(exported, folder, **options)
     from keras_attention.export.tflite.writer import export_tflite  # loads LiteRT
 
     return export_tflite(exported, folder, **options)

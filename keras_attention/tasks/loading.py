@@ -48,7 +48,8 @@ def load_exported(folder: str | Path) -> Task:
 
     Args:
         folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
-            or one version of it, or the folder of a TFLite file or a CTranslate2 model.
+            or one version of it, or the folder of a TFLite file, a CTranslate2 model or an ONNX
+            file.
 
     Returns:
         A task of the class that was exported. It can be called and has `generate`, `classify` or
@@ -91,6 +92,10 @@ def _file_runner(format, folder):
         from keras_attention.export.ctranslate2.runner import CTranslate2Runner
 
         return CTranslate2Runner(folder)
+    if format == "onnx":
+        from keras_attention.export.onnx.runner import ONNXRunner
+
+        return ONNXRunner(folder)
     from keras_attention.export.saved_model.runner import SavedModelRunner
 
     return SavedModelRunner(folder)

@@ -33,6 +33,9 @@ also has `with_options` (as `ids_with_options`), `encode` and `step`, and `text`
 or, of a captioner, the pixels `source`, and returns `text` and `score` `(batch, n)`, or `label` and
 `probability` `(batch, labels)`. Batch and source length are free unless the export is static. Tokens
 are padded with 0, strings with empty ones.
+
+An ONNX file has one function, with the inputs and outputs of `ids_details`, or of `ids` if the task
+does not generate.
 """  # noqa: E501
 
 from collections.abc import Callable
@@ -55,6 +58,7 @@ def list_signatures(task: Task, format: str, **options: Any) -> list[Signature]:
     """Returns the signatures of an export; see `Task.signatures`."""
     builders: dict[str, Callable[..., list[Signature]]] = {
         "ctranslate2": ctranslate2_signatures,
+        "onnx": onnx_signatures,
         "saved_model": saved_model_signatures,
         "tflite": tflite_signatures,
     }
@@ -118,6 +122,11 @@ def tflite_signatures(
 def ctranslate2_signatures(task: Task) -> list[Signature]:
     """Returns the signature that says how the ids of a CTranslate2 model are compared."""
     return _SignatureBuilder(task).of_ids("ids", "ids", None)[-1:]
+
+
+def onnx_signatures(task: Task) -> list[Signature]:
+    """Returns the only signature of an ONNX file, that of all outputs."""
+    return _SignatureBuilder(task).of_ids("ids", "ids_details", None)[-1:]
 
 
 class _SignatureBuilder:

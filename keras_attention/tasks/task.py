@@ -246,7 +246,7 @@ class Task:
         """Returns the signatures of an export.
 
         Args:
-            format: `"saved_model"`, `"tflite"` or `"ctranslate2"`.
+            format: `"saved_model"`, `"tflite"`, `"ctranslate2"` or `"onnx"`.
             **options: those of `export` that add or remove signatures.
 
         Returns:
@@ -273,7 +273,7 @@ class Task:
         Args:
             folder: for `"saved_model"` TF Serving's base path, which gets the next version, for
                 the others the folder for the model and the tokenizers.
-            format: `"saved_model"`, `"tflite"` or `"ctranslate2"`.
+            format: `"saved_model"`, `"tflite"`, `"ctranslate2"` or `"onnx"`.
             samples: inputs on which to verify the export; `None` makes some.
             record_samples: whether the first eight may be written into the export, with their
                 outputs, for its later verification and as examples. `False` writes made samples in
@@ -302,6 +302,8 @@ class Task:
         With `format="ctranslate2"`, for Transformers of `Translator` and `TextGenerator`:
 
         - `weights`, `references`, `allow_loss`: see `export.ctranslate2.writer.export_ctranslate2`.
+
+        `format="onnx"` has no options.
 
         See `tasks.signatures` for the inputs and outputs of all signatures.
 

@@ -14,6 +14,7 @@ EXTRAS = {
     "hub": ("huggingface_hub",),
     "int4": ("ai_edge_quantizer",),
     "ctranslate2": ("ctranslate2",),
+    "onnx": ("onnx", "onnxruntime", "tf2onnx"),
 }
 
 

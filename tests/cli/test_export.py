@@ -54,6 +54,21 @@ def test_models_that_ctranslate2_lacks_are_refused(trained, tmp_path, error_of):
 
 
 @pytest.mark.slow
+def test_onnx(trained, files, tmp_path, capsys):
+    folder = str(tmp_path / "onnx")
+    options = f"--onnx {folder} --samples {files.source} --num-samples 3"
+    assert main(["export", str(trained[0]), *options.split()]) == 0
+    assert "onnx: " in capsys.readouterr().out
+    assert main(["verify", folder]) == 0
+    assert "outputs equal" in capsys.readouterr().out
+    printed = []
+    for model in (str(trained[0]), folder):
+        assert main(["generate", model, "--scores", "the dog is big ."]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and printed[0]
+
+
+@pytest.mark.slow
 def test_int8_weights_and_a_saved_model_without_tokenizer(trained, files, tmp_path):
     serving, phone = tmp_path / "serving", tmp_path / "phone"
     options = (
@@ -105,7 +120,7 @@ def test_exports_generate_and_evaluate_like_the_model(exports, model, files, tmp
 
 def test_invalid_exports(exports, model, tmp_path, error_of):
     serving, phone = exports
-    assert "`--saved-model`, `--tflite` and `--ctranslate2`" in error_of("export", model)
+    assert "`--tflite`, `--ctranslate2` and `--onnx`" in error_of("export", model)
     assert f"Received: '{phone}'" in error_of("export", phone, "--saved-model", tmp_path / "new")
     missing = tmp_path / "no"
     wrong = "export", model, "--saved-model", tmp_path / "new", "--samples", missing

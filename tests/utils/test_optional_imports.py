@@ -46,6 +46,7 @@ PARTS = (
     ("keras_attention.viz", "viz", "PIL"),
     ("keras_attention.metrics", "metrics", "sacrebleu"),
     ("keras_attention.interop.marian", "text", "safetensors"),
+    ("keras_attention.export.onnx", "onnx", "tf2onnx"),
     ("keras_attention.tasks", "text", "tensorflow_text"),
 )
 

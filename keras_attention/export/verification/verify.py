@@ -17,7 +17,12 @@ from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.utils.manifest import check_digests, read_manifest
 
 # A file that each format has and no other.
-FORMAT_FILES = {"tflite": FILE, "ctranslate2": "model.bin", "saved_model": "saved_model.pb"}
+FORMAT_FILES = {
+    "tflite": FILE,
+    "ctranslate2": "model.bin",
+    "onnx": "model.onnx",
+    "saved_model": "saved_model.pb",
+}
 
 
 def verify(folder: str | Path) -> dict[str, Any]:
@@ -29,11 +34,12 @@ def verify(folder: str | Path) -> dict[str, Any]:
 
     A SavedModel is run by TensorFlow's C API in a process of its own, a TFLite file by LiteRT's
     `Interpreter` and, if its shapes are static, by `CompiledModel`, a CTranslate2 model by
-    CTranslate2. The Keras model is not needed.
+    CTranslate2, an ONNX file by ONNX Runtime. The Keras model is not needed.
 
     Args:
         folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
-            or one version of it, or the folder of a TFLite file or a CTranslate2 model.
+            or one version of it, or the folder of a TFLite file, a CTranslate2 model or an ONNX
+            file.
 
     Returns:
         The contents of `verification.json`, with the new `agreement`.
@@ -58,6 +64,8 @@ def verify(folder: str | Path) -> dict[str, Any]:
         received = _run_tflite(folder, recorded, contents.get("static_shape") is not None)
     elif format == "ctranslate2":
         received = [_run_ctranslate2(folder, recorded)]
+    elif format == "onnx":
+        received = [_run_onnx(folder, recorded)]
     else:
         received = [_run_saved_model(folder, recorded, contents["tensorflow_text_operations"])]
     tolerance = PRECISIONS[contents.get("weights", "float32")].signature_tolerance
@@ -78,7 +86,8 @@ def find_export(folder: str | Path) -> Path:
     if numbers and (folder / str(numbers[-1]) / "saved_model.pb").is_file():
         return folder / str(numbers[-1])
     raise ValueError(
-        f"`folder` must be a SavedModel, its base path, or a folder with {FILE} or model.bin. "
+        f"`folder` must be a SavedModel, its base path, or a folder with {FILE}, model.bin or "
+        f"model.onnx. "
         f"Received: {str(folder)!r}"
     )
 
@@ -165,6 +174,19 @@ def _run_ctranslate2(folder, recorded):
     except (ValueError, RuntimeError, KeyError, TypeError) as error:  # CTranslate2's errors
         raise ExportError(
             f"{str(folder)!r} must run in CTranslate2 on the samples in {SAMPLES}. "
+            f"Received: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _run_onnx(folder, recorded):
+    from keras_attention.export.onnx.runner import ONNXRunner
+
+    try:
+        runner = ONNXRunner(folder)
+        return [runner.call(each) for each in recorded["inputs"]]
+    except Exception as error:  # those of ONNX Runtime have no other base
+        raise ExportError(
+            f"{str(folder)!r} must run in ONNX Runtime on the samples in {SAMPLES}. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
 

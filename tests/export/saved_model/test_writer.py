@@ -202,5 +202,5 @@ def test_another_backend_raises(monkeypatch, translator, tmp_path):
 
 
 def test_an_unknown_format_raises(translator, tmp_path):
-    with pytest.raises(ValueError, match="Received: format='onnx'"):
-        translator.export(tmp_path / "small", "onnx")
+    with pytest.raises(ValueError, match="Received: format='coreml'"):
+        translator.export(tmp_path / "small", "coreml")
