@@ -101,16 +101,12 @@ def tflite_signatures(
                 f"Received: {name}=True for a {type(task).__name__}"
             )
     signatures = builder.of_ids("serving_default", "details", "with_options" if options else None)
-    for name, included, reason in (
-        ("steps", steps, "drop outputs of `encode` that share memory"),
-        ("text", text, "have no strings"),
-    ):
-        if included and builder.static:
-            raise ValueError(
-                f"`{name}` must not be combined with `static`: runtimes that need static shapes "
-                f"{reason}. Received: {name}=True and `source` of shape "
-                f"{tuple(builder.source_spec['source'].shape)}"
-            )
+    if text and builder.static:
+        raise ValueError(
+            "`text` must not be combined with `static`: runtimes that need static shapes have no "
+            "strings. Received: text=True and `source` of shape "
+            f"{tuple(builder.source_spec['source'].shape)}"
+        )
     if steps:
         model, strategy = task.model, builder.strategy
         signatures += step_signatures(model, strategy, task.preprocessor.model_input_spec)

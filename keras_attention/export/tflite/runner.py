@@ -60,7 +60,8 @@ class TFLiteRunner:
             name: np.asarray(inputs[name], _dtype(about["dtype"]))
             for name, about in details.items()
         }
-        return run_in_pieces(run, inputs, shapes) if is_static(shapes) else run(**inputs)
+        has_batch = is_static(shapes) and "source" in shapes  # those of `step` have one size
+        return run_in_pieces(run, inputs, shapes) if has_batch else run(**inputs)
 
     def __repr__(self):
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -71,7 +72,7 @@ def is_static(shapes: dict[str, tuple[int, ...]]) -> bool:
 
     A file does not tell that the shape of strings is free, but no static file has them.
     """
-    return "source" in shapes and all(size >= 0 for shape in shapes.values() for size in shape)
+    return "text" not in shapes and all(size >= 0 for shape in shapes.values() for size in shape)
 
 
 def _dtype(dtype):

@@ -6,11 +6,12 @@ An app uses them to show words as they are generated, or to choose tokens by its
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_attention.export.signatures import Comparison, Signature
+from keras_attention.export.tflite.static_shapes import pad
+from keras_attention.export.tflite.step_tensors import trace_step_tensors
 from keras_attention.export.verification.compare import ExportError
 from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.generation.logits_processors import compute_log_probs
@@ -31,7 +32,8 @@ def step_signatures(
     token of each row (`[START]` at first), `position` int32 `()`, the number of tokens before it,
     and all of those tensors. It returns `log_probabilities` `(batch, vocabulary_size)` of the next
     token, -1e9 for tokens that are never generated, and by the same names the tensors that it
-    changes: `state_...`.
+    changes: `state_...`. A `state_...` that `encode` does not return is zero at first; these are
+    the caches in a file of static shapes.
 
     Args:
         model: the model.
@@ -40,76 +42,88 @@ def step_signatures(
     """
     encoder, decoder = model.encoder, model.decoder
     greedy = GreedySearch(suppress_tokens=strategy.suppress_tokens)
-    structure: dict[str, Any] = {}
+
+    def start(source):
+        encoded, mask = encoder(source), encoder.compute_mask(source)
+        return decoder.start(encoded, mask, num_beams=1, max_length=strategy.max_new_tokens)
+
+    def advance(ids, position, constants, state):
+        logits, state, _ = decoder.step(tf.expand_dims(ids, 1), position, state, constants)
+        return compute_log_probs(logits, greedy.logits_processors)[:, 0], state  # (B, V)
+
+    step_spec = {
+        "ids": tf.TensorSpec(input_spec.shape[:1], tf.int32, name="ids"),
+        "position": tf.TensorSpec((), tf.int32, name="position"),
+    }
+    tensors = trace_step_tensors(start, advance, input_spec, step_spec)
 
     def encode(inputs):
-        source = inputs["source"]
-        mask = encoder.compute_mask(source)
-        constants, state = decoder.start(
-            encoder(source), mask, num_beams=1, max_length=strategy.max_new_tokens
-        )
-        structure.update(constants=constants, state=state)
-        return {**_to_named("constants", constants), **_to_named("state", state)}
+        return tensors.outputs_of_start(*start(inputs["source"]))
 
     def step(inputs):
-        constants, state = (
-            _from_named(name, structure[name], inputs) for name in ("constants", "state")
-        )
-        ids = tf.expand_dims(inputs["ids"], 1)  # (B, 1)
-        logits, state, _ = decoder.step(ids, inputs["position"], state, constants)
-        log_probs = compute_log_probs(logits, greedy.logits_processors)[:, 0]  # (B, V)
-        return {LOG_PROBABILITIES: log_probs, **_to_named("state", state)}
-
-    encode_spec = {"source": input_spec}
-    traced = tf.function(encode, input_signature=[encode_spec], autograph=False)
-    tensors = traced.get_concrete_function().structured_outputs
-    step_spec = {
-        "ids": tf.TensorSpec((None,), tf.int32, name="ids"),
-        "position": tf.TensorSpec((), tf.int32, name="position"),
-        **{name: tf.TensorSpec(x.shape, x.dtype, name=name) for name, x in tensors.items()},
-    }
+        constants, state = tensors.restore(inputs)
+        log_probs, new_state = advance(inputs["ids"], inputs["position"], constants, state)
+        return {LOG_PROBABILITIES: log_probs, **tensors.changes(state, new_state)}
 
     def run(call, batches, exact):
-        return verify_steps(model, strategy, call, batches, exact)
+        static_shape = tuple(input_spec.shape) if input_spec.shape.is_fully_defined() else None
+        app = App(call, strategy.max_new_tokens, tensors.zeros(), static_shape)
+        return verify_steps(model, strategy, app, batches, exact)
 
     return [
-        Signature(ENCODE, traced, encode_spec),
-        Signature(STEP, step, step_spec, Comparison(run=run)),
+        Signature(ENCODE, encode, {"source": input_spec}),
+        Signature(STEP, step, {**step_spec, **tensors.spec}, Comparison(run=run)),
     ]
 
 
-def generate(call: Callable, source: np.ndarray, max_new_tokens: int) -> np.ndarray:
-    """Generates by greedy search, in the way an app does.
+class App:
+    """Greedy search with `encode` and `step`, as in an app.
 
     Args:
         call: `call(signature, inputs)` runs a signature of the file.
-        source: model inputs.
         max_new_tokens: maximum number of generated tokens.
-
-    Returns:
-        Ids `(batch, max_new_tokens)`, padded.
+        zeros: the tensors that `encode` does not return.
+        static_shape: shape to which `source` is padded; `None` if it is free.
     """
-    tensors = call(ENCODE, {"source": source})
-    last = np.full(len(source), START, "int32")
-    ids = np.full((len(source), max_new_tokens), PAD, "int32")
-    is_open = np.ones(len(source), bool)
-    for position in range(max_new_tokens):
-        inputs = {**tensors, "ids": last, "position": np.array(position, "int32")}
-        outputs = call(STEP, inputs)
-        best = outputs.pop(LOG_PROBABILITIES).argmax(-1)
-        last = np.where(is_open, best, PAD).astype("int32")
-        ids[:, position] = last
-        is_open &= last != END
-        if not is_open.any():
-            break
-        tensors.update(outputs)
-    return ids
+
+    def __init__(
+        self,
+        call: Callable[[str, dict[str, Any]], dict[str, np.ndarray]],
+        max_new_tokens: int,
+        zeros: dict[str, np.ndarray] | None = None,
+        static_shape: Sequence[int] | None = None,
+    ):
+        self.call = call
+        self.max_new_tokens = max_new_tokens
+        self.zeros = zeros or {}
+        self.static_shape = static_shape
+
+    def generate(self, source: np.ndarray) -> np.ndarray:
+        """Returns the ids `(batch, max_new_tokens)`, padded, for model inputs."""
+        rows = len(source)
+        if self.static_shape:
+            source = pad(source, self.static_shape)
+        tensors = {**self.zeros, **self.call(ENCODE, {"source": source})}
+        last = np.full(len(source), START, "int32")
+        ids = np.full((len(source), self.max_new_tokens), PAD, "int32")
+        is_open = np.ones(len(source), bool)
+        for position in range(self.max_new_tokens):
+            inputs = {**tensors, "ids": last, "position": np.array(position, "int32")}
+            outputs = self.call(STEP, inputs)
+            best = outputs.pop(LOG_PROBABILITIES).argmax(-1)
+            last = np.where(is_open, best, PAD).astype("int32")
+            ids[:, position] = last
+            is_open &= last != END
+            if not is_open.any():
+                break
+            tensors.update(outputs)
+        return ids[:rows]
 
 
 def verify_steps(
     model: GenerativeModel,
     strategy: Strategy,
-    call: Callable,
+    app: App,
     batches: Sequence[Batch],
     exact: bool,
 ) -> dict[str, Any]:
@@ -118,7 +132,7 @@ def verify_steps(
     Args:
         model: the model.
         strategy: of the export.
-        call: `call(signature, inputs)` runs a signature of the file.
+        app: runs the file.
         batches: preprocessed samples.
         exact: whether all ids must be equal, as in a file of float32.
 
@@ -134,7 +148,7 @@ def verify_steps(
     for batch in batches:
         source = batch.model_inputs
         expected = np.asarray(model.generate(source, greedy).ids)[:, 0]
-        received = generate(call, source, length)
+        received = app.generate(source)
         expected = np.pad(expected, ((0, 0), (0, length - expected.shape[1])))
         equal = (expected == received).all(axis=1)
         if exact and not equal.all():
@@ -147,16 +161,3 @@ def verify_steps(
         agreement["compared"] += len(equal)
         agreement["equal"] += int(equal.sum())
     return {"steps_agreement": agreement}
-
-
-def _to_named(name, structure) -> dict[str, tf.Tensor]:
-    """Names the tensors of a nested structure by their order; `None` has no name."""
-    leaves = keras.tree.flatten(structure)
-    return {f"{name}_{i:02d}": x for i, x in enumerate(leaves) if x is not None}
-
-
-def _from_named(name, structure, tensors):
-    """Returns the structure with the named tensors in place of its own."""
-    leaves = keras.tree.flatten(structure)
-    replaced = [tensors.get(f"{name}_{i:02d}") for i in range(len(leaves))]
-    return keras.tree.pack_sequence_as(structure, replaced)

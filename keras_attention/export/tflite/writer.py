@@ -15,7 +15,7 @@ from keras_attention.export.signatures import (
     has_static_shapes,
     save_signatures,
 )
-from keras_attention.export.tflite.compiled_model import compare_runtimes
+from keras_attention.export.tflite.compiled_model import CompiledModelRunner, compare_runtimes
 from keras_attention.export.tflite.int4 import quantize_to_int4
 from keras_attention.export.tflite.metadata import add_metadata
 from keras_attention.export.tflite.quantization import configure_converter, has_loop
@@ -141,7 +141,7 @@ def export_tflite(
             )
         for signature in signatures:
             if signature.comparison.run:
-                results |= signature.comparison.run(runner.call, encoded, not precision.is_reduced)
+                results |= _run_together(signature, new / FILE, encoded, precision, static)
         chosen = slice(first, first + len(recorded))  # single samples come first in `timed`
         inputs = [
             exportable.inputs(compared, *batch)
@@ -210,6 +210,20 @@ def run_signatures(
         {name: runners[needs_text[name]].call(name, x) for name, x in each.items()}
         for each in inputs
     ]
+
+
+def _run_together(signature, file, encoded, precision, static):
+    """Returns the report of a signature that is run together with others, in each runtime."""
+    calls = [TFLiteRunner(file).call]
+    if static:
+        calls.append(CompiledModelRunner(file).call)
+    reports = [signature.comparison.run(x, encoded, not precision.is_reduced) for x in calls]
+    if reports[0] != reports[-1]:
+        raise ExportError(
+            f"`{signature.name}` must return the same in both APIs of LiteRT. "
+            f"Received: {reports[0]} in Interpreter and {reports[-1]} in CompiledModel"
+        )
+    return reports[0]
 
 
 def _inputs(exportable, signature, samples, batch):

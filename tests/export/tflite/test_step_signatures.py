@@ -1,12 +1,17 @@
 """Signatures `encode` and `step`, run as an app would, generate like the model's greedy search."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from helpers import model_inputs
+from helpers import model_inputs, zeros_of_step
 from keras_attention.export import ExportError
+from keras_attention.export.tflite.compiled_model import CompiledModelRunner
 from keras_attention.export.tflite.runner import TFLiteRunner
-from keras_attention.export.tflite.step_signatures import generate, verify_steps
+from keras_attention.export.tflite.step_signatures import App, verify_steps
+from keras_attention.export.tflite.step_tensors import trace_step_tensors
+from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.models import transformer
 from keras_attention.types import Batch
@@ -35,16 +40,17 @@ def test_an_app_generates_like_greedy_search(runner, translator):
     for texts in (["bca"], ["deed cab", "", "x"]):
         source = model_inputs(translator, texts)
         expected = np.asarray(translator.model.generate(source, GreedySearch(9)).ids)[:, 0]
-        ids = generate(runner.call, source, 9)
+        ids = App(runner.call, 9).generate(source)
         np.testing.assert_array_equal(ids[:, : expected.shape[1]], expected)
 
 
 def test_another_model_disagrees(runner, make_translator):
     other = make_translator(seed=5)
     batches = [Batch(model_inputs(other, ["bcade"]))]
+    app = App(runner.call, other.strategy.max_new_tokens)
     with pytest.raises(ExportError, match=r"greedy search generates for ids \[.*\]: \[.*\]"):
-        verify_steps(other.model, other.strategy, runner.call, batches, exact=True)
-    report = verify_steps(other.model, other.strategy, runner.call, batches, exact=False)
+        verify_steps(other.model, other.strategy, app, batches, exact=True)
+    report = verify_steps(other.model, other.strategy, app, batches, exact=False)
     assert report == {"steps_agreement": {"compared": 1, "equal": 0}}
 
 
@@ -58,7 +64,71 @@ def small_transformer(source, target):
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_a_transformer(make_translator, tmp_path, weights):
     task = make_translator(BeamSearch(2, max_new_tokens=9), build=small_transformer)
-    options = {} if weights == "float32" else {"weights": weights, "allow_loss": True}
+    options = {"static": (1, 12), "weights": weights, "allow_loss": True}
+    options = {} if weights == "float32" else options
     report = task.export(tmp_path / "new", "tflite", SAMPLES, steps=True, **options)
-    assert report["steps_agreement"]["compared"] == 10
-    assert report["steps_agreement"]["equal"] >= (10 if weights == "float32" else 8)
+    agreement = report["steps_agreement"]
+    if weights == "float32":
+        assert agreement == {"compared": 10, "equal": 10}
+    else:  # of a static batch of 1
+        assert agreement["compared"] == 5 and agreement["equal"] >= 4
+
+
+@pytest.mark.parametrize("build", ["GRU", pytest.param("Transformer", marks=pytest.mark.slow)])
+def test_static_shapes_run_in_both_apis(make_translator, tmp_path, build):
+    options = {"build": small_transformer} if build == "Transformer" else {}
+    task = make_translator(GreedySearch(9), **options).with_static_inputs((2, 12))
+    signatures = [x for x in task.signatures("tflite", steps=True) if x.name in ("encode", "step")]
+    path = tmp_path / "model.tflite"
+    path.write_bytes(convert(signatures))
+    runner, compiled = TFLiteRunner(path), CompiledModelRunner(path)
+    details = runner.interpreter.get_signature_runner
+    for name in ("encode", "step"):
+        outputs = details(name).get_output_details().values()
+        assert not {x["dtype"] for x in outputs} - {np.float32, np.int32}
+        assert len({x["index"] for x in outputs}) == len(outputs)
+    zeros = zeros_of_step(runner)
+    assert len(zeros) == (4 if build == "Transformer" else 0)  # the caches of two blocks
+    for texts in (["bca", "deed cab"], ["deed abba", ""], ["x"]):
+        source = model_inputs(task, texts)
+        expected = np.asarray(task.model.generate(source, GreedySearch(9)).ids)[:, 0]
+        for call in (runner.call, compiled.call):
+            ids = App(call, 9, zeros, (2, 12)).generate(source)
+            np.testing.assert_array_equal(ids[:, : expected.shape[1]], expected)
+
+
+def test_tensors_of_a_step_are_distinct_and_read():
+    def start(source):
+        mask = keras.ops.not_equal(source, 0)
+        again = keras.ops.not_equal(source, 0)
+        unread = keras.ops.cast(source, "float32")
+        keys = keras.ops.cast(source, "float32") * 2
+        state = [keras.ops.zeros((1, 3)), keras.ops.zeros((1, 3)), keys + 1]
+        return {"memories": [(keys, mask, None), (unread, again, None)]}, state
+
+    def advance(ids, position, constants, state):
+        (keys, mask, _), (_, again, _) = constants["memories"]
+        used = keras.ops.where(mask & again, keys, state[2])
+        return used + state[0][:, :1], [state[0] + 1, state[1] + used[:, :3], state[2]]
+
+    spec = {"ids": tf.TensorSpec((1,), tf.int32), "position": tf.TensorSpec((), tf.int32)}
+    source = tf.constant([[4, 5, 0]])
+    tensors = trace_step_tensors(start, advance, tf.TensorSpec((1, 3), tf.int32), spec)
+    outputs = tensors.outputs_of_start(*start(source))
+    assert {name: x.numpy().tolist() for name, x in outputs.items()} == {
+        "constants_00": [[8.0, 10.0, 0.0]],
+        "constants_01": [[1, 1, 0]],
+        "state_02": [[9.0, 11.0, 1.0]],
+    }
+    assert {name: x.tolist() for name, x in tensors.zeros().items()} == {
+        "state_00": [[0.0, 0.0, 0.0]],
+        "state_01": [[0.0, 0.0, 0.0]],
+    }
+    constants, state = tensors.restore({**outputs, **tensors.zeros()})
+    (_, mask, _), (unread, again, _) = constants["memories"]
+    assert mask.dtype == again.dtype == tf.bool and unread is None
+    assert mask.numpy().tolist() == [[True, True, False]]
+    _, new_state = advance(
+        None, None, {"memories": [(outputs["constants_00"], mask, None)] * 2}, state
+    )
+    assert list(tensors.changes(state, new_state)) == ["state_00", "state_01"]
