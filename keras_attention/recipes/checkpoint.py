@@ -8,22 +8,24 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_attention.recipes.resume import resume_folder
 from keras_attention.recipes.save_best import SaveBestTask
+from keras_attention.training.state import (
+    MODEL_FILE,
+    TRAINING_FILE,
+    State,
+    describe,
+    read_state,
+)
 from keras_attention.utils.archive import read_arrays
 from keras_attention.utils.atomic_io import replace_folder, sync_to_disk
 from keras_attention.utils.full_disk import explain_full_disk
 from keras_attention.utils.manifest import read_manifest, write_manifest
 from keras_attention.utils.reading import errors_name_file
 
-MODEL_FILE = "model.npz"  # the weights, in the order and format of `training.average_weights`
-TRAINING_FILE = "training.npz"  # seed generators and optimizer
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
-
-State = dict[str, list[np.ndarray]]  # arrays of each file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,7 +133,7 @@ class Checkpoints:
             content = {
                 "format": FORMAT,
                 **dataclasses.asdict(progress),
-                "arrays": _describe(state),
+                "arrays": describe(state),
             }
             sync_to_disk(new)  # the manifest is last
             write_manifest(new / MANIFEST_FILE, content)
@@ -160,7 +162,7 @@ class Checkpoints:
     def _read(self, path: Path) -> tuple[State, Progress]:
         content = self._verify(path, (MODEL_FILE, TRAINING_FILE))
         state = {name: read_arrays(path / name) for name in (MODEL_FILE, TRAINING_FILE)}
-        if _describe(state) != content["arrays"]:
+        if describe(state) != content["arrays"]:
             raise ValueError(f"{path} has other arrays than its {MANIFEST_FILE} says")
         fields = [field.name for field in dataclasses.fields(Progress)]
         return state, Progress(**{name: content[name] for name in fields})
@@ -208,47 +210,3 @@ def completed_epochs(folder: str | Path) -> int:
     """
     paths = Checkpoints(resume_folder(folder)).paths
     return int(paths[-1].name.removeprefix("epoch-")) if paths else 0
-
-
-def read_state(model: keras.Model) -> State:
-    """Copies the variables of a compiled model and of its optimizer."""
-    return {name: [_copy(each) for each in group] for name, group in _variables(model).items()}
-
-
-def restore_state(model: keras.Model, state: State) -> None:
-    """Sets the variables of a compiled model and of its optimizer.
-
-    Raises:
-        ValueError: If their number, a shape or a data type differs.
-    """
-    groups = _variables(model)
-    expected, received = _describe(read_state(model)), _describe(state)
-    for name in groups:
-        if expected[name] != received[name]:
-            raise ValueError(
-                f"The arrays in {name} must be those of the model. Received: {received[name]}, "
-                f"expected {expected[name]}"
-            )
-    for name, variables in groups.items():
-        for variable, value in zip(variables, state[name], strict=True):
-            variable.assign(value)
-
-
-def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
-    weights = {id(variable) for variable in model.weights}
-    seeds = [variable for variable in model.variables if id(variable) not in weights]
-    return {MODEL_FILE: model.weights, TRAINING_FILE: [*seeds, *model.optimizer.variables]}
-
-
-def _copy(variable: keras.Variable) -> np.ndarray:
-    # .npz files have no bfloat16; float32 holds each of its values
-    value = ops.cast(variable, "float32") if variable.dtype == "bfloat16" else variable
-    return np.array(ops.convert_to_numpy(value))
-
-
-def _describe(state: State) -> dict[str, list]:
-    """Returns shape and data type of each array."""
-    return {
-        name: [[list(array.shape), str(array.dtype)] for array in arrays]
-        for name, arrays in state.items()
-    }

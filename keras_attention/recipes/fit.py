@@ -17,7 +17,6 @@ from keras_attention.recipes.checkpoint import (
     CopyState,
     Progress,
     SaveCheckpoint,
-    restore_state,
 )
 from keras_attention.recipes.resume import (
     check_settings,
@@ -46,6 +45,7 @@ from keras_attention.training import (
     average_weights,
 )
 from keras_attention.training.callbacks import check_finite
+from keras_attention.training.state import restore_state
 from keras_attention.utils.atomic_io import check_replaceable, read_json
 from keras_attention.utils.validation import check_pairs
 

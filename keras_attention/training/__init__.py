@@ -5,9 +5,11 @@ from keras_attention.training.averaging import (
     MovingAverage,
     average_weights,
 )
+from keras_attention.training.backup import BackupTraining
 from keras_attention.training.bfloat16 import Bfloat16
 from keras_attention.training.callbacks import GenerationScore, RaiseOnNonFinite, SetEpoch
 from keras_attention.training.fine_tuning import discriminative_rates, enable_lora
+from keras_attention.training.layouts import get_layout_map
 from keras_attention.training.losses import MaskedCrossEntropy
 from keras_attention.training.masking import MaskedTexts, mask_tokens
 from keras_attention.training.metrics import Perplexity, TokenAccuracy
@@ -24,6 +26,7 @@ from keras_attention.utils.batches import ShuffledBatches
 
 __all__ = [
     "AverageCheckpoints",
+    "BackupTraining",
     "Bfloat16",
     "ExponentialDecay",
     "GenerationScore",
@@ -45,5 +48,6 @@ __all__ = [
     "average_weights",
     "discriminative_rates",
     "enable_lora",
+    "get_layout_map",
     "mask_tokens",
 ]

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_attention.ops.cross_entropy import projected_cross_entropy
+from keras_attention.ops.replicas import replica_weight
 from keras_attention.training.metrics import TokenMetric
 from keras_attention.training.token_losses import token_losses, token_weights
 from keras_attention.types import Tensor
@@ -89,7 +90,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):
         weight = token_weights(y_true, ops.shape(y_pred), sample_weight)  # (B, T), 0 at padding
-        return super().__call__(y_true, y_pred, weight)
+        return self._weigh_replica(super().__call__(y_true, y_pred, weight), weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return token_losses(y_true, y_pred, self.label_smoothing)
@@ -135,7 +136,14 @@ class MaskedCrossEntropy(keras.losses.Loss):
         for metric in metrics:
             metric.update_from_tokens(tokens, token_weights(y_true, shape))
         mean = _Mean(name=self.name, reduction=self.reduction, dtype="float32")
-        return mean(tokens.loss, tokens.loss, weight)
+        return self._weigh_replica(mean(tokens.loss, tokens.loss, weight), weight)
+
+    def _weigh_replica(self, loss, weight):
+        """Makes the mean that of all replicas of `tf.distribute`, weighted by their tokens."""
+        if self.reduction != "mean_with_sample_weight":
+            return loss
+        factor = replica_weight(weight)
+        return loss if factor is None else loss * factor
 
     def get_config(self) -> dict:
         config = {**super().get_config(), "label_smoothing": self.label_smoothing}

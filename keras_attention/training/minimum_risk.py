@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.ops import masks
+from keras_attention.ops.replicas import num_replicas
 from keras_attention.training.losses import MaskedCrossEntropy
 from keras_attention.training.token_losses import token_losses
 from keras_attention.types import Tensor
@@ -96,7 +97,8 @@ class MinimumRisk(MaskedCrossEntropy):
         cross_entropy = super().__call__(y_true, y_pred, ops.cast(is_reference, "float32"))
         costs = ops.reshape(ops.cast(sample_weight, "float32"), (-1, group))[:, :-1]  # (S, K)
         risk = ops.sum(self.candidate_probs(y_true, y_pred) * costs, axis=1)  # (S,)
-        return cross_entropy + self.weight * ops.mean(risk)
+        # the losses of the replicas of tf.distribute are summed
+        return cross_entropy + self.weight * ops.mean(risk) / num_replicas()
 
     def candidate_probs(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns Q(y|x) of the candidates of each source, float32 (S, K)."""

@@ -62,6 +62,41 @@ class ShuffledBatches(keras.utils.PyDataset):
         mapped._transform = lambda batch: function(transform(batch))
         return mapped
 
+    def shard(self, num_shards: int, index: int | None = None) -> ShuffledBatches:
+        """Returns these batches for several devices or processes, which divide them evenly.
+
+        Each batch is filled with rows of zeros up to a multiple of `num_shards`. They are padding,
+        so `training.MaskedCrossEntropy`, `TokenAccuracy` and `Perplexity` do not count them. A loss
+        of another kind counts them.
+
+        Args:
+            num_shards: number of devices or processes.
+            index: the part of each batch that this process reads, from 0 to `num_shards - 1`, with
+                `auto_shard_dataset=False` of the distribution; `None` for all rows.
+
+        Raises:
+            ValueError: If there is no such part.
+
+        Example:
+
+        >>> batches = ShuffledBatches([(np.arange(1, 6), 5)], shuffle=False)
+        >>> batches.shard(2)[0].tolist(), batches.shard(2, index=1)[0].tolist()
+        ([1, 2, 3, 4, 5, 0], [4, 5, 0])
+        """
+        if num_shards < 1 or (index is not None and not 0 <= index < num_shards):
+            raise ValueError(
+                "`num_shards` must be positive, and `index` from 0 to `num_shards` - 1. "
+                f"Received: num_shards={num_shards}, index={index}"
+            )
+
+        def shard_array(array):
+            size = -(-len(array) // num_shards)  # rows of each part
+            padded = np.zeros_like(array, shape=(size * num_shards, *array.shape[1:]))
+            padded[: len(array)] = array
+            return padded if index is None else padded[index * size : (index + 1) * size]
+
+        return self.map(lambda batch: keras.tree.map_structure(shard_array, batch))
+
     def __len__(self) -> int:
         return sum(-(-_num_examples(examples) // size) for examples, size in self.groups)
 

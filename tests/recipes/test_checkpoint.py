@@ -12,15 +12,11 @@ import pytest
 
 from keras_attention.recipes.checkpoint import (
     MANIFEST_FILE,
-    MODEL_FILE,
-    TRAINING_FILE,
     Checkpoints,
     CopyState,
     Progress,
     SaveCheckpoint,
     completed_epochs,
-    read_state,
-    restore_state,
 )
 from keras_attention.recipes.fit import _best_task
 from keras_attention.recipes.resume import (
@@ -32,6 +28,7 @@ from keras_attention.recipes.resume import (
     warn_of_environment,
 )
 from keras_attention.recipes.save_best import SaveBestTask
+from keras_attention.training.state import MODEL_FILE, TRAINING_FILE, read_state, restore_state
 from keras_attention.utils import atomic_io
 from keras_attention.utils.atomic_io import read_json, replace_folder, write_json
 
