@@ -5,6 +5,7 @@ from keras_attention.utils.optional_imports import require_extra
 require_extra("text", "keras_attention.tasks")
 
 from keras_attention.tasks.captioner import Captioner, ImageAlignment
+from keras_attention.tasks.corpus import predict_files
 from keras_attention.tasks.generation_task import Alignment, GenerationTask
 from keras_attention.tasks.labeling_task import LabelingTask
 from keras_attention.tasks.loading import load_exported, load_task
@@ -33,4 +34,5 @@ __all__ = [
     "Translator",
     "load_exported",
     "load_task",
+    "predict_files",
 ]
