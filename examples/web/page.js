@@ -29,7 +29,7 @@ try {
   const translator = await loading;
   showModel(translator);
   element("run").disabled = false;
-  await showExamples();
+  await showSamples(translator);
 } catch (error) {
   element("status").textContent = "The model could not be loaded.";
   showError(error);
@@ -41,12 +41,23 @@ function showModel({ about, shape, threads }) {
     (threads === 1 ? "1 thread" : `${threads} threads`);
 }
 
-/** Offers the recorded samples of the export, if they were published with it. */
-async function showExamples() {
+/**
+ * Offers the recorded samples of the export, if they were published with it, and warns if their
+ * recorded ids are not those of the tokenizer.
+ */
+async function showSamples({ source, shape }) {
   const response = await fetch(`${FOLDER}/samples.json`);
   if (!response.ok) return;
-  const { samples = [] } = await response.json();
-  for (const text of samples.filter((sample) => typeof sample === "string" && sample)) {
+  const { samples, inputs } = await response.json();
+  const differs = (text, i) => `${source.encode(text, shape[1])}` !== `${inputs[i].source[0]}`;
+  const numDifferent = samples.filter(differs).length;
+  if (numDifferent) {
+    showMessage(
+      `The tokenizer gives other ids than Python's for ${numDifferent} of ${samples.length} ` +
+        "recorded texts, so outputs may be wrong.",
+    );
+  }
+  for (const text of samples.filter((sample) => sample)) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = text;

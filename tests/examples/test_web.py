@@ -171,6 +171,18 @@ def test_other_tokenizers_are_refused(browser, tmp_path):
     )
 
 
+def test_other_ids_than_the_recorded_ones_are_reported(browser, tmp_path):
+    shutil.copytree(DATES / "tflite-int8", tmp_path / "export")
+    path = tmp_path / "export" / "samples.json"
+    recorded = json.loads(path.read_text())
+    recorded["inputs"][0]["source"][0][0] += 1
+    path.write_text(json.dumps(recorded))
+    with opened(browser, tmp_path / "export") as page:
+        page.wait_for_selector("#message:visible")
+        message = page.inner_text("#message")
+    assert "other ids than Python's for 1 of 8 recorded texts" in message
+
+
 def test_server_refuses_a_folder_without_export(tmp_path):
     command = [sys.executable, str(WEB / "serve.py"), str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True)
