@@ -22,7 +22,7 @@ export class Tokenizer {
 
   /** Returns the text as the tokenizer reads it: plain spaces, one normal form, lower case. */
   normalize(text) {
-    text = text.toWellFormed().replace(/[\t\n\f\r]/g, " ");
+    text = text.toWellFormed().replace(/[\0\t\n\f\r]/g, " ");
     if (this.normalization) text = text.normalize(this.normalization);
     return this.lowercase ? text.toLowerCase() : text;
   }

@@ -16,8 +16,9 @@ UNKNOWN_PENALTY = 10.0  # of an unknown character in SentencePiece
 class TFLiteSentencePiece(Tokenizer):
     """SentencePiece tokenizer of operations that TFLite has, with the results of another one.
 
-    Text is split by tensorflow-text's `FastSentencepieceTokenizer`. Its counterpart that joins the
-    pieces ends LiteRT for more than one text, so they are looked up in a table and joined.
+    Text is split by tensorflow-text's `FastSentencepieceTokenizer`. The pieces are read from a
+    table and joined, since the operation `FastSentencepieceDetokenize` crashes in LiteRT for more
+    than one text.
 
     Args:
         tokenizer: The other tokenizer.

@@ -98,8 +98,8 @@ class Tokenizer(tf.Module):
         """Converts text to ids, without special tokens.
 
         Args:
-            strings: Strings of shape `(B,)`. Bytes that are not UTF-8 become U+FFFD; tabs and line
-                breaks become spaces.
+            strings: Strings of shape `(B,)`. Bytes that are not UTF-8 become U+FFFD; tabs, line
+                breaks and null characters become spaces.
 
         Returns:
             int32 `tf.RaggedTensor` of shape `(B, None)`.
@@ -116,8 +116,8 @@ class Tokenizer(tf.Module):
             strings: Strings of shape `(B,)`.
 
         Returns:
-            Strings of shape `(B,)` in valid UTF-8, with tabs and line breaks replaced by spaces,
-            the normal form of `normalization`, and lower case if `lowercase` is True.
+            Strings of shape `(B,)` in valid UTF-8, with spaces for tabs, line breaks and null
+            characters, the normal form of `normalization`, and lower case if `lowercase` is True.
 
         Raises:
             ValueError: If `strings` is not of rank 1.
@@ -233,7 +233,8 @@ def is_text(ids: tf.Tensor) -> tf.Tensor:
 def normalize(strings: tf.Tensor, lowercase: bool, normalization: str | None) -> tf.Tensor:
     """Normalizes strings: UTF-8, plain spaces, one Unicode normal form, optional lower case."""
     strings = tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8")
-    strings = tf.strings.regex_replace(strings, r"\s", " ")
+    # `tf.strings.lower` ends a text at a null character.
+    strings = tf.strings.regex_replace(strings, r"[\s\x00]", " ")
     if normalization is not None:
         strings = tf_text.normalize_utf8(strings, normalization)
     if lowercase:

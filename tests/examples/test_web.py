@@ -26,6 +26,7 @@ pytestmark = REQUIREMENTS
 DATES = Path(__file__).parents[2] / "saved_models" / "dates"
 # Characters that UTF-16, Unicode normalization, lower case or SentencePiece could treat specially.
 ODD_TEXTS = [
+    "a\0b",
     "",
     " ",
     "  two  spaces ",
