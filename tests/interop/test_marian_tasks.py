@@ -10,6 +10,7 @@ from keras_attention.generation import GreedySearch
 from keras_attention.recipes import TrainingConfig, fit
 from keras_attention.tasks import Translator, load_exported
 from keras_attention.text import MarianTokenizer, load_tokenizer
+from onnx_web import assert_equal_in_onnxruntime_web, needs_node
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -150,3 +151,30 @@ def test_ctranslate2(opus, expected, tmp_path, capsys):
     capsys.readouterr()
     assert main(["generate", str(tmp_path / "beams"), texts[0]]) == 0
     assert capsys.readouterr().out == f"{expected[0]}\n"
+
+
+@pytest.fixture(
+    scope="module", params=[GreedySearch(max_new_tokens=26), None], ids=["greedy", "4 beams"]
+)
+def onnx(request, opus, tmp_path_factory):
+    """An ONNX export and its task; `None` is the strategy of the folder, beam search."""
+    translator = Translator.from_marian(opus.folder, request.param, max_source_length=40)
+    folder = tmp_path_factory.mktemp("onnx") / "opus"
+    return translator, folder, translator.export(folder, "onnx", opus.texts[:4])
+
+
+@pytest.mark.slow
+def test_onnx(onnx, opus):
+    translator, folder, report = onnx
+    assert report["agreement"]["equal"] == report["agreement"]["compared"]
+    texts = [source for source, _ in opus.pairs[::5]]
+    assert len(texts) == 20
+    assert load_exported(folder)(texts) == translator(texts)
+
+
+@pytest.mark.slow
+@needs_node
+def test_onnxruntime_web(onnx, opus, tmp_path):
+    translator, folder, _ = onnx
+    texts = [source for source, _ in opus.pairs[::5]]
+    assert_equal_in_onnxruntime_web(translator, texts, folder, tmp_path)

@@ -1,6 +1,8 @@
 """Conversion of a signature to an ONNX model, with tf2onnx."""
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ def convert(signature: Signature, num_bytes: int = 0) -> onnx.ModelProto:
     names = [*sorted(signature.input_spec), *sorted(traced.structured_outputs)]
     try:
         graph_def = tf_loader.from_function(traced, inputs, outputs)  # weights as constants
-        with tf.Graph().as_default() as graph:
+        with tf.Graph().as_default() as graph, _quiet():
             tf.import_graph_def(graph_def, name="")
             converted = tfonnx.process_tf_graph(
                 graph,
@@ -55,7 +57,7 @@ def convert(signature: Signature, num_bytes: int = 0) -> onnx.ModelProto:
         # ONNX Runtime optimizes the graph when it loads it; this only sorts the operations.
         converted = optimizer.optimize_graph(converted, optimizers={})
         model = converted.make_model(signature.name)
-        # tf2onnx leaves an operation that it does not know as it is, with a message in its log.
+        # tf2onnx leaves an operation that it does not know as it is.
         onnx.checker.check_model(model)
     except Exception as error:  # tf2onnx has no class of errors
         raise ExportError(
@@ -66,6 +68,18 @@ def convert(signature: Signature, num_bytes: int = 0) -> onnx.ModelProto:
     for value in model.graph.output:
         _name_free_sizes(value, ("batch",))
     return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences tf2onnx's log: of unknown shapes, and of errors that are raised here."""
+    logger = logging.getLogger("tf2onnx")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _name_free_sizes(value: onnx.ValueInfoProto, names: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ class ONNXRunner:
 
     @property
     def _dtypes(self) -> dict[str, str]:
-        """NumPy's types of the inputs; ONNX Runtime has `"tensor(int32)"`."""
+        """NumPy's types of the inputs, ids or pixels; ONNX Runtime has `"tensor(int32)"`."""
         return {x.name: x.type.removeprefix("tensor(")[:-1] for x in self.session.get_inputs()}
 
     def __repr__(self):

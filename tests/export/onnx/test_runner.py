@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from helpers import model_inputs
-from keras_attention.generation import BeamSearch, GreedySearch
+from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.tasks import Translator, load_exported
+from onnx_web import assert_equal_in_onnxruntime_web, needs_node
 from small_transformers import build_transformer
 
 pytestmark = pytest.mark.tensorflow_only
@@ -49,19 +50,41 @@ def test_threads_share_a_session(written, translator):
         np.testing.assert_array_equal(outputs["ids"], translator.runner(source)["ids"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("strategy", "options"),
-    [
+@pytest.fixture(
+    scope="module",
+    params=[
         (GreedySearch(max_new_tokens=9), {}),
+        (BeamSearch(4, max_new_tokens=9), {}),
+        (Sampling(top_k=5, top_p=0.9, num_return_sequences=2, max_new_tokens=9), {}),
         # More than 32 tokens, the first length of the caches
         (GreedySearch(max_new_tokens=40), {"build": build_transformer}),
         (BeamSearch(4, max_new_tokens=40), {"build": build_transformer}),
     ],
-    ids=["RNN, greedy", "Transformer, greedy", "Transformer, beams"],
+    ids=[
+        "RNN, greedy",
+        "RNN, beams",
+        "RNN, sampled",
+        "Transformer, greedy",
+        "Transformer, beams",
+    ],
 )
-def test_models_and_strategies(strategy, options, make_translator, samples, tmp_path):
+def exported(request, make_translator, samples, tmp_path_factory):
+    strategy, options = request.param
     task = make_translator(strategy, **options)
-    report = task.export(tmp_path / "new", "onnx", samples)
+    folder = tmp_path_factory.mktemp("onnx") / "new"
+    return task, folder, task.export(folder, "onnx", samples)
+
+
+@pytest.mark.slow
+def test_models_and_strategies(exported):
+    task, folder, report = exported
     assert report["agreement"]["equal"] == report["agreement"]["compared"]
-    assert_equal(task, load_exported(tmp_path / "new"))
+    assert_equal(task, load_exported(folder))
+
+
+@pytest.mark.slow
+@needs_node
+def test_onnxruntime_web(exported, tmp_path):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice([*"abcde "], rng.integers(12))) for _ in range(20)]
+    assert_equal_in_onnxruntime_web(exported[0], texts, exported[1], tmp_path)
