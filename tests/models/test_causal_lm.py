@@ -40,25 +40,36 @@ def model():
     return make()
 
 
-def full_log_probs(model, ids):
-    """As the strategies count: PAD and START have their share, and are not taken."""
-    logits = array(model(np.array([ids])))[0, -1].astype("float64")
-    output = logits - np.log(np.exp(logits).sum())
-    output[:2] = -np.inf
+def full_log_probs(model, rows):
+    """Log-probabilities of the next token of each row of ids, by one full pass.
+
+    As the strategies count: PAD and START have their share, and are not taken. All passes have
+    one length, for which JAX compiles once; a token does not attend to the padding after it.
+    """
+    ids = np.zeros((len(rows), 10), int)
+    for row, tokens in zip(ids, rows, strict=True):
+        row[: len(tokens)] = tokens
+    last = [len(tokens) - 1 for tokens in rows]
+    logits = array(model(ids))[np.arange(len(rows)), last].astype("float64")
+    output = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    output[:, :2] = -np.inf
     return output
 
 
-def go_on(model, prompt, length):
-    """Greedy search by full passes: the tokens and the sum of their log-probabilities."""
-    ids, score = [1, *[int(id) for id in prompt if id]], 0.0
-    start = len(ids)
+def start_of(prompt):
+    return [1, *[int(id) for id in prompt if id]]
+
+
+def search_by_full_passes(model, prompts, length):
+    """Greedy search: the tokens of each row and the sum of their log-probabilities."""
+    rows, scores = [start_of(prompt) for prompt in prompts], np.zeros(len(prompts))
     for _ in range(length):
-        output = full_log_probs(model, ids)
-        ids.append(int(output.argmax()))
-        score += output[ids[-1]]
-        if ids[-1] == 2:
-            break
-    return ids[start:], score
+        log_probs = full_log_probs(model, rows)
+        for n, row in enumerate(rows):
+            if row[-1] != 2:  # END
+                row.append(int(log_probs[n].argmax()))
+                scores[n] += log_probs[n, row[-1]]
+    return [row[len(start_of(prompt)) :] for row, prompt in zip(rows, prompts, strict=True)], scores
 
 
 @pytest.mark.parametrize(
@@ -72,28 +83,30 @@ def go_on(model, prompt, length):
     ],
     ids=["rotary", "learned", "relative", "alibi", "none"],
 )
-def test_greedy_is_the_argmax_of_full_passes(options):
+def test_greedy_is_the_argmax_of_full_passes(options, request):
+    if options:  # one of them runs a graph
+        request.getfixturevalue("eager")
     model = make(num_layers=2, **options)
     output = model.generate(PROMPTS, GREEDY)
     assert output.ids.shape == (4, 1, 6) and output.ids.dtype == "int32"
-    for row, prompt in enumerate(PROMPTS):
-        ids, score = go_on(model, prompt, 6)
-        assert [id for id in output.ids[row, 0] if id] == ids
-        np.testing.assert_allclose(output.scores[row, 0], score, rtol=1e-4)
+    expected, scores = search_by_full_passes(model, PROMPTS, 6)
+    assert [[id for id in row if id] for row in output.ids[:, 0]] == expected
+    np.testing.assert_allclose(output.scores[:, 0], scores, rtol=1e-4)
     assert len({tuple(row) for row in output.ids[:, 0]}) > 1
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_beam_as_wide_as_all_there_is_finds_the_best(model):
     """Of all answers of two tokens; and one beam is greedy."""
     output = model.generate(
         PROMPTS, BeamSearch(V - 2, length_penalty=0.0, num_return_sequences=3, max_new_tokens=2)
     )
     for row, prompt in enumerate(PROMPTS):
-        prefix = [1, *[int(id) for id in prompt if id]]
-        first = full_log_probs(model, prefix)
+        prefix = start_of(prompt)
+        (first,) = full_log_probs(model, [prefix])
         answers = {(2, 0): first[2]}
-        for id in range(3, V):
-            then = full_log_probs(model, [*prefix, id])
+        second = full_log_probs(model, [[*prefix, id] for id in range(3, V)])
+        for id, then in zip(range(3, V), second, strict=True):
             answers |= {(id, last): first[id] + then[last] for last in range(2, V)}
         best = sorted(answers, key=answers.get, reverse=True)[:3]
         assert [tuple(ids) for ids in output.ids[row].tolist()] == best
@@ -105,21 +118,22 @@ def test_a_beam_as_wide_as_all_there_is_finds_the_best(model):
     np.testing.assert_array_equal(one.ids, greedy.ids)
 
 
+@pytest.mark.usefixtures("eager")
 def test_samples_are_scored_by_full_passes(model):
     output = model.generate(PROMPTS, SAMPLE)
     assert (output.ids[:, 0] != output.ids[:, 1]).any()
     for row, prompt in enumerate(PROMPTS):
         for n in range(2):
-            ids, score = [1, *[int(id) for id in prompt if id]], 0.0
-            for id in output.ids[row, n]:
-                if id:
-                    score += full_log_probs(model, ids)[id]
-                    ids.append(int(id))
+            start = start_of(prompt)
+            tokens = [int(id) for id in output.ids[row, n] if id]
+            log_probs = full_log_probs(model, [start + tokens[:t] for t in range(len(tokens))])
+            score = log_probs[np.arange(len(tokens)), tokens].sum()
             np.testing.assert_allclose(output.scores[row, n], score, rtol=1e-4)
     near = model.generate(PROMPTS, Sampling(temperature=1e-4, max_new_tokens=6))
     np.testing.assert_array_equal(near.ids, model.generate(PROMPTS, GREEDY).ids)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     "strategy", [GREEDY, BeamSearch(3, coverage_penalty=0.2, max_new_tokens=6)]
 )
@@ -152,7 +166,9 @@ def test_an_empty_batch(model):
     "strategy", [GREEDY, SAMPLE, GreedySearch(max_new_tokens=6, length_ratio=0.5)]
 )
 @pytest.mark.parametrize("every", [1, 4])
-def test_a_stream_is_what_generate_writes(model, strategy, every):
+def test_a_stream_is_what_generate_writes(model, strategy, every, request):
+    if strategy is not GREEDY:  # which runs a graph
+        request.getfixturevalue("eager")
     pieces = list(model.stream(PROMPTS, strategy, every))
     assert all(0 < piece.shape[2] <= every for piece in pieces)
     streamed = np.concatenate(pieces, axis=2)
@@ -161,6 +177,7 @@ def test_a_stream_is_what_generate_writes(model, strategy, every):
     assert not whole[:, :, streamed.shape[2] :].any()
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_stream_stops_when_all_have_ended():
     model = make()
     end = model.decoder.embedding.tokens

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from helpers import cases
 from keras_attention.generation import BeamSearch, Generator, GreedySearch, Sampling
 from keras_attention.models import causal_lm, seq2seq
 from keras_attention.training import enable_lora
@@ -70,14 +71,22 @@ def test_a_generator_of_ones_own_follows_the_layers():
     np.testing.assert_allclose(generator.generate(PROMPTS).scores, expected, rtol=1e-5)
 
 
+CHANGES = {
+    "unchanged": {},
+    "shorter": {"max_new_tokens": 3},
+    "colder": {"temperature": 0.3},
+    "seed": {"seed": 8},
+}
+
+
 def test_options_of_a_request_are_arguments_of_one_compiled_function():
     """Each result is that of a generator compiled for the strategy alone."""
     model = seq2seq(V, V, 8, 8)
     for i, weight in enumerate(model.trainable_weights):
         weight.assign(np.random.default_rng(i).normal(size=weight.shape))
     sampling = Sampling(num_return_sequences=2, seed=3, max_new_tokens=9)
-    for changed in ({}, {"max_new_tokens": 3}, {"temperature": 0.3}, {"seed": 8}):
-        strategy = sampling.replace(**changed)
+    for change in cases(CHANGES, ["unchanged", "shorter"]):
+        strategy = sampling.replace(**CHANGES[change])
         received = model.generate(PROMPTS, strategy, return_attention=True)
         expected = Generator(model, strategy, return_attention=True).generate(PROMPTS)
         np.testing.assert_array_equal(received.ids, expected.ids)
