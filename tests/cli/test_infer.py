@@ -10,7 +10,7 @@ from keras_attention.cli import infer, main
 from keras_attention.metrics import corpus_scores
 from keras_attention.tasks import GeneratedText
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.tensorflow_only, pytest.mark.usefixtures("eager")]
 TEXTS = ["the dog is big .", "", "the cat is small ."]
 
 

@@ -38,6 +38,7 @@ def test_functional_model_of_two_inputs():
     )
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     "options",
     [
@@ -124,6 +125,7 @@ def test_rows_of_a_batch_are_independent(strategy):
         np.testing.assert_allclose(weights.sum(-1), together.ids[row] > 0, atol=1e-5)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_empty_batch(strategy):
     output = make().generate(SOURCE[:0], strategy, return_attention=True)

@@ -152,6 +152,7 @@ def test_reload_gives_the_same(options, tmp_path):
     np.testing.assert_array_equal(array(loaded(INPUTS)), array(model(INPUTS)))
 
 
+@pytest.mark.usefixtures("eager")
 def test_reloaded_it_generates_the_same(tmp_path):
     model = make(12, 12, positions="relative", num_key_value_heads=2, **GEMMA)
     model.save(tmp_path / "model.keras")

@@ -181,6 +181,7 @@ def test_beam_search_does_not_stream():
         make(BeamSearch(2, max_new_tokens=5)).stream("abc", print)
 
 
+@pytest.mark.usefixtures("eager")
 def test_save_and_load(generator, tmp_path):
     generator.save(tmp_path / "task")
     assert sorted(path.name for path in (tmp_path / "task").iterdir()) == [

@@ -72,6 +72,7 @@ def test_long_texts_are_truncated_with_a_warning(translator):
         translator(long[:11])
 
 
+@pytest.mark.usefixtures("eager")
 def test_hypotheses_are_sorted():
     got = make(BeamSearch(3, num_return_sequences=2, max_new_tokens=5)).generate(TEXTS)
     assert [len(results) for results in got] == [2] * len(TEXTS)
@@ -82,6 +83,7 @@ def test_hypotheses_are_sorted():
     "strategy", [GreedySearch(max_new_tokens=6), BeamSearch(3, max_new_tokens=6)]
 )
 @pytest.mark.parametrize("text", ["cab", ""])
+@pytest.mark.usefixtures("eager")
 def test_attention_has_source_and_target_tokens(strategy, text):
     translator = make(strategy)
     alignment = translator.attention(text)
@@ -92,6 +94,7 @@ def test_attention_has_source_and_target_tokens(strategy, text):
     assert "".join(tokens) == translator(text).replace("[UNK]", "")
 
 
+@pytest.mark.usefixtures("eager")
 def test_save_and_load(translator, tmp_path):
     translator.save(tmp_path / "task")
     assert sorted(path.name for path in (tmp_path / "task").iterdir()) == [
