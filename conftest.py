@@ -1,4 +1,8 @@
-"""Settings of all tests: those in tests/ and the doctests of keras_attention/."""
+"""Settings of all tests: those in tests/ and the doctests of keras_attention/.
+
+Keras is imported in functions, since pytest-xdist also loads this module in the process that only
+distributes the tests.
+"""
 
 import gc
 import os
@@ -8,7 +12,6 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import keras
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -24,6 +27,8 @@ settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import keras
+
     if keras.backend.backend() == "tensorflow":
         return
     skip = pytest.mark.skip(reason="requires KERAS_BACKEND=tensorflow")
@@ -44,6 +49,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Seeds each test, so that it does not depend on the tests before it."""
+    import keras
+
     keras.utils.set_random_seed(1234)
 
 
@@ -54,6 +61,8 @@ def finish_file() -> Iterator[None]:
     Also clears the functions that JAX compiled for it: Linux limits the memory maps of all.
     """
     yield
+    import keras
+
     gc.collect()
     gc.freeze()
     if keras.backend.backend() == "jax":
@@ -65,6 +74,8 @@ def finish_file() -> Iterator[None]:
 @pytest.fixture
 def eager() -> Iterator[None]:
     """Runs TensorFlow's functions eagerly, where tracing would take longer than the few steps."""
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         yield
         return

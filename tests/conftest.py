@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import keras
 import numpy as np
 import pytest
 
@@ -56,6 +55,8 @@ def samples() -> list[str]:
 @pytest.fixture(scope="session")
 def translator(make_translator):
     """The translator of the exports."""
+    import keras
+
     keras.utils.set_random_seed(0)
     return make_translator()
 
