@@ -31,9 +31,9 @@ def make_step(kind: str, length: int):
     import tensorflow as tf
 
     from keras_attention.ops import scores
-    from keras_attention.ops.attention import Memory, explicit_attention
+    from keras_attention.ops.attention import AttentionOptions, Memory, explicit_attention
     from keras_attention.ops.attention_mask import AttentionMask
-    from keras_attention.ops.blockwise import blockwise_attention
+    from keras_attention.ops.fused import FusedAttention
 
     q, k, v = (tf.Variable(x) for _ in range(3))
 
@@ -42,12 +42,12 @@ def make_step(kind: str, length: int):
 
     @tf.function
     def step():
-        mask = AttentionMask(causal=True)
+        options = AttentionOptions(AttentionMask(causal=True))
         with tf.GradientTape() as tape:
             if kind == "fused":
-                output = blockwise_attention(score, q, Memory(v, k), mask)
+                output = FusedAttention(score)(q, Memory(v, k), options)
             else:
-                output, _ = explicit_attention(score, q, Memory(v, k), mask)
+                output, _ = explicit_attention(score, q, Memory(v, k), options)
             total = tf.reduce_sum(output)
         return tape.gradient(total, [q, k, v])
 

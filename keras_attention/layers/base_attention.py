@@ -13,10 +13,16 @@ from keras_attention.layers.validation import (
     check_values,
 )
 from keras_attention.ops import masks
-from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
+from keras_attention.ops.attention import (
+    AttentionOptions,
+    AttentionOutput,
+    Memory,
+    context,
+    masked_softmax,
+)
 from keras_attention.ops.attention_mask import AttentionMask, as_attention_mask
-from keras_attention.ops.blockwise import BLOCK_SIZE, blockwise_attention
-from keras_attention.ops.fused import explicit_or_fused
+from keras_attention.ops.blockwise import BLOCK_SIZE
+from keras_attention.ops.fused import FusedAttention, is_explicit
 from keras_attention.types import Mask, Tensor
 
 
@@ -293,26 +299,21 @@ class ScoredAttention(BaseAttention):
     ) -> AttentionOutput:
         query, mask = self._prepare_query(query, memory, mask)
         sizes = ops.shape(query)[1], ops.shape(memory.values)[1]
-
-        def explicit():
+        if return_weights or not self.is_softmax:
+            explicit = True
+        else:
+            explicit = is_explicit(*sizes, self.block_size, training)
+        if explicit is True:
             weights = self.compute_weights(query, memory, mask.dense(*sizes), positions)
             weights = ops.cast(weights, self.compute_dtype)
-            return context(weights, memory.values), weights
-
-        def fused():
-            return blockwise_attention(
-                lambda query, keys, _: self.compute_scores(query, Memory(None, keys)),
-                query,
-                memory,
-                mask,
-                variables=self.weights,
-                block_size=self.block_size,
-            )
-
-        if return_weights or not self.is_softmax:
-            output, weights = explicit()
+            output = context(weights, memory.values)
             return AttentionOutput(output, weights if return_weights else None, None)
-        output = explicit_or_fused(*sizes, lambda: explicit()[0], fused, self.block_size)
+        attention = FusedAttention(
+            lambda query, keys, _: self.compute_scores(query, Memory(None, keys)),
+            self.weights,
+            self.block_size,
+        )
+        output = attention(query, memory, AttentionOptions(mask), explicit)
         return AttentionOutput(output, None, None)
 
     def _prepare_query(self, query, memory, mask):

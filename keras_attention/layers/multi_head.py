@@ -18,11 +18,15 @@ from keras_attention.layers.validation import (
     check_window,
 )
 from keras_attention.ops import heads
-from keras_attention.ops.attention import AttentionOutput, Memory, explicit_attention
+from keras_attention.ops.attention import (
+    AttentionOptions,
+    AttentionOutput,
+    Memory,
+    explicit_attention,
+)
 from keras_attention.ops.attention_mask import as_attention_mask
-from keras_attention.ops.blockwise import blockwise_attention
 from keras_attention.ops.dtypes import at_least_float32
-from keras_attention.ops.fused import backend_attention, explicit_or_fused
+from keras_attention.ops.fused import FusedAttention, backend_attention, is_explicit
 from keras_attention.ops.noise import SeededDropout
 from keras_attention.ops.positions import as_positions
 from keras_attention.ops.scores import scaled_dot
@@ -278,44 +282,30 @@ class MultiHeadAttention(BaseAttention):
             mask = mask._replace(
                 window=self.window, query_positions=positions, key_positions=memory.positions
             )
-        encodings = [each for each in (self.positions, position_bias) if has_bias(each)]
-        sizes = ops.shape(query)[2], ops.shape(memory.keys)[2]
         dropout = None
         if training and self.dropout.rate:
             dropout = SeededDropout(self.dropout.rate, self.dropout.seed_generator.next())
+        encodings = tuple(each for each in (self.positions, position_bias) if has_bias(each))
+        options = AttentionOptions(mask, positions, dropout)
 
         def score(query, keys, positions):
             return self._compute_scores(query, keys, positions, encodings)
 
-        def explicit():
-            return explicit_attention(
-                score, query, memory, mask, positions=positions, dropout=dropout
-            )
-
-        def fused():
-            is_plain = self.soft_cap is None and not encodings and dropout is None
-            output = backend_attention(query, memory, mask) if is_plain else None
-            if output is None:
-                output = blockwise_attention(
-                    score,
-                    query,
-                    memory,
-                    mask,
-                    positions=positions,
-                    variables=[variable for each in encodings for variable in each.variables],
-                    block_size=self.block_size,
-                    dropout=dropout,
-                )
-            return output
-
-        if return_weights:
-            output, weights = explicit()
-        else:
-            output = explicit_or_fused(*sizes, lambda: explicit()[0], fused, self.block_size)
-            weights = None
+        sizes = ops.shape(query)[2], ops.shape(memory.keys)[2]
+        explicit = True if return_weights else is_explicit(*sizes, self.block_size, training)
+        output = weights = None
+        if explicit is True:
+            output, weights = explicit_attention(score, query, memory, options)
+        elif self.soft_cap is None and not encodings and dropout is None:
+            output = backend_attention(query, memory, mask)
+        if output is None:
+            variables = [variable for each in encodings for variable in each.variables]
+            key = type(self), self.soft_cap, encodings
+            attention = FusedAttention(score, variables, self.block_size, key)
+            output = attention(query, memory, options, explicit)
         output = self.output_dense(heads.merge_heads(output))  # (B, T, output_dim)
         output = self.output_dropout(output, training=training)
-        return AttentionOutput(output, weights, None)
+        return AttentionOutput(output, weights if return_weights else None, None)
 
     def _compute_scores(self, query, keys, positions, encodings):
         """Returns the scores before mask and softmax, (B, H, T, S)."""

@@ -100,31 +100,40 @@ def context(weights: Tensor, values: Tensor) -> Tensor:
     return grouped_matmul(weights, values)
 
 
+class AttentionOptions(NamedTuple):
+    """Mask, positions and dropout of a call of attention.
+
+    Attributes:
+        mask: keys that each query attends to; a query without any has context 0.
+        positions: int (B or 1, T), positions of the queries, if the score reads positions.
+        dropout: dropout of the attention weights, or `None`.
+    """
+
+    mask: AttentionMask = AttentionMask()
+    positions: Tensor | None = None
+    dropout: SeededDropout | None = None
+
+
 def explicit_attention(
-    score: Callable[..., Tensor],
-    query: Tensor,
-    memory: Memory,
-    mask: AttentionMask,
-    *,
-    positions: Tensor | None = None,
-    dropout: SeededDropout | None = None,
+    score: Callable[..., Tensor], query: Tensor, memory: Memory, options: AttentionOptions
 ) -> tuple[Tensor, Tensor]:
     """Computes context and weights of all pairs of a query and a key.
 
-    `ops.blockwise.blockwise_attention` computes the same context without the weights; see there for
-    the arguments.
+    `ops.fused.FusedAttention` computes the same context without the weights; see there for the
+    arguments.
 
     Returns:
         `(context, weights)`: (B, T, D) and (B, T, S), or (B, H, T, D) and (B, H, T, S). The weights
         are those before dropout.
     """
     keys, values = memory.keys, memory.values
-    scores = score(query, keys, None if positions is None else (positions, memory.positions))
-    dense = mask.dense(ops.shape(query)[-2], ops.shape(keys)[-2])
+    positions = None if options.positions is None else (options.positions, memory.positions)
+    scores = score(query, keys, positions)
+    dense = options.mask.dense(ops.shape(query)[-2], ops.shape(keys)[-2])
     if dense is not None and len(scores.shape) == 4:
         dense = ops.expand_dims(dense, 1)  # (B or 1, 1, 1 or T, S)
     weights = ops.cast(masked_softmax(scores, dense), values.dtype)
-    dropped = weights if dropout is None else dropout.apply(weights)
+    dropped = weights if options.dropout is None else options.dropout.apply(weights)
     return context(dropped, values), weights
 
 

@@ -4,10 +4,13 @@
 vector-Jacobian product, so the backends are called here.
 """
 
-from collections.abc import Callable, Sequence
+import weakref
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import keras
+from keras import tree
 
 from keras_attention.types import Tensor
 
@@ -16,15 +19,21 @@ def call_with_gradient(
     forward: Callable[..., tuple[Tensor, tuple[Tensor, ...]]],
     backward: Callable[..., Sequence[Tensor | None]],
     inputs: Sequence[Tensor],
+    constants: Any = (),
+    key: Hashable | None = None,
 ) -> Tensor:
     """Calls a function whose gradient another function computes.
 
     Args:
-        forward: function of the inputs that returns `(output, saved)`, the output and the tensors
-            that `backward` needs in addition to the inputs.
-        backward: function of `(inputs, saved, output_gradient)` that returns the gradient of each
-            input, `None` for inputs without one, such as masks.
-        inputs: tensors.
+        forward: function of `(inputs, constants)` that returns `(output, saved)`, the output and
+            the tensors that `backward` needs in addition to the inputs.
+        backward: function of `(inputs, constants, saved, output_gradient)` that returns the
+            gradient of each input.
+        inputs: floating-point tensors.
+        constants: nested tensors without gradients, such as masks.
+        key: in a graph of TensorFlow, calls with equal keys share one trace of `forward` and of
+            `backward`, which then must read tensors of the graph from their arguments only. With
+            `None` each call is traced.
 
     Returns:
         The output.
@@ -32,13 +41,21 @@ def call_with_gradient(
     Example:
 
     >>> from keras import ops
-    >>> forward = lambda x: (ops.exp(x), (ops.exp(x),))
-    >>> backward = lambda inputs, saved, gradient: (gradient * saved[0],)
+    >>> forward = lambda inputs, constants: (ops.exp(inputs[0]), (ops.exp(inputs[0]),))
+    >>> backward = lambda inputs, constants, saved, gradient: (gradient * saved[0],)
     >>> float(call_with_gradient(forward, backward, [ops.zeros(())]))
     1.0
     """
-    call = {"jax": _call_jax, "torch": _call_torch}.get(keras.backend.backend(), _call_tensorflow)
-    return call(forward, backward, [keras.ops.convert_to_tensor(x) for x in inputs])
+    inputs = [keras.ops.convert_to_tensor(x) for x in inputs]
+    constants = tree.map_structure(keras.ops.convert_to_tensor, constants)
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _call_jax(forward, backward, inputs, constants)
+    if backend == "torch":
+        return _call_torch(forward, backward, inputs, constants)
+    if key is not None:
+        forward, backward = _shared_trace(forward, backward, key)
+    return _call_tensorflow(forward, backward, inputs, constants)
 
 
 def value_and_vjp(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, Any]:
@@ -85,39 +102,67 @@ def value_and_vjp(function: Callable[..., Tensor], inputs: Sequence[Tensor]) -> 
     ]
 
 
-def _call_tensorflow(forward, backward, inputs):
+def _call_tensorflow(forward, backward, inputs, constants):
     import tensorflow as tf
 
     @tf.custom_gradient
     def call(*inputs):
-        output, saved = forward(*inputs)
-        return output, lambda gradient: tuple(backward(inputs, saved, gradient))
+        sources = [tf.stop_gradient(x) for x in inputs]  # no tape records what `forward` does
+        output, saved = forward(sources, constants)
+        return output, lambda gradient: tuple(backward(sources, constants, saved, gradient))
 
     return call(*inputs)
 
 
-def _call_jax(forward, backward, inputs):
+# Traces of the latest graphs: (weak reference to the graph, {key: (forward, backward)}). A trace
+# may refer to its graph, so that only the number of graphs limits how long one is kept.
+_traces: deque = deque(maxlen=4)
+
+
+def _shared_trace(forward, backward, key):
+    """Returns `forward` and `backward` as functions that the current graph traces once."""
+    import tensorflow as tf
+
+    graph = tf.compat.v1.get_default_graph()
+    traces = next((traces for known, traces in _traces if known() is graph), None)
+    if traces is None:
+        traces = {}
+        _traces.append((weakref.ref(graph), traces))
+    if key not in traces:
+        traces[key] = graph_function(forward), graph_function(backward)
+    return traces[key]
+
+
+def graph_function(function: Callable) -> Callable:
+    """Returns a TensorFlow function that is prepared to run when it runs first, and only then."""
+    import tensorflow as tf
+
+    attributes = {"_noinline": True}
+    return tf.function(function, autograph=False, experimental_attributes=attributes)
+
+
+def _call_jax(forward, backward, inputs, constants):
     import jax
 
     @jax.custom_vjp
-    def call(*inputs):
-        return forward(*inputs)[0]
+    def call(inputs, constants):
+        return forward(inputs, constants)[0]
 
-    def call_and_save(*inputs):
-        output, saved = forward(*inputs)
-        return output, (inputs, saved)
+    def call_and_save(inputs, constants):
+        output, saved = forward(inputs, constants)
+        return output, (inputs, constants, saved)
 
-    call.defvjp(call_and_save, lambda saved, gradient: tuple(backward(*saved, gradient)))
-    return call(*inputs)
+    call.defvjp(call_and_save, lambda saved, gradient: (list(backward(*saved, gradient)), None))
+    return call(inputs, constants)
 
 
-def _call_torch(forward, backward, inputs):
+def _call_torch(forward, backward, inputs, constants):
     import torch
 
     class Call(torch.autograd.Function):
         @staticmethod
         def forward(ctx, *inputs):
-            output, saved = forward(*inputs)
+            output, saved = forward(inputs, constants)
             ctx.num_inputs = len(inputs)
             ctx.save_for_backward(*inputs, *saved)
             return output
@@ -125,6 +170,7 @@ def _call_torch(forward, backward, inputs):
         @staticmethod
         def backward(ctx, gradient):
             tensors = ctx.saved_tensors
-            return tuple(backward(tensors[: ctx.num_inputs], tensors[ctx.num_inputs :], gradient))
+            inputs, saved = tensors[: ctx.num_inputs], tensors[ctx.num_inputs :]
+            return tuple(backward(inputs, constants, saved, gradient))
 
     return Call.apply(*inputs)

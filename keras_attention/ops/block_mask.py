@@ -41,17 +41,16 @@ class Blocks(NamedTuple):
         """Number of padded items."""
         return self.count * self.size - self.length
 
-    def split(self, x: Tensor, axis: int) -> Tensor:
+    def split(self, x: Tensor, axis: int, fill_value: float = 0) -> Tensor:
         """Splits an axis of `length` items into blocks: (..., T, ...) -> (count, ..., size, ...).
 
-        The padding is 0.
+        The padding is `fill_value`.
         """
         axis = axis % len(x.shape)
         shape = list(ops.shape(x))
         if not (isinstance(self.padding, int) and self.padding == 0):
-            x = ops.concatenate(
-                [x, ops.zeros((*shape[:axis], self.padding, *shape[axis + 1 :]), x.dtype)], axis
-            )
+            padding = (*shape[:axis], self.padding, *shape[axis + 1 :])
+            x = ops.concatenate([x, ops.full(padding, fill_value, x.dtype)], axis)
         x = ops.reshape(x, (*shape[:axis], self.count, self.size, *shape[axis + 1 :]))
         return ops.transpose(x, (axis, *(a for a in range(len(shape) + 1) if a != axis)))
 
@@ -74,10 +73,6 @@ class BlockMask:
         mask: mask of all queries and keys.
         queries: the blocks of the queries.
         keys: the blocks of the keys.
-
-    Attributes:
-        tensors: the blocks of each part by name; pass them to the methods, so that gradients and
-            loops have them as arguments.
     """
 
     def __init__(self, mask: AttentionMask, queries: Blocks, keys: Blocks):
@@ -105,8 +100,9 @@ class BlockMask:
             return ops.expand_dims(self.keys.split(pairs, 2), 0)
         return ops.transpose(self.keys.split(self.queries.split(pairs, 1), 3), (1, 0, 2, 3, 4))
 
-    def block(self, tensors: dict[str, Tensor], i: Tensor, j: Tensor) -> Tensor:
+    def block(self, i: Tensor, j: Tensor) -> Tensor:
         """Returns the mask of block i of the queries and block j of the keys, (B or 1, bq, bk)."""
+        tensors = self.tensors
 
         def part(name, index):
             return None if name not in tensors else ops.take(tensors[name], index, axis=0)
@@ -132,14 +128,14 @@ class BlockMask:
             masks.expand_key_mask(part("keys", j)),
         )
 
-    def tables(self, tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def tables(self) -> tuple[Tensor, Tensor]:
         """Returns which pairs of blocks have anything to compute, and which need no mask.
 
         Returns:
             `(some, every)`: bool (query blocks, key blocks), `some` False where the whole block is
             masked, `every` True where nothing in it is.
         """
-        queries, keys = self.queries, self.keys
+        queries, keys, tensors = self.queries, self.keys, self.tensors
         query_start = ops.expand_dims(ops.arange(queries.count, dtype="int32") * queries.size, 1)
         key_start = ops.expand_dims(ops.arange(keys.count, dtype="int32") * keys.size, 0)
         some = ops.logical_and(query_start < queries.length, key_start < keys.length)
@@ -155,20 +151,20 @@ class BlockMask:
             some = ops.logical_and(some, _any(tensors["pairs"], 2))
             every = ops.logical_and(every, _all(tensors["pairs"], 2))
         if self.window is not None:
-            low, high = self._distances(tensors, "query_positions", "key_positions")
+            low, high = self._distances("query_positions", "key_positions")
             some = ops.logical_and(some, ops.logical_and(low < self.window, high > -self.window))
             inside = ops.logical_and(low > -self.window, high < self.window)
             every = ops.logical_and(every, inside)
         if "query_segments" in tensors:
-            low, high = self._distances(tensors, "query_segments", "key_segments")
+            low, high = self._distances("query_segments", "key_segments")
             some = ops.logical_and(some, ops.logical_and(low <= 0, high >= 0))
             every = ops.logical_and(every, ops.logical_and(low == 0, high == 0))
         return some, every
 
-    def _distances(self, tensors, query_name, key_name):
+    def _distances(self, query_name, key_name):
         """Returns the least and the greatest difference of numbers of keys and of queries."""
-        query_low, query_high = self._ranges(tensors[query_name], self.queries)
-        key_low, key_high = self._ranges(tensors[key_name], self.keys)
+        query_low, query_high = self._ranges(self.tensors[query_name], self.queries)
+        key_low, key_high = self._ranges(self.tensors[key_name], self.keys)
         low = ops.expand_dims(key_low, 0) - ops.expand_dims(query_high, 1)
         high = ops.expand_dims(key_high, 0) - ops.expand_dims(query_low, 1)
         return low, high

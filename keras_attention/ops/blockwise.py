@@ -8,17 +8,14 @@ computes the scores again, from the logarithm of each softmax's denominator.
 
 from collections.abc import Callable, Sequence
 
-import keras
-from keras import ops, tree
+from keras import ops
 
-from keras_attention.ops.attention import Memory
-from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.autodiff import call_with_gradient, value_and_vjp
+from keras_attention.ops.attention import AttentionOptions, Memory
+from keras_attention.ops.autodiff import value_and_vjp
 from keras_attention.ops.block_mask import BlockMask, Blocks
 from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.linear import grouped_matmul, grouped_outer
 from keras_attention.ops.loop import add_at, repeat
-from keras_attention.ops.noise import SeededDropout
 from keras_attention.types import Tensor
 
 # Queries, and keys, of a block. Other sizes have not been measured on a quiet machine.
@@ -32,78 +29,61 @@ MASKED_SCORE = -1e30
 FIRST_MAXIMUM = -1e20
 
 
-def blockwise_attention(
-    score: Callable[..., Tensor],
-    query: Tensor,
-    memory: Memory,
-    mask: AttentionMask,
-    *,
-    positions: Tensor | None = None,
-    variables: Sequence[keras.Variable] = (),
-    block_size: int = BLOCK_SIZE,
-    dropout: SeededDropout | None = None,
-) -> Tensor:
-    """Computes the context of every query, `softmax(mask(score(query, keys))) values`.
+class BlockwiseAttention:
+    """Context of queries, and its gradient, in blocks.
 
     Args:
-        score: function of `(query, keys, positions)`, of one block of each, that returns scores
-            (B, bq, bk) or (B, H, bq, bk); `positions` are those of the queries and the keys, or
-            `None`.
+        score: function of `(query, keys, positions, *parameters)`, of one block of each, that
+            returns scores (B, bq, bk) or (B, H, bq, bk); `positions` are those of the queries and
+            the keys, or `None`.
         query: (B, T, U) or (B, H, T, U).
         memory: keys (B, S, U) or (B, G, S, U), where G divides H, values (B, S, D) or (B, G, S, D),
-            and with `positions` those of the keys. Its mask is not read.
-        mask: keys that each query attends to; a query without any has context 0.
-        positions: int (B or 1, T), positions of the queries, if `score` reads positions.
-        variables: variables that `score` reads.
+            and with positions those of the keys. Its mask is not read.
+        parameters: tensors that `score` reads.
+        options: mask, positions and dropout; the mask of dropout is drawn block by block.
         block_size: maximum number of queries, and of keys, in a block.
-        dropout: dropout of the attention weights; its masks are drawn again for the gradient.
-
-    Returns:
-        (B, T, D) or (B, H, T, D), in the dtype of `values`.
-    """
-    keys, values = memory.keys, memory.values
-    query_blocks = Blocks.of(ops.shape(query)[-2], block_size)
-    key_blocks = Blocks.of(ops.shape(keys)[-2], block_size)
-    block_mask = BlockMask(mask, query_blocks, key_blocks)
-    constants: dict = {"mask": block_mask.tensors}
-    if positions is not None:
-        constants["query_positions"] = query_blocks.split(positions, 1)
-        constants["key_positions"] = key_blocks.split(memory.positions, 1)
-    if dropout is not None:
-        constants["seed"] = ops.convert_to_tensor(dropout.seed)
-    rate = None if dropout is None else dropout.rate
-    attention = _BlockwiseAttention(_with_variables(score, variables), block_mask, rate, constants)
-    context = call_with_gradient(
-        attention.forward,
-        attention.backward,
-        [
-            query_blocks.split(query, -2),
-            key_blocks.split(keys, -2),
-            key_blocks.split(values, -2),
-            *(variable.value for variable in variables),
-            *tree.flatten(constants),
-        ],
-    )
-    return query_blocks.merge(context, -2)
-
-
-class _BlockwiseAttention:
-    """Context of blocks of queries and its gradient; tensors have an axis of blocks in front.
-
-    The constants are passed with the other tensors, as JAX's rules for gradients want it.
     """
 
-    def __init__(self, score, mask, dropout_rate, constants):
+    def __init__(
+        self,
+        score: Callable[..., Tensor],
+        query: Tensor,
+        memory: Memory,
+        parameters: Sequence[Tensor],
+        options: AttentionOptions,
+        block_size: int = BLOCK_SIZE,
+    ):
+        keys, values = memory.keys, memory.values
         self.score = score
-        self.mask = mask
-        self.dropout_rate = dropout_rate
-        self.structure = constants
-        self.num_constants = len(tree.flatten(constants))
+        self.sources = query, keys, values
+        self.parameters = parameters
+        self.dropout = options.dropout
+        self.query_blocks = Blocks.of(ops.shape(query)[-2], block_size)
+        self.key_blocks = Blocks.of(ops.shape(keys)[-2], block_size)
+        self.query = self.query_blocks.split(query, -2)  # (query blocks, ..., bq, U)
+        self.keys = self.key_blocks.split(keys, -2)  # (key blocks, ..., bk, U)
+        self.values = self.key_blocks.split(values, -2)  # (key blocks, ..., bk, D)
+        self.positions = None
+        if options.positions is not None:
+            self.positions = (
+                self.query_blocks.split(options.positions, 1),
+                self.key_blocks.split(memory.positions, 1),
+            )
+        self.mask = BlockMask(options.mask, self.query_blocks, self.key_blocks)
+        some, self.is_unmasked = self.mask.tables()  # (query blocks, key blocks)
+        number = ops.arange(ops.shape(some)[1], dtype="int32")
+        # the first block of keys of each block of queries, and the one after the last
+        self.first = ops.min(ops.where(some, number, ops.shape(some)[1]), axis=1)
+        self.last = ops.max(ops.where(some, number + 1, 0), axis=1)
 
-    def forward(self, *inputs):
-        """Returns the context, and with it the logarithms of the softmax's denominators."""
-        query, keys, values, parameters, constants = self._unpack(inputs)
-        first, last, every = self._ranges(constants)
+    def context(self) -> tuple[Tensor, Tensor]:
+        """Computes the context.
+
+        Returns:
+            `(context, log_sums)`: (B, T, D) or (B, H, T, D) in the dtype of the values, and the
+            logarithms of the softmax's denominators, (B, T, 1) or (B, H, T, 1).
+        """
+        query, keys, values = self.query, self.keys, self.values
         dtype = at_least_float32(values).dtype
 
         def all_keys_of(i, contexts, log_sums):
@@ -111,13 +91,13 @@ class _BlockwiseAttention:
 
             def one_block(j, maximum, total, context):
                 keys_j = ops.take(keys, j, axis=0)
-                scores = self._scores(query_i, keys_j, i, j, constants, parameters)
-                scores = self._masked(scores, i, j, every, constants)
+                scores = self._scores(query_i, keys_j, i, j, self.parameters)
+                scores = self._masked(scores, i, j)
                 new_maximum = ops.maximum(maximum, ops.max(scores, axis=-1, keepdims=True))
                 exponentials = ops.exp(scores - new_maximum)  # (B, H, bq, bk)
                 decay = ops.exp(maximum - new_maximum)
                 total = total * decay + ops.sum(exponentials, axis=-1, keepdims=True)
-                weights = self._dropped(exponentials, i, j, constants)
+                weights = self._dropped(exponentials, i, j)
                 values_j = ops.take(values, j, axis=0)
                 block = grouped_matmul(ops.cast(weights, values.dtype), values_j)
                 context = context * decay + ops.cast(block, dtype)  # (B, H, bq, D)
@@ -129,9 +109,8 @@ class _BlockwiseAttention:
                 ops.zeros((*rows, 1), dtype),
                 ops.zeros((*rows, values.shape[-1]), dtype),
             )
-            maximum, total, context = repeat(
-                ops.take(first, i), ops.take(last, i), one_block, (maximum, total, context)
-            )
+            first, last = ops.take(self.first, i), ops.take(self.last, i)
+            maximum, total, context = repeat(first, last, one_block, (maximum, total, context))
             total = ops.where(ops.equal(total, 0), ops.ones_like(total), total)
             contexts = add_at(contexts, i, ops.cast(context / total, values.dtype))
             return contexts, add_at(log_sums, i, maximum + ops.log(total))
@@ -140,23 +119,30 @@ class _BlockwiseAttention:
         contexts = ops.zeros((*rows, values.shape[-1]), values.dtype)
         log_sums = ops.zeros((*rows, 1), dtype)
         contexts, log_sums = repeat(0, rows[0], all_keys_of, (contexts, log_sums))
-        return contexts, (contexts, log_sums)
+        return self.query_blocks.merge(contexts, -2), self.query_blocks.merge(log_sums, -2)
 
-    def backward(self, inputs, saved, gradient):
-        """Returns the gradients of queries, keys, values and parameters; `None` for constants."""
-        query, keys, values, parameters, constants = self._unpack(inputs)
-        contexts, log_sums = saved
-        first, last, every = self._ranges(constants)
+    def gradients(self, context: Tensor, log_sums: Tensor, gradient: Tensor) -> list[Tensor]:
+        """Computes the gradients of queries, keys, values and parameters.
+
+        Args:
+            context: from `context`.
+            log_sums: from `context`.
+            gradient: gradient of the context.
+
+        Returns:
+            The gradients, each in the shape and dtype of its tensor.
+        """
+        query, keys, values = self.query, self.keys, self.values
         dtype = at_least_float32(values).dtype
+        # sum_j p_j (dL/dp_j), the same for all keys
+        means = ops.cast(gradient, dtype) * ops.cast(context, dtype)
+        means = self.query_blocks.split(ops.sum(means, axis=-1, keepdims=True), -2)
+        log_sums = self.query_blocks.split(log_sums, -2, fill_value=-FIRST_MAXIMUM)  # weights are 0
+        gradient = self.query_blocks.split(gradient, -2)
 
         def all_keys_of(i, query_gradient, keys_gradient, values_gradient, *parameter_gradients):
             query_i, context_gradient = ops.take(query, i, axis=0), ops.take(gradient, i, axis=0)
-            log_sum = ops.take(log_sums, i, axis=0)
-            # sum_j p_j (dL/dp_j), the same for all keys
-            mean = ops.cast(context_gradient, dtype) * ops.cast(
-                ops.take(contexts, i, axis=0), dtype
-            )
-            mean = ops.sum(mean, axis=-1, keepdims=True)  # (B, H, bq, 1)
+            log_sum, mean = ops.take(log_sums, i, axis=0), ops.take(means, i, axis=0)
 
             def one_block(
                 j, query_i_gradient, keys_gradient, values_gradient, *parameter_gradients
@@ -164,16 +150,15 @@ class _BlockwiseAttention:
                 keys_j, values_j = ops.take(keys, j, axis=0), ops.take(values, j, axis=0)
                 scores, vjp = value_and_vjp(
                     lambda query_i, keys_j, *parameters: self._scores(
-                        query_i, keys_j, i, j, constants, parameters
+                        query_i, keys_j, i, j, parameters
                     ),
-                    [query_i, keys_j, *parameters],
+                    [query_i, keys_j, *self.parameters],
                 )
-                weights = ops.exp(self._masked(scores, i, j, every, constants) - log_sum)
-                dropped = ops.cast(self._dropped(weights, i, j, constants), values.dtype)
+                weights = ops.exp(self._masked(scores, i, j) - log_sum)
+                dropped = ops.cast(self._dropped(weights, i, j), values.dtype)
                 values_j_gradient = grouped_outer(dropped, context_gradient, values_j.shape[1])
                 weights_gradient = grouped_matmul(context_gradient, _transposed(values_j))
-                weights_gradient = ops.cast(weights_gradient, dtype)
-                weights_gradient = self._dropped(weights_gradient, i, j, constants)
+                weights_gradient = self._dropped(ops.cast(weights_gradient, dtype), i, j)
                 scores_gradient = weights * (weights_gradient - mean)  # (B, H, bq, bk)
                 query_part, keys_part, *parameter_parts = vjp(scores_gradient)
                 return (
@@ -187,8 +172,8 @@ class _BlockwiseAttention:
                 )
 
             query_i_gradient, *others = repeat(
-                ops.take(first, i),
-                ops.take(last, i),
+                ops.take(self.first, i),
+                ops.take(self.last, i),
                 one_block,
                 (
                     ops.zeros(ops.shape(query_i), dtype),
@@ -204,62 +189,37 @@ class _BlockwiseAttention:
             ops.zeros(ops.shape(query), query.dtype),
             ops.zeros(ops.shape(keys), dtype),
             ops.zeros(ops.shape(values), dtype),
-            *(ops.zeros(ops.shape(x), at_least_float32(x).dtype) for x in parameters),
+            *(ops.zeros(ops.shape(x), at_least_float32(x).dtype) for x in self.parameters),
         )
-        gradients = repeat(0, ops.shape(query)[0], all_keys_of, carry)
-        sources = (query, keys, values, *parameters)
-        return (
-            *(ops.cast(g, x.dtype) for g, x in zip(gradients, sources, strict=True)),
-            *[None] * self.num_constants,
+        query_gradient, *others = repeat(0, ops.shape(query)[0], all_keys_of, carry)
+        keys_gradient, values_gradient, *parameter_gradients = others
+        merged = (
+            self.query_blocks.merge(query_gradient, -2),
+            self.key_blocks.merge(keys_gradient, -2),
+            self.key_blocks.merge(values_gradient, -2),
+            *parameter_gradients,
         )
+        sources = (*self.sources, *self.parameters)
+        return [ops.cast(g, x.dtype) for g, x in zip(merged, sources, strict=True)]
 
-    def _unpack(self, inputs):
-        """Returns queries, keys, values, parameters, and the constants by name."""
-        count = len(inputs) - self.num_constants
-        constants = tree.pack_sequence_as(self.structure, list(inputs[count:]))
-        return *inputs[:3], inputs[3:count], constants
-
-    def _ranges(self, constants):
-        """Returns each row's first and last block of keys, and where no mask is needed."""
-        some, every = self.mask.tables(constants["mask"])  # (query blocks, key blocks)
-        number = ops.arange(ops.shape(some)[1], dtype="int32")
-        first = ops.min(ops.where(some, number, ops.shape(some)[1]), axis=1)
-        last = ops.max(ops.where(some, number + 1, 0), axis=1)
-        return first, last, every
-
-    def _scores(self, query_i, keys_j, i, j, constants, parameters):
+    def _scores(self, query_i, keys_j, i, j, parameters):
         positions = None
-        if "query_positions" in constants:
-            positions = (
-                ops.take(constants["query_positions"], i, axis=0),
-                ops.take(constants["key_positions"], j, axis=0),
-            )
+        if self.positions is not None:
+            query_positions, key_positions = self.positions
+            positions = ops.take(query_positions, i, axis=0), ops.take(key_positions, j, axis=0)
         return at_least_float32(self.score(query_i, keys_j, positions, *parameters))
 
-    def _masked(self, scores, i, j, every, constants):
+    def _masked(self, scores, i, j):
         def masked():
-            mask = self.mask.block(constants["mask"], i, j)  # (B or 1, bq, bk)
+            mask = self.mask.block(i, j)  # (B or 1, bq, bk)
             mask = ops.expand_dims(mask, 1) if len(scores.shape) == 4 else mask
             return ops.where(mask, scores, ops.cast(MASKED_SCORE, scores.dtype))
 
-        return ops.cond(every[i, j], lambda: scores, masked)
+        return ops.cond(self.is_unmasked[i, j], lambda: scores, masked)
 
-    def _dropped(self, weights, i, j, constants):
+    def _dropped(self, weights, i, j):
         """Applies dropout; its mask depends on the seed and the numbers of the two blocks."""
-        if self.dropout_rate is None:
-            return weights
-        return SeededDropout(self.dropout_rate, constants["seed"]).apply(weights, (i, j))
-
-
-def _with_variables(score, variables):
-    """Returns the score as a function of the variables' values, after its other arguments."""
-
-    def function(query, keys, positions, *values):
-        mapping = list(zip(variables, values, strict=True))
-        with keras.StatelessScope(state_mapping=mapping, initialize_variables=False):
-            return score(query, keys, positions)
-
-    return function if variables else score
+        return weights if self.dropout is None else self.dropout.apply(weights, (i, j))
 
 
 def _transposed(x):

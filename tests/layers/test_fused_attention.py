@@ -11,8 +11,11 @@ from keras import ops
 from helpers import array, gradients, normal
 from keras_attention import layers
 from keras_attention.layers import AlibiBias, RelativePositionBias, RotaryEmbedding
+from keras_attention.models import causal_lm
+from keras_attention.ops import fused
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.fused import explicit_scope, is_explicit
+from keras_attention.training import MaskedCrossEntropy
 
 B, T, D, H = 2, 9, 8, 4
 MHA = {"num_heads": H, "key_dim": 4}
@@ -44,6 +47,7 @@ FEW = {
     "torch": [*CROSS, *SELF],
     "jax": ["bahdanau", "multi-head-capped", "self-alibi", "self-relative"],
 }[keras.backend.backend()]
+ON_JAX = keras.backend.backend() == "jax"
 MASK = np.arange(T) < np.array([[T], [5]])
 
 
@@ -150,9 +154,142 @@ def test_form_follows_from_the_lengths(queries, keys, explicit):
 
 
 @pytest.mark.tensorflow_only
+@pytest.mark.parametrize("training", [True, False])
+def test_form_of_unknown_lengths_is_chosen_at_run_time_in_training(training):
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int32)] * 2)
+    def graph(queries, keys):
+        return is_explicit(queries, keys, 512, training), is_explicit(16, keys, 512, training)
+
+    lengths = [(512, 512), (513, 512), (16, 9_000), (30, 9_000), (100_000, 100_000), (20, 0)]
+    forms = [tuple(map(bool, graph(*pair))) for pair in lengths]
+    explicit = [True, False, True, False, False, True] if training else [True] * 6
+    assert forms == [(form, True) for form in explicit]
+
+
+@pytest.fixture
+def no_query_is_few(monkeypatch):
+    """Lets the block size alone decide, so that short sequences have several blocks."""
+    monkeypatch.setattr(fused, "MAX_EXPLICIT_QUERIES", 0)
+
+
+def graph_of_unknown_length(layer, name, jit_compile):
+    """Returns a graph of output and gradients, in training, with causal and other masks."""
+    import tensorflow as tf
+
+    inputs = [tf.TensorSpec((None, None, D))] * (1 if name in SELF else 2)
+    masks = [tf.TensorSpec((None, None), tf.bool), tf.TensorSpec((None, None, None), tf.bool)]
+
+    @tf.function(input_signature=[inputs, masks], jit_compile=jit_compile)
+    def graph(inputs, masks):
+        keys, pairs = masks
+        options = {"mask" if name in SELF else "value_mask": keys, "attention_mask": pairs}
+        sources = [*inputs, *(variable.value for variable in layer.trainable_variables)]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            output = layer(*inputs, **options, use_causal_mask=True, training=True)
+            total = tf.reduce_sum(tf.sin(output))
+        gradients = tape.gradient(total, sources, unconnected_gradients="zero")
+        return [output, *map(tf.convert_to_tensor, gradients)]
+
+    return graph
+
+
+@pytest.mark.tensorflow_only
+@pytest.mark.parametrize(
+    "name, jit_compile",
+    [
+        ("bahdanau", False),
+        ("multi-head-capped", False),
+        ("self-relative", True),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("dot", "luong-concat")),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in SELF),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("bahdanau", "self-alibi")),
+    ],
+)
+def test_one_graph_of_unknown_length_has_both_forms(name, jit_compile, no_query_is_few):
+    """One block is explicit, several are blockwise; both equal the graph that is explicit."""
+    layer, _, _ = built(name)
+    graph = graph_of_unknown_length(layer, name, jit_compile)
+    explicit_graph = graph_of_unknown_length(layer, name, None)
+    for length in (4, T):
+        inputs = [normal(B, length, D, seed=i) for i in range(1 if name in SELF else 2)]
+        pairs = np.random.default_rng(2).random((B, length, length)) < 0.7
+        masks = [MASK[:, :length], pairs]
+        received = graph(inputs, masks)
+        with explicit_scope(True):
+            want = explicit_graph(inputs, masks)
+        for x, y in zip(received, want, strict=True):
+            scale = max(1.0, np.abs(y).max())
+            np.testing.assert_allclose(x / scale, y / scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.tensorflow_only
+def test_lengths_decide_at_run_time_where_dropout_is_drawn(no_query_is_few):
+    """The forms draw other numbers, so that output and gradients tell which one has run."""
+    layer = layers.MultiHeadSelfAttention(**MHA, dropout=0.5)
+    layer.build((B, T, D))
+    layer.block_size = 4
+    generator = layer.dropout.seed_generator.state
+    state = array(generator)
+    graphs = {form: graph_of_unknown_length(layer, "self", None) for form in (None, True, False)}
+    for length in (4, T):
+        x, masks = normal(B, length, D), [MASK[:, :length], np.ones((B, length, length), bool)]
+        results = {}
+        for form, graph in graphs.items():
+            generator.assign(state)
+            with explicit_scope(form):
+                results[form] = graph([x], masks)
+        for x, y in zip(results[None], results[length == 4], strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-5 * max(1.0, np.abs(y).max()))
+    # of several blocks; one block draws what the explicit form draws
+    assert np.abs(results[None][0] - results[True][0]).max() > 0.01
+
+
+class BatchesOfTwoLengths(keras.utils.PyDataset):
+    """Batches of several blocks, and of one, which Keras traces for any length on TensorFlow."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        length = (T, 4)[index]
+        ids = np.random.default_rng(index).integers(4, 12, (B, length)).astype("int32")
+        return ids, np.where(np.arange(length) < length - 1, ids, 0)
+
+
+@pytest.mark.parametrize(
+    "policy, tolerance, jit_compile",
+    [
+        pytest.param("float32", 1e-5, False, marks=[pytest.mark.slow] if ON_JAX else []),
+        pytest.param("float32", 1e-5, True, marks=[pytest.mark.slow, pytest.mark.tensorflow_only]),
+        pytest.param("mixed_bfloat16", 2e-2, False, marks=pytest.mark.slow),
+    ],
+)
+def test_fit_with_batches_of_several_lengths(policy, tolerance, jit_compile, no_query_is_few):
+    """Blockwise for one batch and explicit for the other: the weights are those of the explicit
+    form. The layers of the model share one trace on TensorFlow."""
+    weights = []
+    for form in (None, True):
+        keras.utils.set_random_seed(0)
+        keras.config.set_dtype_policy(policy)
+        model = causal_lm(12, size="tiny", num_layers=2, dropout=0.0, positions="relative")
+        keras.config.set_dtype_policy("float32")
+        for block in model.decoder.stack.blocks:
+            block.self_attention.block_size = 4
+        model.compile(keras.optimizers.SGD(0.1), MaskedCrossEntropy(), jit_compile=jit_compile)
+        with explicit_scope(form):
+            model.fit(BatchesOfTwoLengths(), shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for x, y in zip(*weights, strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * max(1.0, np.abs(y).max()))
+
+
+@pytest.mark.tensorflow_only
 @pytest.mark.parametrize("explicit", [None, False])
 def test_xla_compiles_graphs_of_unknown_length(explicit):
-    """They are explicit, unless `explicit_scope` says otherwise."""
+    """They are explicit in inference, unless `explicit_scope` says otherwise."""
     import tensorflow as tf
 
     layer, (x,), _ = built("self-relative")

@@ -15,9 +15,9 @@ from keras import ops
 from helpers import array, gradients
 from keras_attention.layers.positions import AlibiBias, RelativePositionBias
 from keras_attention.ops import scores
-from keras_attention.ops.attention import Memory, explicit_attention
+from keras_attention.ops.attention import AttentionOptions, Memory, explicit_attention
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.blockwise import blockwise_attention
+from keras_attention.ops.fused import FusedAttention
 from keras_attention.ops.noise import SeededDropout
 
 B, D, DV, BLOCK = 2, 4, 3, 4
@@ -193,17 +193,15 @@ def test_blockwise_and_explicit_attention_follow_the_equations(case):
         return result
 
     dropout = SeededDropout(case.dropout, seed) if case.dropout else None
+    options = AttentionOptions(mask, positions[0], dropout)
 
     def fused(query, keys, values):
-        return blockwise_attention(
-            score, query, Memory(values, keys, positions=positions[1]), mask,
-            positions=positions[0], variables=encoding.variables if encoding else (),
-            block_size=BLOCK, dropout=dropout,
-        )  # fmt: skip
+        attention = FusedAttention(score, encoding.variables if encoding else (), BLOCK)
+        return attention(query, Memory(values, keys, positions=positions[1]), options)
 
     def explicit(query, keys, values):
         memory = Memory(values, keys, positions=positions[1])
-        return explicit_attention(score, query, memory, mask, positions=positions[0])[0]
+        return explicit_attention(score, query, memory, options)[0]
 
     inputs = [query, keys, values] if case.heads else [query[:, 0], keys[:, 0], values[:, 0]]
     direction = cotangent if case.heads else cotangent[:, 0]
@@ -234,10 +232,9 @@ def test_half_precision_is_accumulated_in_float32(dtype, tolerance):
     query, keys, values = (rng.normal(size=(1, 2, 64, 8)).astype("float32") for _ in range(3))
     exact = [array(ops.cast(ops.cast(x, dtype), "float32")) for x in (query, keys, values)]
     half_query, half_keys, half_values = (ops.cast(x, dtype) for x in exact)
-    result = blockwise_attention(
-        lambda query, keys, _: scores.scaled_dot(query, keys),
-        half_query, Memory(half_values, half_keys), AttentionMask(causal=True), block_size=BLOCK,
-    )  # fmt: skip
+    attention = FusedAttention(lambda query, keys, _: scores.scaled_dot(query, keys), (), BLOCK)
+    options = AttentionOptions(AttentionMask(causal=True))
+    result = attention(half_query, Memory(half_values, half_keys), options)
     assert keras.backend.standardize_dtype(result.dtype) == dtype
     s = exact[0] @ exact[1].swapaxes(2, 3) / np.sqrt(8)
     p = np.exp(s) * np.tri(64)
@@ -252,9 +249,8 @@ def test_graphs_of_unknown_length_and_xla(jit_compile):
 
     def context(query, keys):
         score = lambda query, keys, _: scores.scaled_dot(query, keys)  # noqa: E731
-        return blockwise_attention(
-            score, query, Memory(keys, keys), AttentionMask(causal=True), block_size=BLOCK
-        )
+        options = AttentionOptions(AttentionMask(causal=True))
+        return FusedAttention(score, (), BLOCK)(query, Memory(keys, keys), options)
 
     @tf.function(
         input_signature=[tf.TensorSpec((None, 2, None, D)), tf.TensorSpec((None, 1, None, D))],
