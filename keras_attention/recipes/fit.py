@@ -11,6 +11,8 @@ from typing import Any
 import keras
 
 from keras_attention.metrics import bleu
+from keras_attention.ops.blockwise import ADDITIVE_BLOCK_SIZE
+from keras_attention.ops.fused import explicit_scope
 from keras_attention.recipes.candidates import CandidateBatches
 from keras_attention.recipes.checkpoint import (
     Checkpoints,
@@ -131,7 +133,10 @@ def fit(
             save_checkpoint,
         ]
         try:
-            history = _fit_remaining_epochs(task.model, data, config.epochs, callbacks, start)
+            # Short texts never need a fused form, so their graphs need not contain it.
+            is_short = config.max_length <= ADDITIVE_BLOCK_SIZE
+            with explicit_scope(True if is_short else None):
+                history = _fit_remaining_epochs(task.model, data, config.epochs, callbacks, start)
             progress = save_checkpoint.progress
             history.epoch, history.history = list(range(progress.epoch)), progress.history
             if config.average_checkpoints > 1:
