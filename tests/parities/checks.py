@@ -136,6 +136,22 @@ def tflite(name: str, model: keras.Model, folder: Path) -> float | None:
     return compare_runner(task, run)
 
 
+def onnx_file(name: str, model: keras.Model, folder: Path) -> float | None:
+    """A model and its ONNX file, for batches of several sizes and lengths."""
+    import onnx
+
+    from keras_attention.export.onnx.conversion import convert as convert_to_onnx
+    from keras_attention.export.onnx.runner import FILE, ONNXRunner
+
+    task = task_of(name, model)
+    if task is None:
+        return None
+    (signature,) = task.signatures("onnx")
+    onnx.save(convert_to_onnx(signature), folder / FILE)
+    runner = ONNXRunner(folder)
+    return compare_runner(task, lambda source: runner(source, details=True))
+
+
 def keras_export(name: str, model: keras.Model, folder: Path) -> float:
     """The logits of a model, and of the SavedModel and TFLite file that `model.export` writes."""
     import tensorflow as tf
@@ -171,6 +187,7 @@ PARITIES: dict[str, Parity] = {
     "`.keras`": keras_file,
     "SavedModel": saved_model,
     "TFLite": tflite,
+    "ONNX": onnx_file,
     "`model.export`": keras_export,
 }
 

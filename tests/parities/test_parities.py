@@ -8,6 +8,7 @@ from parities.checks import (
     PARITIES,
     TOLERANCE,
     keras_export,
+    onnx_file,
     saved_model,
     tflite,
 )
@@ -24,12 +25,13 @@ QUICK = (
     "classifier",
 )
 
-# Those that `model.export` writes in the tests, since each takes some seconds; the table has all.
+# Models whose ONNX files and `model.export` are tested; the table has them of all.
 EXPORTED = (
     *QUICK,
     "RNN, Luong, input feeding, stacked LSTM",
     "RNN, monotonic, recursive",
     "Transformer, ALiBi, window",
+    "Transformer, post, marian, sampled",  # with GELU
 )
 
 
@@ -38,9 +40,10 @@ def cases():
         for parity, check in PARITIES.items():
             if FAMILIES[name].strategy is None and check in GENERATION:
                 continue
-            if check is keras_export and name not in EXPORTED:
+            if check in (onnx_file, keras_export) and name not in EXPORTED:
                 continue
-            is_quick = name in QUICK and check not in (saved_model, tflite, keras_export)
+            is_export = check in (saved_model, tflite, onnx_file, keras_export)
+            is_quick = name in QUICK and not is_export
             marks = () if is_quick else pytest.mark.slow
             yield pytest.param(name, parity, id=f"{name}-{parity}", marks=marks)
 
