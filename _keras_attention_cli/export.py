@@ -16,7 +16,7 @@ SIGNATURES = {
     "steps": "signatures encode and step, for apps with a decoding loop of their own",
     "options": "the signature with_options, with num_beams, max_new_tokens, temperature and seed "
     "as inputs",
-    "text": "the signature text, from strings to strings, for WordPiece tokenizers",
+    "text": "the signature text, from strings to strings",
 }
 
 
@@ -102,6 +102,11 @@ def _add_export(commands: Commands) -> None:
         metavar="BATCH,LENGTH",
         help="static shapes of the TFLite file, for LiteRT's CompiledModel: batch size and source "
         "length, or the batch size for images; longer sources are truncated [free shapes]",
+    )
+    command.add_argument(
+        "--no-details",
+        action="store_true",
+        help="leave out of the TFLite file the signature details, which returns attention weights",
     )
     for name, added in SIGNATURES.items():
         command.add_argument(f"--{name}", action="store_true", help=f"add {added}")

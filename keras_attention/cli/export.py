@@ -35,6 +35,7 @@ def run_export(options: argparse.Namespace) -> None:
     tflite_options = {
         **reduced_precision,
         "static": options.static,
+        "details": not options.no_details,
         **{name: getattr(options, name) for name in SIGNATURES},
     }
     for format, folder, format_options in (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Options of `Task.export` that add or remove signatures; the others are the writer's.
 SIGNATURE_OPTIONS: dict[str, tuple[str, ...]] = {
     "saved_model": ("tokenizer",),
-    "tflite": ("steps", "options", "text"),
+    "tflite": ("details", "steps", "options", "text"),
     "ctranslate2": (),
     "onnx": (),
 }

@@ -100,6 +100,9 @@ class GenerationTask(Task):
 
         Returns:
             An `Alignment`, which `keras_attention.viz.plot_alignment` draws.
+
+        Raises:
+            ValueError: If the task runs an exported file without attention weights.
         """
         assert isinstance(self.preprocessor, TextPreprocessor)  # `Captioner` has another method
         source_ids, ids, weights = self._generate_with_attention(text)
@@ -119,6 +122,11 @@ class GenerationTask(Task):
         (example,) = self.preprocessor.encode_examples([raw_input])
         batch = self.preprocessor.pad_examples([example])
         outputs = self.runner(batch.model_inputs, details=True)
+        if "attention" not in outputs:
+            raise ValueError(
+                "Attention weights need an export with the signature `details`. "
+                f"Received: {self.runner!r}, which has none"
+            )
         ids = truncate_at_end(outputs["ids"][0, 0])
         return example, ids, outputs["attention"][0, 0, : len(ids)]
 

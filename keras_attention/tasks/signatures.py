@@ -28,8 +28,8 @@ take `source`: ids int32 `(batch, length)` or pixels uint8 `(batch, height, widt
 `with_options` and `ids_with_options` also take the options of the strategy, each `(batch,)` and
 each optional. Every row gets the result of a strategy with its options.
 
-In a TFLite file `ids` is named `serving_default` and `ids_details` is named `details`. On demand it
-also has `with_options` (as `ids_with_options`), `encode` and `step`, and `text`, which takes `text`
+In a TFLite file `ids` is named `serving_default` and `ids_details`, which can be left out, is named
+`details`. On demand it also has `with_options` (as `ids_with_options`), `encode` and `step`, and `text`, which takes `text`
 or, of a captioner, the pixels `source`, and returns `text` and `score` `(batch, n)`, or `label` and
 `probability` `(batch, labels)`. Batch and source length are free unless the export is static. Tokens
 are padded with 0, strings with empty ones.
@@ -80,12 +80,17 @@ def saved_model_signatures(task: Task, tokenizer: bool = True) -> list[Signature
 
 
 def tflite_signatures(
-    task: Task, steps: bool = False, options: bool = False, text: bool = False
+    task: Task,
+    details: bool = True,
+    steps: bool = False,
+    options: bool = False,
+    text: bool = False,
 ) -> list[Signature]:
     """Returns the signatures of a TFLite file.
 
     Args:
         task: the task.
+        details: whether to include `details`.
         steps: whether to include `encode` and `step`.
         options: whether to include `with_options`.
         text: whether to include `text`.
@@ -100,7 +105,11 @@ def tflite_signatures(
                 f"`{name}` is for tasks that generate text. "
                 f"Received: {name}=True for a {type(task).__name__}"
             )
-    signatures = builder.of_ids("serving_default", "details", "with_options" if options else None)
+    signatures = builder.of_ids(
+        "serving_default",
+        "details" if details else None,
+        "with_options" if options else None,
+    )
     if text and builder.static:
         raise ValueError(
             "`text` must not be combined with `static`: runtimes that need static shapes have no "
@@ -153,22 +162,26 @@ class _SignatureBuilder:
             )
             self.options_graph = trace_once(runner.graph(static=self.static), self.options_spec)
 
-    def of_ids(self, default: str, details: str, options: str | None) -> list[Signature]:
+    def of_ids(self, default: str, details: str | None, options: str | None) -> list[Signature]:
         """Returns the signatures that take model inputs, by these names.
 
         Args:
             default: name of the one that returns `ids` and `scores`, or `probabilities`.
-            details: name of the one that also returns `attention`, for tasks that generate.
+            details: name of the one that also returns `attention`, for tasks that generate; `None`
+                leaves it out.
             options: name of the one that takes options, for tasks that generate; `None` leaves it
                 out.
         """
         compared = Comparison(self.comparison.predictions, recorded=self.comparison.recorded)
         if not self.generates:
             return [Signature(default, self.graph, self.source_spec, compared)]
-        signatures = [
-            Signature(default, self.graph, self.source_spec, Comparison(same_as=details)),
-            Signature(details, self.details_graph, self.source_spec, compared),
-        ]
+        if details:
+            signatures = [
+                Signature(default, self.graph, self.source_spec, Comparison(same_as=details)),
+                Signature(details, self.details_graph, self.source_spec, compared),
+            ]
+        else:
+            signatures = [Signature(default, self.graph, self.source_spec, compared)]
         if options:
             comparison = Comparison(same_as=default)
             signatures.append(

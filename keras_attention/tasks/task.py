@@ -291,13 +291,16 @@ class Task:
         - `static`: `(batch, source_length)`, or `(batch,)` of a captioner, makes all shapes of the
           file static, as LiteRT's `CompiledModel` needs them; longer sources are truncated. Without
           it, batch and length are free and the file needs LiteRT's `Interpreter`.
+        - `details`: `False` leaves out the signature `details`, and with it attention weights; the
+          export takes less time, and the file is smaller. Defaults to `True`.
         - `steps`: `True` adds the signatures `encode` and `step`, for an app that runs the decoding
           loop itself; see `export.tflite.step_signatures`.
         - `options`: `True` adds the signature `with_options`, which also takes the strategy's
           options.
         - `text`: `True` adds the signature `text`, from strings in the tokenizer's normal form, or
-          from pixels, to strings; for translators, captioners and classifiers with
-          `WordPieceTokenizer`. It runs where TensorFlow Text's operations are registered.
+          from pixels, to strings; for translators, captioners and classifiers with a WordPiece,
+          character, or unigram SentencePiece tokenizer. It runs where TensorFlow Text's operations
+          are registered.
 
         With `format="ctranslate2"`, for Transformers of `Translator` and `TextGenerator`:
 

@@ -67,7 +67,7 @@ def compare(
 
     Tokens must be equal, unless the scores tell that both hypotheses are equally good (a tie).
     Scores, or probabilities, must be close in any case. Where tokens are equal, the labels must be
-    equal and the attention weights close.
+    equal and the attention weights close, if the export returns them.
 
     Args:
         expected: the model's, one for each batch.
@@ -98,7 +98,7 @@ def compare(
             counts["compared"] += 1
             counts["equal" if equal else "ties"] += 1
             apart = 0.0
-            if equal and mine.attention is not None:
+            if equal and other.attention is not None:
                 apart = _greatest_difference(mine.attention, other.attention)
             if not (relative <= SCORE_TOLERANCE and apart <= ATTENTION_TOLERANCE):
                 raise ExportError(
@@ -114,7 +114,7 @@ def compare(
         "max_score_difference": greatest["score"],
         "tolerated_score_difference": SCORE_TOLERANCE,
     }
-    if any(predictions.attention is not None for predictions in expected):
+    if any(predictions.attention is not None for predictions in received):
         agreement["max_attention_difference"] = greatest["attention"]
         agreement["tolerated_attention_difference"] = ATTENTION_TOLERANCE
     return agreement

@@ -85,3 +85,15 @@ def test_an_operation_that_tflite_lacks_raises(make_translator, tmp_path):
     with pytest.raises(ExportError, match=r"(?s)TFLite's built-in operations. Received: .*Erf"):
         make_translator(SearchWithErf(5)).export(tmp_path / "new", "tflite", ["ab"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_without_details(translator, tflite, samples, tmp_path):
+    report = translator.export(tmp_path / "new", "tflite", samples, details=False)
+    assert report["agreement"]["equal"] == report["agreement"]["compared"] > 8
+    assert "max_attention_difference" not in report["agreement"]
+    assert report["bytes"]["model.tflite"] < tflite.report["bytes"]["model.tflite"]
+    exported = load_exported(tmp_path / "new")
+    assert exported(["bca", "deed"]) == translator(["bca", "deed"])
+    with pytest.raises(ValueError, match=r"signature `details`. Received: TFLiteRunner"):
+        exported.attention("bca")
