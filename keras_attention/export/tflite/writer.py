@@ -109,8 +109,7 @@ def export_tflite(
         encoded = [exportable.encode(batch) for batch in calibration]
         if static:
             encoded = [pad_batch(batch, static) for batch in encoded]
-        file = convert(signatures, weights, encoded, exportable.resources)
-        (new / FILE).write_bytes(add_metadata(file, exportable.name, about))
+        write_file(new / FILE, exportable, weights, encoded, about)
         runner = TFLiteRunner(new / FILE)
         first = exportable.first_recorded
         recorded = samples[first : first + MAX_SAMPLES]
@@ -158,6 +157,18 @@ def export_tflite(
         contents |= {"weights": weights, **describe_shapes(static), **results}
         contents = write_manifest(new / REPORT, contents)
     return {**contents, "path": str(folder)}
+
+
+def write_file(
+    path: Path,
+    exportable: Exportable,
+    weights: str,
+    batches: Sequence[Batch],
+    about: dict[str, Any],
+) -> None:
+    """Writes the TFLite file with its metadata; the file is not in memory afterwards."""
+    file = convert(exportable.signatures, weights, batches, exportable.resources)
+    path.write_bytes(add_metadata(file, exportable.name, about))
 
 
 def static_shape(signatures: Sequence[Signature]) -> tuple[int, ...] | None:
