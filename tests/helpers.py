@@ -1,6 +1,8 @@
 """Helpers that the tests share; import them with `from helpers import array`."""
 
 import contextlib
+import io
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +37,23 @@ def array(x: Any) -> np.ndarray:
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     """Returns float32 numbers drawn from the standard normal distribution."""
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def train_sentencepiece(texts: Iterable[str], size: int, **options: Any) -> bytes:
+    """Trains a SentencePiece model with ids of its own, as in OPUS-MT; unigram by default."""
+    from sentencepiece import SentencePieceTrainer
+
+    model = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=model, vocab_size=size, minloglevel=2,
+        hard_vocab_limit=False, **options,
+    )  # fmt: skip
+    return model.getvalue()
+
+
+def accept_interrupts() -> None:
+    """For `preexec_fn` of a process that gets SIGINT, which background jobs of a shell ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def fit_steps(model: keras.Model, inputs: Any, labels: np.ndarray, steps: int) -> np.ndarray:

@@ -29,10 +29,10 @@ take `source`: ids int32 `(batch, length)` or pixels uint8 `(batch, height, widt
 each optional. Every row gets the result of a strategy with its options.
 
 In a TFLite file `ids` is named `serving_default` and `ids_details`, which can be left out, is named
-`details`. On demand it also has `with_options` (as `ids_with_options`), `encode` and `step`, and `text`, which takes `text`
-or, of a captioner, the pixels `source`, and returns `text` and `score` `(batch, n)`, or `label` and
-`probability` `(batch, labels)`. Batch and source length are free unless the export is static. Tokens
-are padded with 0, strings with empty ones.
+`details`. On demand it also has `with_options` (as `ids_with_options`), `encode` and `step`, and
+`text`, which takes `text` or, of a captioner, the pixels `source`, and returns `text` and `score`
+`(batch, n)`, or `label` and `probability` `(batch, labels)`. Batch and source length are free
+unless the export is static. Tokens are padded with 0, strings with empty ones.
 
 An ONNX file has one function, with the inputs and outputs of `ids_details`, or of `ids` if the task
 does not generate.
@@ -175,13 +175,10 @@ class _SignatureBuilder:
         compared = Comparison(self.comparison.predictions, recorded=self.comparison.recorded)
         if not self.generates:
             return [Signature(default, self.graph, self.source_spec, compared)]
+        of_default = Comparison(same_as=details) if details else compared
+        signatures = [Signature(default, self.graph, self.source_spec, of_default)]
         if details:
-            signatures = [
-                Signature(default, self.graph, self.source_spec, Comparison(same_as=details)),
-                Signature(details, self.details_graph, self.source_spec, compared),
-            ]
-        else:
-            signatures = [Signature(default, self.graph, self.source_spec, compared)]
+            signatures.append(Signature(details, self.details_graph, self.source_spec, compared))
         if options:
             comparison = Comparison(same_as=default)
             signatures.append(

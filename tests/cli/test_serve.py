@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import accept_interrupts
 from keras_attention.cli import main
 
 pytestmark = pytest.mark.tensorflow_only
@@ -21,7 +22,11 @@ DATES = Path(__file__).parents[2] / "saved_models" / "dates"
 def test_it_serves_until_interrupted():
     command = [sys.executable, "-m", "keras_attention", "serve", str(DATES), "--rest-api-port", "0"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=accept_interrupts,
     ) as process:
         assert process.stdout and process.stderr
         line = process.stdout.readline()

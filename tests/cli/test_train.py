@@ -11,6 +11,7 @@ import pytest
 
 from _keras_attention_cli.parser import parse
 from _keras_attention_cli.train import option_name
+from helpers import accept_interrupts
 from keras_attention.cli import main
 from keras_attention.cli.train import training_config
 from keras_attention.models.transformer_config import SIZES
@@ -187,7 +188,13 @@ def test_same_command_resumes_after_ctrl_c(files, tmp_path, error_of):
 
     def stop_in_epoch(number):
         with open(log, "w") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                command,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=accept_interrupts,
+            )
             while f"Epoch {number}/" not in log.read_text():
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.02)

@@ -1,6 +1,5 @@
 """Small, briefly trained Marian models, saved by transformers."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -37,18 +36,6 @@ SIZES = {
     "decoder_ffn_dim": 28, "encoder_attention_heads": 4, "decoder_attention_heads": 2,
     "max_position_embeddings": 64, "init_std": 0.2,
 }  # fmt: skip
-
-
-def learn(texts: list[str], size: int, **options: Any) -> bytes:
-    """Trains a unigram SentencePiece model with ids of its own, as in OPUS-MT."""
-    from sentencepiece import SentencePieceTrainer
-
-    model = io.BytesIO()
-    SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_writer=model, vocab_size=size, minloglevel=2,
-        hard_vocab_limit=False, **options,
-    )  # fmt: skip
-    return model.getvalue()
 
 
 def vocabulary_of(*protos: bytes, codes: tuple = CODES) -> dict[str, int]:
@@ -98,10 +85,12 @@ def make_marian(
     transformers = pytest.importorskip(
         "transformers", reason="transformers, the peer, writes the checkpoints"
     )
+    from helpers import train_sentencepiece
+
     torch.set_num_threads(1)  # threads that wait for one another cost more than these models
     folder.mkdir(parents=True, exist_ok=True)
     protos = {
-        name: learn([pair[side] for pair in PAIRS], 70, **(spm or {}))
+        name: train_sentencepiece([pair[side] for pair in PAIRS], 70, **(spm or {}))
         for side, name in enumerate(("source", "target"))
     }
     for name, proto in protos.items():
@@ -162,11 +151,6 @@ def read_by_transformers(folder: Path) -> tuple:
 @pytest.fixture(scope="session")
 def marian_maker() -> Callable[..., Checkpoint]:
     return make_marian
-
-
-@pytest.fixture(scope="session")
-def marian_learner() -> Callable[..., bytes]:
-    return learn
 
 
 @pytest.fixture(scope="session")

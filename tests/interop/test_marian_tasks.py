@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from helpers import train_sentencepiece
 from keras_attention.cli import main
 from keras_attention.generation import GreedySearch
 from keras_attention.recipes import TrainingConfig, fit
@@ -47,10 +48,10 @@ def test_tokenizer_is_saved_and_loaded(translator, opus, tmp_path):
     assert (tmp_path / "sentencepiece.model").read_bytes() == spm
 
 
-def test_bytes_and_control_pieces_are_written_as_sentencepiece_writes_them(marian_learner):
+def test_bytes_and_control_pieces_are_written_as_sentencepiece_writes_them():
     from sentencepiece import SentencePieceProcessor
 
-    proto = marian_learner(["ein Hund läuft"] * 9, 300, byte_fallback=True, model_type="bpe")
+    proto = train_sentencepiece(["ein Hund läuft"] * 9, 300, byte_fallback=True, model_type="bpe")
     model = SentencePieceProcessor(model_proto=proto)
     pieces = [model.id_to_piece(id) for id in range(model.vocab_size())]
     specials = ["[PAD]", "[START]", "[END]", "[UNK]"]

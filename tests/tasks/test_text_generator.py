@@ -1,13 +1,11 @@
 """TextGenerator: prompts to continuations, streaming, saving and loading."""
 
-import io
 import warnings
 
 import numpy as np
 import pytest
-from sentencepiece import SentencePieceTrainer
 
-from helpers import model_inputs
+from helpers import model_inputs, train_sentencepiece
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import causal_lm
 from keras_attention.ops.ids import SPECIALS
@@ -149,14 +147,12 @@ def test_streamed_pieces_join_to_the_whole(strategy, every):
 
 def byte_tokenizer():
     """Returns a tokenizer that knows "a" and encodes other characters as bytes."""
-    model = io.BytesIO()
-    SentencePieceTrainer.train(
-        sentence_iterator=iter(["a a"]), model_writer=model, model_type="bpe", vocab_size=262,
-        byte_fallback=True, pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]",
-        bos_piece="[START]", eos_piece="[END]", unk_piece="[UNK]", minloglevel=2,
-        hard_vocab_limit=False, normalization_rule_name="identity",
+    proto = train_sentencepiece(
+        ["a a"], 262, model_type="bpe", byte_fallback=True, pad_id=0, bos_id=1, eos_id=2, unk_id=3,
+        pad_piece="[PAD]", bos_piece="[START]", eos_piece="[END]", unk_piece="[UNK]",
+        normalization_rule_name="identity",
     )  # fmt: skip
-    return SentencePieceTokenizer(model.getvalue())
+    return SentencePieceTokenizer(proto)
 
 
 def test_streamed_characters_are_complete():

@@ -1,10 +1,8 @@
 """Tests of the SentencePiece and character tokenizers."""
 
-import io
-
 import pytest
-from sentencepiece import SentencePieceTrainer
 
+from helpers import train_sentencepiece
 from keras_attention.text import SPECIALS, CharacterTokenizer, SentencePieceTokenizer
 
 LINES = ["der hund läuft im park", "die hunde laufen", "ein park , ein hund"] * 5
@@ -56,9 +54,5 @@ def test_rare_characters_are_left_out():
 def test_invalid_protos():
     with pytest.raises(ValueError, match="Received: .*=b'no model'"):
         SentencePieceTokenizer(b"no model")
-    model = io.BytesIO()
-    SentencePieceTrainer.train(
-        sentence_iterator=iter(LINES), model_writer=model, vocab_size=20, minloglevel=2
-    )
     with pytest.raises(ValueError, match=r"Received: \(-1, 1, 2, 0\)"):
-        SentencePieceTokenizer(model.getvalue())
+        SentencePieceTokenizer(train_sentencepiece(LINES, 20))

@@ -1,14 +1,12 @@
 """The SentencePiece tokenizers for TFLite split and join texts as the others do."""
 
-import io
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import InterpreterWithCustomOps
-from sentencepiece import SentencePieceTrainer
 from tensorflow_text.core.pybinds.tflite_registrar import SELECT_TFTEXT_OPS
 
+from helpers import train_sentencepiece
 from keras_attention.ops.ids import END, SPECIALS, UNKNOWN
 from keras_attention.text import CharacterTokenizer, SentencePieceTokenizer
 from keras_attention.text.marian import MarianTokenizer
@@ -28,18 +26,9 @@ TEXTS = [
 ]
 
 
-def learn(lines, size=60, **options):
-    model = io.BytesIO()
-    SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_writer=model, vocab_size=size, minloglevel=2,
-        hard_vocab_limit=False, **options,
-    )  # fmt: skip
-    return model.getvalue()
-
-
 def marian(*more):
     """Returns a tokenizer whose vocabulary lacks a piece and has one of another language."""
-    proto = learn(LINES)
+    proto = train_sentencepiece(LINES, 60)
     pieces = sorted({"▁the", "▁", "ß", *SentencePieceTokenizer.train(LINES, 60).vocabulary[5:]})
     return MarianTokenizer(proto, [*SPECIALS, *pieces, *more])
 
@@ -96,8 +85,12 @@ def test_a_character_of_the_other_language_is_a_token():
     "tokenizer",
     [
         SentencePieceTokenizer.train(LINES, 60, model_type="bpe"),
-        MarianTokenizer(learn(LINES, 400, byte_fallback=True), [*SPECIALS, "▁der", "<0xE4>"]),
-        MarianTokenizer(learn(LINES, user_defined_symbols=["der"]), [*SPECIALS, "der"]),
+        MarianTokenizer(
+            train_sentencepiece(LINES, 400, byte_fallback=True), [*SPECIALS, "▁der", "<0xE4>"]
+        ),
+        MarianTokenizer(
+            train_sentencepiece(LINES, 60, user_defined_symbols=["der"]), [*SPECIALS, "der"]
+        ),
         marian(">>fra<<"),
     ],
     ids=["bpe", "bytes", "user defined", "language codes"],

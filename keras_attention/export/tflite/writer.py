@@ -105,11 +105,8 @@ def export_tflite(
         about |= {"weights": weights, **describe_shapes(static)}
         about |= {**exportable.save_assets(new), **exportable.metadata}
         write_json(new / "export.json", about)
-        calibration = sample_batches(samples[: exportable.first_recorded] or samples, batch_size)
-        encoded = [exportable.encode(batch) for batch in calibration]
-        if static:
-            encoded = [pad_batch(batch, static) for batch in encoded]
-        write_file(new / FILE, exportable, weights, encoded, about)
+        calibration = samples[: exportable.first_recorded] or samples
+        write_file(new / FILE, exportable, weights, sample_batches(calibration, batch_size), about)
         runner = TFLiteRunner(new / FILE)
         first = exportable.first_recorded
         recorded = samples[first : first + MAX_SAMPLES]
@@ -149,11 +146,8 @@ def export_tflite(
         recorded_outputs = [each[compared.name] for each in outputs[chosen]]
         write_samples(new, compared, recorded, inputs, recorded_outputs)
         export_time = median_latency(runner, encoded)
-        runtime = f"LiteRT {importlib.metadata.version('ai-edge-litert')}, built-in operations"
-        if any(each.text_operations for each in signatures):
-            runtime += "; `text` with TensorFlow Text's"
         latency = {"model": model_time, "export": export_time}
-        contents = report("tflite", runtime, exportable, batches, latency, new)
+        contents = report("tflite", runtime_of(signatures), exportable, batches, latency, new)
         contents |= {"weights": weights, **describe_shapes(static), **results}
         contents = write_manifest(new / REPORT, contents)
     return {**contents, "path": str(folder)}
@@ -163,12 +157,31 @@ def write_file(
     path: Path,
     exportable: Exportable,
     weights: str,
-    batches: Sequence[Batch],
+    calibration: Sequence[list],
     about: dict[str, Any],
 ) -> None:
-    """Writes the TFLite file with its metadata; the file is not in memory afterwards."""
-    file = convert(exportable.signatures, weights, batches, exportable.resources)
+    """Writes the TFLite file with its metadata; the file is not in memory afterwards.
+
+    Args:
+        path: of the file.
+        exportable: what to export.
+        weights: one of `tolerances.PRECISIONS`.
+        calibration: batches of samples, from which `"full_int8"` takes the ranges of activations.
+        about: the metadata.
+    """
+    encoded = [exportable.encode(batch) for batch in calibration]
+    if static := static_shape(exportable.signatures):
+        encoded = [pad_batch(batch, static) for batch in encoded]
+    file = convert(exportable.signatures, weights, encoded, exportable.resources)
     path.write_bytes(add_metadata(file, exportable.name, about))
+
+
+def runtime_of(signatures: Sequence[Signature]) -> str:
+    """Returns what `verification.json` says of the runtime."""
+    runtime = f"LiteRT {importlib.metadata.version('ai-edge-litert')}, built-in operations"
+    if any(each.text_operations for each in signatures):
+        runtime += "; `text` with TensorFlow Text's"
+    return runtime
 
 
 def static_shape(signatures: Sequence[Signature]) -> tuple[int, ...] | None:
