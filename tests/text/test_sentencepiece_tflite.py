@@ -29,7 +29,7 @@ TEXTS = [
 def marian(*more):
     """Returns a tokenizer whose vocabulary lacks a piece and has one of another language."""
     proto = train_sentencepiece(LINES, 60)
-    pieces = sorted({"▁the", "▁", "ß", *SentencePieceTokenizer.train(LINES, 60).vocabulary[5:]})
+    pieces = sorted({"▁the", "▁", "é", *SentencePieceTokenizer.train(LINES, 60).vocabulary[5:]})
     return MarianTokenizer(proto, [*SPECIALS, *pieces, *more])
 
 
@@ -76,9 +76,20 @@ def test_joins_tokens_alike(name):
 
 def test_a_character_of_the_other_language_is_a_token():
     tokenizer = TOKENIZERS["marian"]
-    ids = tokenizer.for_tflite().tokenize(["ein ß"]).to_list()
-    assert ids == tokenizer.tokenize(["ein ß"]).to_list()
-    assert ids[0][-1] == tokenizer.vocabulary.index("ß")
+    ids = tokenizer.for_tflite().tokenize(["ein é"]).to_list()
+    assert ids == tokenizer.tokenize(["ein é"]).to_list()
+    assert ids[0][-1] == tokenizer.vocabulary.index("é")
+
+
+def test_several_characters_of_the_other_language_differ():
+    """docs/mobile.md says so: the tokenizer has one `[UNK]`, TFLite's form a token for each."""
+    tokenizer = TOKENIZERS["marian"]
+    character = tokenizer.vocabulary.index("é")
+    (ids,), (for_tflite,) = (
+        each.tokenize(["ein éé"]).to_list() for each in (tokenizer, tokenizer.for_tflite())
+    )
+    assert ids[-1] == UNKNOWN
+    assert for_tflite == [*ids[:-1], character, character]
 
 
 @pytest.mark.parametrize(

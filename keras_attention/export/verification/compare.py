@@ -48,7 +48,7 @@ def predictions_of_model(
 
 
 def median_latency(run: Callable, batches: Sequence[Batch]) -> float:
-    """Returns the median milliseconds of `run(model_inputs)` for some batches of one sample."""
+    """Returns the median milliseconds of `run(model_inputs)` for up to `TIMED` single samples."""
     singles = [batch.model_inputs for batch in batches if len(batch.model_inputs) == 1]
     return statistics.median(milliseconds(lambda: run(x)) for x in singles[:TIMED])  # noqa: B023
 

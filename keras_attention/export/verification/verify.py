@@ -87,7 +87,7 @@ def find_export(folder: str | Path) -> Path:
         return folder / str(numbers[-1])
     raise ValueError(
         f"`folder` must be a SavedModel, its base path, or a folder with {FILE}, model.bin or "
-        f"model.onnx. "
+        "model.onnx. "
         f"Received: {str(folder)!r}"
     )
 
