@@ -1,114 +1,41 @@
-"""Growth of one attention layer with the length: time and memory, forward and backward.
+"""Time and memory of causal multi-head attention by length, forward and backward.
 
-Explicit and fused attention of this library and PyTorch's kernel take turns, each in a process of
-its own for its peak memory: `python benchmarks/attention.py --lengths 1024 2048 4096`.
+    python benchmarks/attention.py --lengths 512 1024 2048 4096
+
+This library's fused and explicit forms, Keras's layer and PyTorch. The memory is what the length
+adds to each process. The limit is the time of the matrix products of half of the pairs.
 """
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
+from report import LIMIT, Report, make_parser, rows_of
+from turns import Variant, measure
 
-import numpy as np
-
-HEADS, WIDTH = 8, 64
-KINDS = ("fused", "explicit", "torch")
+SIZES = {"batch": 1, "heads": 8, "head_dim": 64}
+VARIANTS = {
+    "keras_attention": Variant("steps.attention:keras_attention"),
+    "explicit": Variant("steps.attention:explicit"),
+    "keras.layers": Variant("steps.attention:keras_layer"),
+    "PyTorch": Variant("steps.attention:torch"),
+    LIMIT: Variant("steps.attention:limit"),
+}
 
 
-def make_step(kind: str, length: int):
-    """Returns a function that computes output and gradients once."""
-    x = np.random.default_rng(0).normal(size=(1, HEADS, length, WIDTH)).astype("float32")
-    if kind == "torch":
-        import torch
-
-        q, k, v = (torch.tensor(x, requires_grad=True) for _ in range(3))
-        attend = torch.nn.functional.scaled_dot_product_attention
-        return lambda: attend(q, k, v, is_causal=True).sum().backward()
-    import tensorflow as tf
-
-    from keras_attention.ops import scores
-    from keras_attention.ops.attention import AttentionOptions, Memory, explicit_attention
-    from keras_attention.ops.attention_mask import AttentionMask
-    from keras_attention.ops.fused import FusedAttention
-
-    q, k, v = (tf.Variable(x) for _ in range(3))
-
-    def score(query, keys, positions):
-        return scores.scaled_dot(query, keys)
-
-    @tf.function
-    def step():
-        options = AttentionOptions(AttentionMask(causal=True))
-        with tf.GradientTape() as tape:
-            if kind == "fused":
-                output = FusedAttention(score)(q, Memory(v, k), options)
-            else:
-                output, _ = explicit_attention(score, q, Memory(v, k), options)
-            total = tf.reduce_sum(output)
-        return tape.gradient(total, [q, k, v])
-
-    return lambda: step()[0].numpy()
-
-
-def measure(kind: str, length: int, rounds: int) -> dict:
-    """Returns median milliseconds and the peak memory above that of a short sequence, in MB."""
-    make_step(kind, 64)()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step, times = make_step(kind, length), []
-    step()
-    for _ in range(rounds):
-        start = time.perf_counter()
-        step()
-        times.append(1000 * (time.perf_counter() - start))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"kind": kind, "length": length, "memory": memory / 1024,
-            "median": statistics.median(times), "fastest": min(times)}  # fmt: skip
-
-
-def draw(rows: list[dict], file: Path) -> None:
-    """Draws time and memory against the length."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
-    for axis, key, label in zip(axes, ("fastest", "memory"), ("ms", "MB"), strict=True):
-        for kind in KINDS:
-            points = [(row["length"], row[key]) for row in rows if row["kind"] == kind]
-            axis.plot(*zip(*points, strict=True), marker="o", label=kind)
-        axis.set(xscale="log", yscale="log", xlabel="length", ylabel=label)
-        axis.legend()
-    figure.savefig(file, dpi=110)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main():
+    parser = make_parser(__doc__, **SIZES)
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 1024, 2048, 4096])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--max-explicit", type=int, default=4096, help="longest explicit one")
-    parser.add_argument("--picture", type=Path)
-    parser.add_argument("--one", nargs=2, metavar=("KIND", "LENGTH"), help=argparse.SUPPRESS)
+    parser.add_argument("--max-quadratic", type=int, default=4096,
+                        help="longest with the weights of all pairs in memory [4096]")  # fmt: skip
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     options = parser.parse_args()
-    if options.one:
-        kind, length = options.one
-        print(json.dumps(measure(kind, int(length), options.rounds)))
-        return
-    rows = []
+    report = Report(options)
     for length in options.lengths:
-        for kind in KINDS:
-            if kind == "explicit" and length > options.max_explicit:
-                continue
-            command = [sys.executable, __file__, "--one", kind, str(length)]
-            command += ["--rounds", str(options.rounds)]
-            result = subprocess.run(command, capture_output=True, text=True, check=True)
-            rows.append(json.loads(result.stdout.splitlines()[-1]))
-            row = rows[-1]
-            print(f"{length:6} {kind:9} {row['fastest']:8.0f} ms fastest, {row['median']:8.0f} ms "
-                  f"median, {row['memory']:6.0f} MB", flush=True)  # fmt: skip
-    if options.picture:
-        draw(rows, options.picture)
+        quadratic = () if length <= options.max_quadratic else ("explicit", "keras.layers")
+        variants = {name: VARIANTS[name] for name in options.variants if name not in quadratic}
+        sizes = {name: getattr(options, name) for name in SIZES}
+        sizes |= {"length": length, "dtype_policy": "float32"}
+        results = measure(variants, sizes, options.rounds, warm_up=1)
+        rows = rows_of(results, memory="step_memory")
+        report.table(f"attention, length {length:,}", rows)
+    report.save()
 
 
 if __name__ == "__main__":

@@ -6,23 +6,23 @@ CTranslate2's own conversion needs PyTorch and transformers. Both generate the s
 tokens, in turns in one process; tokens per second are those of the median time.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import ctranslate2
 import sentencepiece
 from ctranslate2.converters import TransformersConverter
-from timing import median_milliseconds
 
 from keras_attention.export.ctranslate2.writer import write_model
 from keras_attention.tasks import Translator
 from keras_attention.tasks.export import generation_of
 from keras_attention.text import read_lines
+from report import Report, make_parser, rows_of
+from turns import measure_here
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("folder", type=Path, help="a Marian model saved by transformers")
     parser.add_argument("--input", required=True, help="sentences, one per line")
     parser.add_argument("--sentences", type=int, default=64)
@@ -30,8 +30,8 @@ def main():
     parser.add_argument("--weights", nargs="+", default=["float32", "int8"])
     parser.add_argument("--num-beams", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--threads", type=int, default=0, help="of one batch [CTranslate2's]")
-    parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
+    report = Report(options)
     spm = sentencepiece.SentencePieceProcessor(model_file=str(options.folder / "source.spm"))
     lines = list(read_lines(options.input))[: options.sentences]
     pieces = [spm.encode(line, out_type=str) for line in lines]
@@ -43,11 +43,14 @@ def main():
             write_model(generation_of(translator), ours, weights)
             TransformersConverter(str(options.folder)).convert(str(theirs), quantization=weights)
             for num_beams in options.num_beams:
-                compare(ours, theirs, pieces, num_beams, weights, options)
+                results = compare(ours, theirs, pieces, num_beams, options)
+                rows = rows_of(results, options.tokens * len(pieces))
+                report.table(f"{weights}, {num_beams} beams", rows)
+    report.save()
 
 
-def compare(ours, theirs, pieces, num_beams, weights, options):
-    """Prints tokens per second of both models, with their own special tokens."""
+def compare(ours, theirs, pieces, num_beams, options):
+    """Measures both models, with their own special tokens."""
 
     def runner(folder, end, suppressed):
         engine = ctranslate2.Translator(str(folder), intra_threads=options.threads)
@@ -63,11 +66,7 @@ def compare(ours, theirs, pieces, num_beams, weights, options):
         "keras_attention": runner(ours, "[END]", ["[PAD]", "[START]"]),
         "CTranslate2": runner(theirs, "</s>", []),
     }
-    times = median_milliseconds(runs, options.rounds)
-    tokens = 1000 * options.tokens * len(pieces)
-    speeds = ", ".join(f"{name} {tokens / time:,.0f}" for name, time in times.items())
-    ratio = times["CTranslate2"] / times["keras_attention"]
-    print(f"{weights}, {num_beams} beams: {speeds} tokens per second, {ratio:.2f} times as fast")
+    return measure_here(runs, options.rounds, warm_up=3)
 
 
 if __name__ == "__main__":

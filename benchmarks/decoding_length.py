@@ -1,116 +1,87 @@
-"""Times generation of the same number of tokens with a small and a large limit.
+"""Generation of the same number of tokens with a small and a large `max_new_tokens`.
 
     python benchmarks/decoding_length.py
     python benchmarks/decoding_length.py --runtimes tflite --batches 1
 
-The key/value caches grow with the tokens generated, so that the limit, `max_new_tokens`, should not
-matter. The model has random weights and the size of an OPUS-MT model. [END] is suppressed, so every
-run generates the same number of tokens. The two limits take turns in one process; median times are
-printed, the time to trace or convert, and the sizes of the TFLite files.
+The key/value caches grow with the tokens generated, so that this limit should not matter. The model
+has random weights and the size of an OPUS-MT model. [END] is suppressed, so every run generates the
+same number of tokens. The limits take turns in one process. The limit of the machine is the time of
+the matrix products of the decoder alone.
 """
 
-import argparse
 import tempfile
-import time
+from types import SimpleNamespace
 
-import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from timing import median_milliseconds
 
 from keras_attention.export.signatures import Signature, save_signatures
 from keras_attention.export.tflite.writer import convert
-from keras_attention.generation import BeamSearch, Generator, GreedySearch
-from keras_attention.generation.logits_processors import SuppressTokens
-from keras_attention.models import transformer
-from keras_attention.ops.ids import END
+from keras_attention.generation import Generator
+from report import LIMIT, Report, make_parser, rows_of
+from steps.generation import endless_strategy, limit, random_source, random_transformer
+from turns import measure_here
 
-
-class EndlessGreedySearch(GreedySearch):
-    """Greedy search that never generates [END]."""
-
-    @property
-    def logits_processors(self):
-        return [*super().logits_processors, SuppressTokens([END])]
-
-
-class EndlessBeamSearch(BeamSearch):
-    """Beam search that never generates [END]."""
-
-    @property
-    def logits_processors(self):
-        return [*super().logits_processors, SuppressTokens([END])]
-
-
-STRATEGIES = {"greedy": EndlessGreedySearch, "beam 4": EndlessBeamSearch}
+SIZES = {
+    "tokens": 64,
+    "layers": 6,
+    "hidden_dim": 512,
+    "heads": 8,
+    "vocabulary": 11569,
+    "source_length": 25,
+}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, default=64, help="tokens generated [64]")
+    parser = make_parser(__doc__, rounds=5, **SIZES)
     parser.add_argument("--limits", type=int, nargs=2, default=[64, 512])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
+    parser.add_argument("--beams", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--runtimes", nargs="+", default=list(RUNTIMES))
     parser.add_argument("--weights", default="float32", help="of the TFLite files [float32]")
-    parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--hidden-dim", type=int, default=512)
-    parser.add_argument("--vocabulary", type=int, default=11569)
-    parser.add_argument("--source-length", type=int, default=25)
-    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    keras.utils.set_random_seed(0)
-    model = transformer(
-        options.vocabulary,
-        options.vocabulary,
-        num_layers=options.layers,
-        hidden_dim=options.hidden_dim,
-        num_heads=8,
-        intermediate_dim=4 * options.hidden_dim,
-    )
-    for name in options.strategies:
+    report = Report(options)
+    sizes = {name: getattr(options, name) for name in SIZES} | {"dtype_policy": "float32"}
+    model = random_transformer(SimpleNamespace(**sizes))
+    for num_beams in options.beams:
         for runtime in options.runtimes:
             generators = {}
-            for limit in options.limits:
-                start = time.perf_counter()
-                generator = Generator(model, STRATEGIES[name](max_new_tokens=limit))
-                generators[limit] = RUNTIMES[runtime](generator, options)
-                print(f"{name}, {runtime}, limit {limit}: {time.perf_counter() - start:.1f} s")
+            for max_new_tokens in options.limits:
+                generator = Generator(model, endless_strategy(num_beams, max_new_tokens))
+                generators[max_new_tokens] = RUNTIMES[runtime](generator, options.weights)
             for batch in options.batches:
-                compare(f"{name}, {runtime}, batch {batch}", generators, batch, options)
+                work = SimpleNamespace(**sizes, batch=batch, num_beams=num_beams)
+                results = compare(generators, work, options.rounds)
+                rows = rows_of(results, batch * options.tokens)
+                report.table(f"{num_beams} beams, {runtime}, batch {batch}", rows)
+    report.save()
 
 
-def compare(title, generators, batch, options):
-    """Checks that both limits give the same ids, and prints their times."""
-    source = np.random.default_rng(0).integers(
-        4, options.vocabulary, (batch, options.source_length), "int32"
-    )
-    inputs = {"source": source, "max_new_tokens": np.full(batch, options.tokens, "int32")}
-    ids = [generate(inputs)["ids"][..., : options.tokens] for generate in generators.values()]
+def compare(generators, work, rounds):
+    """Checks that both limits give the same ids, and measures them."""
+    inputs = {
+        "source": random_source(work),
+        "max_new_tokens": np.full(work.batch, work.tokens, "int32"),
+    }
+    ids = [generate(inputs)["ids"][..., : work.tokens] for generate in generators.values()]
     np.testing.assert_array_equal(*ids)
     assert (np.asarray(ids) > 0).all()
-    runs = {limit: lambda run=run: run(inputs) for limit, run in generators.items()}
-    times = median_milliseconds(runs, options.rounds, warm_up=1)
-    first, second = times
-    rate = {limit: 1000 * batch * options.tokens / each for limit, each in times.items()}
-    print(
-        f"{title}: limit {first} {times[first]:.1f} ms ({rate[first]:.0f} tokens/s), "
-        f"limit {second} {times[second]:.1f} ms ({rate[second]:.0f} tokens/s), "
-        f"ratio {times[second] / times[first]:.3f}",
-        flush=True,
-    )
+    runs = {
+        f"max_new_tokens {each}": lambda run=run: run(inputs) for each, run in generators.items()
+    }
+    return measure_here({**runs, LIMIT: limit(work)}, rounds)
 
 
-def run_keras(generator, options):
+def run_keras(generator, weights):
     """Returns a function that generates with the Keras model."""
     return generator.predict_on_batch
 
 
-def run_saved_model(generator, options):
+def run_saved_model(generator, weights):
     """Returns a function that generates with a SavedModel."""
     with tempfile.TemporaryDirectory() as folder:
-        save_signatures([make_signature(generator, options)], folder)
+        save_signatures([make_signature(generator)], folder)
         loaded = tf.saved_model.load(folder)
     run = loaded.signatures["generate"]
     return lambda inputs, loaded=loaded: {
@@ -118,16 +89,15 @@ def run_saved_model(generator, options):
     }
 
 
-def run_tflite(generator, options):
+def run_tflite(generator, weights):
     """Returns a function that generates with a TFLite file."""
-    file = convert([make_signature(generator, options)], options.weights)
-    print(f"{len(file) / 1e6:.1f} MB")
+    file = convert([make_signature(generator)], weights)
     interpreter = Interpreter(model_content=file, num_threads=2)
     run = interpreter.get_signature_runner("generate")
     return lambda inputs, keep=interpreter: run(**inputs)
 
 
-def make_signature(generator, options):
+def make_signature(generator):
     """Returns the signature of generation from ids, with a limit for each row."""
     input_spec = {
         "source": tf.TensorSpec((None, None), tf.int32, name="source"),

@@ -1,57 +1,42 @@
-"""Times a training step and greedy decoding of an RNN, in a plain graph and with XLA.
+"""Training step of an RNN encoder-decoder: this library, keras.layers and TensorFlow Addons.
 
-    python benchmarks/train_seq2seq.py
+    python benchmarks/train_seq2seq.py --tfa FOLDER
 
-The model is a GRU with Bahdanau attention. The variants take turns in one process, so that other
-load on the machine slows all of them alike. Median times are printed.
+The model is a GRU with the attention of Bahdanau or Luong, the latter with input feeding. FOLDER
+gets an environment with TensorFlow Addons, which is used again the next time. The limit is the time
+of the matrix products alone.
 """
 
-import keras
-from timing import median_milliseconds, parse_sizes, random_batch
+from pathlib import Path
 
-from keras_attention.generation import Generator, GreedySearch
-from keras_attention.models import seq2seq
-from keras_attention.training import MaskedCrossEntropy
+from report import LIMIT, Report, make_parser, rows_of
+from tfa_environment import tfa_python
+from turns import Variant, measure
 
-
-def make_training_step(options, jit_compile):
-    """Returns a function that runs one training step."""
-    x, labels = random_batch(options.batch, options.length, options.vocabulary)
-    model = seq2seq(
-        options.vocabulary, options.vocabulary, options.embedding, options.units, dropout=0.0
-    )
-    model.compile(keras.optimizers.Adam(1e-4), MaskedCrossEntropy(), jit_compile=jit_compile)
-    return lambda: float(model.train_on_batch(x, labels))
-
-
-def make_decoding(options, jit_compile):
-    """Returns a function that generates up to `length` tokens for each source.
-
-    An untrained model rarely generates `[END]`.
-    """
-    import tensorflow as tf
-
-    x, _ = random_batch(options.batch, options.length, options.vocabulary)
-    model = seq2seq(options.vocabulary, options.vocabulary, options.embedding, options.units)
-    generator = Generator(model, GreedySearch(max_new_tokens=options.length))
-    compiled = tf.function(generator.__call__, jit_compile=jit_compile)
-    inputs = {"source": tf.constant(x["source"])}
-    return lambda: compiled(inputs)["ids"].numpy()
+SIZES = {"batch": 64, "length": 20, "embedding": 256, "units": 512, "vocabulary": 8000}
+VARIANTS = {
+    "keras_attention": Variant("steps.rnn:keras_attention"),
+    "keras_attention, XLA": Variant("steps.rnn:keras_attention", {"jit_compile": True}),
+    "keras.layers": Variant("steps.rnn:keras_layers"),
+    LIMIT: Variant("steps.rnn:limit"),
+}
 
 
 def main():
-    options = parse_sizes(
-        __doc__, batch=64, length=20, embedding=256, units=512, vocabulary=8000, rounds=10
-    )
-    for title, make in (("training step", make_training_step), ("greedy decoding", make_decoding)):
-        runs = {"plain": make(options, False), "XLA": make(options, True)}
-        times = median_milliseconds(runs, options.rounds)
-        ratio = times["plain"] / times["XLA"]
-        tokens = 1000 * options.batch * options.length / times["XLA"]
-        print(
-            f"{title}: plain {times['plain']:.1f} ms, XLA {times['XLA']:.1f} ms, "
-            f"{ratio:.2f} times as fast, {tokens:,.0f} target tokens per second"
-        )
+    parser = make_parser(__doc__, **SIZES)
+    parser.add_argument("--tfa", type=Path, help="folder of an environment, made if it is missing")
+    options = parser.parse_args()
+    variants = dict(VARIANTS)
+    if python := tfa_python(options.tfa):
+        variants["tfa"] = Variant("steps.tfa_rnn:tfa_wrapper", python=python)
+    report = Report(options)
+    sizes = {name: getattr(options, name) for name in SIZES}
+    for attention in ("bahdanau", "luong"):
+        training = {**sizes, "attention": attention, "jit_compile": False}
+        results = measure(variants, training, options.rounds)
+        tokens = options.batch * options.length
+        report.table(f"training step, {attention}", rows_of(results, tokens))
+    report.save()
 
 
 if __name__ == "__main__":
