@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_attention.ops.ids import check_vocabulary_size
+from keras_attention.ops.linear import project_transposed
 from keras_attention.ops.positions import as_positions, sinusoidal
 from keras_attention.utils.validation import check_positive
 
@@ -157,7 +158,13 @@ class TokenEmbedding(keras.layers.Layer):
         Returns:
             Logits, `(B, T, vocabulary_size)`.
         """
-        logits = self.tokens(x, reverse=True)  # (B, T, V)
+        is_tied = self.tokens.tie_weights and self.tokens.quantization_mode is None
+        if is_tied and keras.backend.backend() == "tensorflow":
+            x = ops.cast(x, self.compute_dtype)
+            embeddings = ops.cast(self.tokens.embeddings, self.compute_dtype)  # (V, D)
+            logits = project_transposed(x, embeddings)  # (B, T, V)
+        else:
+            logits = self.tokens(x, reverse=True)
         if self.has_output_bias:
             logits = logits + ops.cast(self.output_bias, logits.dtype)
         return logits

@@ -29,6 +29,30 @@ def project(x: Tensor, kernel: Tensor) -> Tensor:
     return ops.reshape(y, (batch, length, kernel.shape[-1]))
 
 
+def project_transposed(x: Tensor, weights: Tensor) -> Tensor:
+    """Multiplies every position of a sequence by the transpose of a matrix, `x W^T`.
+
+    Args:
+        x: (B, T, Q).
+        weights: (U, Q).
+
+    Returns:
+        (B, T, U).
+
+    Example:
+
+    >>> import numpy as np
+    >>> tuple(project_transposed(np.ones((2, 3, 4)), np.ones((5, 4))).shape)
+    (2, 3, 5)
+    """
+    # As W x^T: for x W^T and a few rows, TensorFlow's kernel for CPUs without oneDNN rearranges W,
+    # which takes many times as long as the product. TFLite's converter turns both into x W^T.
+    batch, length, width = ops.shape(x)
+    x = ops.reshape(x, (-1, width))  # (B * T, Q)
+    y = ops.transpose(ops.matmul(weights, ops.transpose(x)))  # (B * T, U)
+    return ops.reshape(y, (batch, length, weights.shape[0]))
+
+
 def grouped_matmul(x: Tensor, y: Tensor) -> Tensor:
     """Multiplies the matrices of two batches; with heads, a group of `x` shares one head of `y`.
 

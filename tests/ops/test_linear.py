@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import array
-from keras_attention.ops.linear import project
+from keras_attention.ops.linear import project, project_transposed
 
 
 @pytest.mark.parametrize("batch, time", [(2, 3), (1, 1), (0, 3), (2, 0)])
@@ -16,3 +16,5 @@ def test_project_multiplies_every_position(batch, time):
     for b, t in np.ndindex(batch, time):
         expected[b, t] = kernel.T @ x[b, t]
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
+    transposed = array(project_transposed(x.astype("float32"), kernel.T.astype("float32")))
+    np.testing.assert_allclose(transposed, expected, rtol=1e-4, atol=1e-6)
