@@ -95,8 +95,8 @@ def format_cell(x: str | float) -> str:
 
 def installed_packages() -> dict[str, str]:
     """Returns the versions of the packages that are compared."""
-    found = {each.metadata["Name"]: each.version for each in metadata.distributions()}
-    return {name: found[name] for name in PACKAGES if name in found}
+    versions = {each.metadata["Name"]: each.version for each in metadata.distributions()}
+    return {name: versions[name] for name in PACKAGES if name in versions}
 
 
 def cpu_name() -> str:

@@ -1,8 +1,11 @@
-"""Generation of the same number of tokens at the size of a model: this library and transformers.
+"""Generation of the same number of tokens: this library, transformers and CTranslate2.
 
 [END] is suppressed, so that every run generates all tokens. Options: batch, source_length, tokens,
-num_beams, layers, hidden_dim, heads, vocabulary, max_new_tokens, dtype_policy.
+num_beams, layers, hidden_dim, heads, vocabulary, max_new_tokens, dtype_policy; of CTranslate2 also
+weights, inter_threads and intra_threads.
 """
+
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -94,6 +97,34 @@ def transformers(options):
         ).cpu()
 
     return run
+
+
+def ctranslate2(options):
+    """Returns a function that generates with the CTranslate2 model of this library's export."""
+    import tempfile
+
+    from ctranslate2 import Translator
+
+    from keras_attention.export.ctranslate2.writer import Generation, write_model
+
+    strategy = endless_strategy(options.num_beams, options.max_new_tokens)
+    words = ["[PAD]", "[START]", "[END]", "[UNK]"]
+    words += [f"word {i}" for i in range(len(words), options.vocabulary)]
+    model = random_transformer(options)
+    with tempfile.TemporaryDirectory() as folder:
+        contents = Generation(model, strategy, [words, words], options.source_length)
+        write_model(contents, Path(folder), options.weights)
+        threads = {name: getattr(options, name) for name in ("inter_threads", "intra_threads")}
+        translator = Translator(folder, device="cpu", **threads)
+    sources = [[words[i] for i in row] for row in random_source(options)]
+    search = {
+        "beam_size": options.num_beams,
+        "min_decoding_length": options.tokens,
+        "max_decoding_length": options.tokens,
+        "suppress_sequences": [[word] for word in words[:3]],
+        "max_batch_size": -(-options.batch // options.inter_threads),
+    }
+    return lambda: translator.translate_batch(sources, **search)
 
 
 def limit(options):

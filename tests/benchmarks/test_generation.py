@@ -1,0 +1,23 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from steps import generation
+
+pytestmark = pytest.mark.tensorflow_only
+
+SIZES = {"batch": 3, "source_length": 5, "tokens": 6, "max_new_tokens": 9, "layers": 1,
+         "hidden_dim": 16, "heads": 2, "vocabulary": 50, "dtype_policy": "float32"}  # fmt: skip
+
+
+def test_keras_model_generates_all_tokens():
+    run = generation.keras_attention(SimpleNamespace(**SIZES, num_beams=2))
+    np.testing.assert_array_equal((run() > 0).sum(axis=-1)[:, 0], [6, 6, 6])
+
+
+def test_ctranslate2_generates_all_tokens():
+    pytest.importorskip("ctranslate2")
+    threads = {"weights": "int8", "inter_threads": 2, "intra_threads": 1}
+    run = generation.ctranslate2(SimpleNamespace(**SIZES, **threads, num_beams=2))
+    assert [len(result.hypotheses[0]) for result in run()] == [6, 6, 6]
