@@ -61,7 +61,7 @@ def _transpose_second_factor(
     axes = np.arange(len(shape))
     axes[-2:] = axes[:-3:-1]
     permutation = add_tensor(model, graph, [len(axes)], values=axes)
-    transposed = add_tensor(model, graph, np.asarray(shape)[axes], FLOAT32)
+    transposed = add_tensor(model, graph, [int(shape[axis]) for axis in axes], FLOAT32)
     operator.inputs = np.array([operator.inputs[0], transposed], "int32")
     operator.builtinOptions.adjY = True
     options = schema.TransposeOptionsT()
