@@ -17,7 +17,7 @@ from keras_attention.layers.transformer import (
 )
 from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.heads import CacheStep, KVCache
+from keras_attention.ops.heads import KVCache
 from keras_attention.ops.ids import START
 from keras_attention.types import Mask, Tensor
 
@@ -138,8 +138,8 @@ class CausalLMDecoder(keras.layers.Layer):
                 default. `grow` adds more.
 
         Returns:
-            `(constants, state)`: the masks of the prompt, and a `KVCache` for each block, with
-            leaves `(B, K, G, P + L, D)`.
+            `(constants, state)`: the last token and the positions of the prompt, and a `KVCache`
+            for each block, with leaves `(B, K, G, P - 1 + L, D)`, where a window limits P - 1 + L.
 
         Raises:
             ValueError: If prompt and steps exceed the learned positions.
@@ -148,31 +148,26 @@ class CausalLMDecoder(keras.layers.Layer):
             self.check_prompt_length(prompt.shape[1], max_length)
         start = ops.full_like(prompt[:, :1], START)
         ids = ops.concatenate([start, prompt], axis=1)  # (B, P)
-        _, caches = self._forward(ids, False)
-        mask = masks.padding_mask(ids)  # (B, P)
         segments = _segments(ids)
-        is_last_text = ops.equal(segments, segments[:, -1:])  # (B, P)
-        # The first step predicts the token after the last one of the prompt, so it processes that
-        # token again, in the first slot after the prompt; its slot in the prompt is masked.
-        is_last = masks.last_mask(mask)  # (B, P)
+        is_last_text = masks.combine_masks(
+            masks.padding_mask(ids), ops.equal(segments, segments[:, -1:])
+        )  # (B, P)
+        aligned = _align_right(ids, is_last_text)
+        # The first step processes the last token of the prompt.
+        _, sequences = self._forward(aligned[:, :-1], False)
+        positions = masks.positions_from_mask(is_last_text)
         constants = {
-            "first_ids": ops.sum(ops.where(is_last, ids, 0), axis=1, keepdims=True),  # (B, 1)
-            "is_last": is_last,
-            "prompt_mask": masks.combine_masks(
-                mask, is_last_text, ops.logical_not(is_last)
-            ),  # (B, P)
+            "first_ids": aligned[:, -1:],  # (B, 1)
+            "first_position": positions[:, -1:],  # (B, 1)
+            "prompt_positions": ops.where(is_last_text, positions, -1)[:, 1:],  # (B, P - 1)
         }
-        state = [
-            KVCache(*(ops.repeat(ops.expand_dims(x, 1), num_beams, axis=1) for x in cache))
-            for cache in caches
-        ]  # (B, K, G, P, D)
-        return constants, self.grow(
-            state, constants, max_length if cache_length is None else cache_length
-        )
+        length = max_length if cache_length is None else cache_length
+        num_cached = ops.shape(prompt)[1]
+        return constants, self.stack.fill_cache(sequences, num_beams, num_cached + length)
 
     def grow(self, state: list[KVCache], constants: dict, length: Tensor) -> list[KVCache]:
         """Returns the caches with slots for `length` steps, an int or an int32 scalar."""
-        return self.stack.grow(state, ops.shape(constants["prompt_mask"])[1] + length)
+        return self.stack.grow(state, ops.shape(constants["prompt_positions"])[1] + length)
 
     def step(
         self,
@@ -198,33 +193,20 @@ class CausalLMDecoder(keras.layers.Layer):
             `(B, K, P - 1)`, or `None` unless requested. The rest of each row is attention to START
             and to generated tokens.
         """
-        batch, beams = ops.shape(ids)
-        prompt_mask = constants["prompt_mask"]
-        length = ops.shape(prompt_mask)[1]  # P
-        steps = ops.arange(ops.shape(state[0].keys)[3] - length, dtype="int32")  # (L,)
         ids = ops.where(ops.equal(position, 0), ops.cast(constants["first_ids"], ids.dtype), ids)
-        generated = ops.broadcast_to(steps <= position, (batch, ops.shape(steps)[0]))
-        mask = ops.concatenate([prompt_mask, generated], axis=1)  # (B, P + L)
-        mask = ops.repeat(mask, beams, axis=0)  # (B * K, P + L)
-        positions = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True) - 1  # (B * K, 1)
-        x = self.embedding(ids, positions=ops.reshape(positions, (batch, beams)))  # (B, K, D)
+        index = ops.shape(constants["prompt_positions"])[1] + position
+        positions = constants["first_position"] + position  # (B, 1)
+        x = self.embedding(ids, positions=positions)  # (B, K, D)
         x, weights, state = self.stack.step(
             x,
             None,
             state,
-            CacheStep(
-                slot=length + position,
-                positions=positions,
-                key_positions=masks.positions_from_mask(mask),
-                mask=masks.expand_key_mask(mask),
-            ),
+            index,
+            ops.repeat(positions, ops.shape(ids)[1], axis=0),  # (B * K, 1)
             return_weights=return_weights,
         )
         if weights is not None:
-            # The first step attends to the last token of the prompt in the slot after the prompt.
-            last_weights = weights[:, :, length : length + 1]  # (B, K, 1)
-            is_last = ops.expand_dims(constants["is_last"], 1)  # (B, 1, P)
-            weights = ops.where(is_last, last_weights, weights[:, :, :length])[:, :, 1:]
+            weights = _weights_on_prompt(weights, index, positions, constants["prompt_positions"])
         return self.embedding.logits(x), state, weights
 
     def check_prompt_length(self, prompt_length: int, max_length: int) -> None:
@@ -261,3 +243,31 @@ class CausalLMDecoder(keras.layers.Layer):
 def _segments(ids):
     """Numbers the texts of each row: (B, T) -> (B, T)."""
     return ops.cumsum(ops.cast(ops.equal(ids, START), "int32"), axis=1)
+
+
+def _align_right(ids, mask):
+    """Moves the unmasked ids of each row to its end, in order, and sets the others to 0."""
+    length = ops.shape(ids)[1]
+    columns = ops.arange(length, dtype="int32")  # (T,)
+    order = ops.argsort(ops.where(mask, columns, columns - length), axis=1)  # masked ones first
+    return ops.take_along_axis(ops.where(mask, ids, 0), order, axis=1)
+
+
+def _weights_on_prompt(weights, index, positions, prompt_positions):
+    """Returns the weights on the prompt from those on the slots of a cache.
+
+    Args:
+        weights: (B, K, L).
+        index: int scalar, the index in the cache of the query.
+        positions: int (B, 1), the position of the query.
+        prompt_positions: int (B, P - 1), positions of the tokens; -1 for tokens that are masked.
+
+    Returns:
+        (B, K, P - 1), 0 for tokens that are masked or no longer in the cache.
+    """
+    length = ops.shape(weights)[2]
+    distance = positions - prompt_positions  # (B, P - 1)
+    slots = ops.expand_dims(ops.mod(index - distance, length), 1)  # (B, 1, P - 1)
+    is_cached = masks.combine_masks(prompt_positions >= 0, distance < length)
+    weights = ops.take_along_axis(weights, slots, axis=2)  # (B, K, P - 1)
+    return ops.where(ops.expand_dims(is_cached, 1), weights, 0.0)

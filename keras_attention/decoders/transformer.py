@@ -17,7 +17,7 @@ from keras_attention.layers.transformer import (
 )
 from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.heads import CacheStep, KVCache
+from keras_attention.ops.heads import KVCache
 from keras_attention.types import Mask, Tensor
 
 
@@ -153,7 +153,7 @@ class TransformerDecoder(keras.layers.Layer):
 
         Returns:
             `(constants, state)`: the `"memories"` of the blocks, and a `KVCache` for each block,
-            with leaves `(B, K, G, L, D)`.
+            with leaves `(B, K, G, L, D)`, where a window limits L.
 
         Raises:
             ValueError: If there are more steps than learned positions.
@@ -190,20 +190,14 @@ class TransformerDecoder(keras.layers.Layer):
             cross-attention weights of the last block, averaged over its heads, `(B, K, S)`, or
             `None` unless requested.
         """
-        slots = ops.arange(ops.shape(state[0].keys)[3], dtype="int32")  # (L,)
-        in_use = ops.expand_dims(slots <= position, 0)  # (1, L)
         positions = ops.reshape(position, (1, 1))
         x = self.embedding(ids, positions=positions)  # (B, K, D)
         x, weights, state = self.stack.step(
             x,
             constants["memories"],
             state,
-            CacheStep(
-                slot=position,
-                positions=positions,
-                key_positions=masks.positions_from_mask(in_use),
-                mask=masks.expand_key_mask(in_use),
-            ),
+            position,
+            positions,
             return_weights=return_weights,
         )
         return self.embedding.logits(x), state, weights

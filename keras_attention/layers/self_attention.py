@@ -111,20 +111,51 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         Args:
             batch: Batch size.
             beams: Number of beams.
-            length: Maximum number of positions L.
+            length: Maximum number of positions.
 
         Returns:
-            A `KVCache` of zeros, keys and values `(B, K, G, L, D)`.
+            A `KVCache` of zeros, keys and values `(B, K, G, L, D)`, with L from `num_slots`.
         """
-        shape = (batch, beams, self.num_key_value_heads, length)
+        shape = (batch, beams, self.num_key_value_heads, self.num_slots(length))
         return KVCache(
             keys=ops.zeros((*shape, self.key_dim), self.compute_dtype),
             values=ops.zeros((*shape, self.value_dim), self.compute_dtype),
         )
 
+    def fill_cache(self, sequence: KVCache, beams: int, length: Tensor) -> KVCache:
+        """Returns a key/value cache that holds the last positions of a sequence.
+
+        Args:
+            sequence: Keys and values of T positions, `(B, G, T, D)`, from `attend_to_self`.
+            beams: Number of beams, which begin with the same sequence.
+            length: Maximum number of positions, at least T.
+
+        Returns:
+            A `KVCache`, keys and values `(B, K, G, L, D)`, with L from `num_slots`.
+        """
+        last = ops.shape(sequence.keys)[2] - 1
+        indices = heads.slot_indices(last, self.num_slots(length))  # (L,)
+        indices = ops.maximum(indices, 0)  # what is in unused slots is masked
+        return KVCache(
+            *(
+                ops.repeat(ops.expand_dims(ops.take(x, indices, axis=2), 1), beams, axis=1)
+                for x in sequence
+            )
+        )
+
     def grow(self, cache: KVCache, length: Tensor) -> KVCache:
-        """Returns a cache with slots for `length` positions, the new ones empty."""
-        return KVCache(*(grow_axis(array, 3, length) for array in cache))
+        """Returns a cache for `length` positions, its new slots empty."""
+        if cache.keys.shape[3] == self.window:
+            return cache  # of the same static shape, which a loop may want
+        return KVCache(*(grow_axis(array, 3, self.num_slots(length)) for array in cache))
+
+    def num_slots(self, length: Tensor) -> Tensor:
+        """Returns L, the number of slots of a cache for `length` positions: `window` at most."""
+        if self.window is None:
+            return length
+        if isinstance(length, int):
+            return min(length, self.window)
+        return ops.minimum(length, self.window)
 
     def attend_to_cache(
         self,

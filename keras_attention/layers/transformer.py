@@ -13,7 +13,7 @@ from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import make_norm
 from keras_attention.layers.transformer_block import TransformerBlock
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.heads import CacheStep, KVCache
+from keras_attention.ops.heads import CacheStep, KVCache, cache_step
 from keras_attention.types import Mask, Tensor
 
 
@@ -169,11 +169,21 @@ class DecoderStack(keras.layers.Layer):
         return self._normalize(x), caches
 
     def init_cache(self, batch: Tensor, beams: int, length: int) -> list[KVCache]:
-        """Returns an empty key/value cache for each block, of `length` positions."""
+        """Returns an empty key/value cache for each block, for `length` positions."""
         return [block.self_attention.init_cache(batch, beams, length) for block in self.blocks]
 
+    def fill_cache(self, sequences: Sequence[KVCache], beams: int, length: Tensor) -> list[KVCache]:
+        """Returns the caches for `length` positions, with the last keys and values of `full_pass`.
+
+        See `MultiHeadSelfAttention.fill_cache`.
+        """
+        return [
+            block.self_attention.fill_cache(sequence, beams, length)
+            for block, sequence in zip(self.blocks, sequences, strict=True)
+        ]
+
     def grow(self, caches: Sequence[KVCache], length: Tensor) -> list[KVCache]:
-        """Returns the caches with slots for `length` positions."""
+        """Returns the caches for `length` positions."""
         return [
             block.self_attention.grow(cache, length)
             for block, cache in zip(self.blocks, caches, strict=True)
@@ -184,11 +194,20 @@ class DecoderStack(keras.layers.Layer):
         x: Tensor,
         memories: Sequence[Memory | None] | None,
         caches: Sequence[KVCache],
-        step: CacheStep,
+        index: Tensor,
+        positions: Tensor,
         *,
         return_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None, list[KVCache]]:
-        """Processes one new position of each beam; see `DecoderBlock.step`.
+        """Processes one new token of each beam; see `DecoderBlock.step`.
+
+        Args:
+            x: `(B, K, D)`.
+            memories: From `memories`; `None` without cross-attention.
+            caches: From `init_cache`, `fill_cache` or the previous step.
+            index: Int scalar, the number of tokens before, padding included.
+            positions: Int `(B * K, 1)` or `(1, 1)`, the positions of the tokens.
+            return_weights: Whether to return the attention weights.
 
         Returns:
             `(x, weights, caches)`: the output `(B, K, D)`, the attention weights of the last block,
@@ -196,14 +215,18 @@ class DecoderStack(keras.layers.Layer):
             caches.
         """
         weights, updated = None, []
+        steps: dict[int | None, CacheStep] = {}  # by window, on which the length of a cache depends
         for block, memory, cache in zip(
             self.blocks, memories or self._no_memories(), caches, strict=True
         ):
+            window = block.self_attention.window
+            if window not in steps:
+                steps[window] = cache_step(index, positions, ops.shape(cache.keys)[3])
             x, weights, cache = block.step(
                 x,
                 memory,
                 cache,
-                step,
+                steps[window],
                 position_bias=self.position_bias,
                 return_weights=return_weights and block is self.blocks[-1],
             )

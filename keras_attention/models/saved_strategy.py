@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-from keras import tree
-
 from keras_attention.generation import Strategy
 from keras_attention.utils.limits import limits
 
@@ -48,10 +46,13 @@ def estimate_cache_bytes(strategy: Strategy, decoder: Any) -> int:
         decoder: A decoder; only those with a `stack` of blocks have a key/value cache.
     """
     stack = getattr(decoder, "stack", None)
-    position = tree.flatten(stack.init_cache(1, 1, 1)) if stack is not None else []
-    cache = sum(4 * math.prod(x.shape) for x in position)
+    cache = 0
+    for block in stack.blocks if stack is not None else []:
+        attention = block.self_attention
+        position = sum(4 * math.prod(x.shape) for x in attention.init_cache(1, 1, 1))
+        cache += position * attention.num_slots(strategy.max_new_tokens)
     hypotheses, logits = 8 * strategy.max_new_tokens, 8 * decoder.vocabulary_size
-    return strategy.num_beams * (cache * strategy.max_new_tokens + hypotheses + logits)
+    return strategy.num_beams * (cache + hypotheses + logits)
 
 
 def _check_option(name: str, value: Any, vocabulary_size: int) -> None:

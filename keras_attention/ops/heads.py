@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from keras import ops
 
+from keras_attention.ops import masks
 from keras_attention.types import Mask, Tensor
 
 
@@ -49,7 +50,8 @@ def merge_heads(x: Tensor) -> Tensor:
 class KVCache(NamedTuple):
     """Key/value cache of self-attention: keys and values of earlier positions.
 
-    `MultiHeadSelfAttention.init_cache` creates one with slots for L positions, for K beams.
+    `MultiHeadSelfAttention.init_cache` creates one with L slots, for K beams. Index i of a sequence
+    is written to slot i mod L, so a sequence longer than L replaces its oldest keys.
 
     Attributes:
         keys: (B, K, G, L, D).
@@ -74,6 +76,54 @@ class CacheStep(NamedTuple):
     positions: Tensor
     key_positions: Tensor
     mask: Mask = None
+
+
+def slot_indices(index: Tensor, length: Tensor) -> Tensor:
+    """Returns the index whose keys and values are in each slot of a cache.
+
+    Args:
+        index: int scalar, the last index written.
+        length: L, an int or an int32 scalar tensor.
+
+    Returns:
+        int32 tensor (L,): index i is in slot i mod L. It is negative for slots not yet written.
+
+    Example:
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(slot_indices(5, length=4)).tolist()
+    [4, 5, 2, 3]
+    >>> ops.convert_to_numpy(slot_indices(1, length=4)).tolist()
+    [0, 1, -2, -1]
+    """
+    slots = ops.arange(length, dtype="int32")
+    return index - ops.mod(index - slots, length)
+
+
+def cache_step(index: Tensor, positions: Tensor, length: Tensor) -> CacheStep:
+    """Returns the decoding step that writes an index of the sequences to a cache.
+
+    Args:
+        index: int scalar, the index of the new tokens, the same in every row.
+        positions: int (B * K, 1) or (1, 1), the positions of the new tokens. They are less than
+            `index` in rows with padding on the left, whose slots are masked.
+        length: L, number of slots of the cache.
+
+    Example:
+
+    >>> from keras import ops
+    >>> step = cache_step(5, ops.array([[5], [2]]), length=4)
+    >>> int(step.slot), ops.convert_to_numpy(step.key_positions).tolist()
+    (1, [[4, 5, 2, 3], [1, 2, -1, 0]])
+    """
+    positions = ops.convert_to_tensor(positions, "int32")
+    key_positions = positions - (index - slot_indices(index, length))  # (B * K or 1, L)
+    return CacheStep(
+        slot=ops.mod(index, length),
+        positions=positions,
+        key_positions=key_positions,
+        mask=masks.expand_key_mask(key_positions >= 0),
+    )
 
 
 def update_cache(cache: KVCache, new: KVCache, slot: Tensor) -> KVCache:

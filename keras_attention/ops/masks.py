@@ -236,26 +236,6 @@ def segment_positions(segments: Tensor, mask: Mask = None) -> Tensor:
     return ops.maximum(ops.sum(ops.cast(counted, "int32"), axis=-1) - 1, 0)  # (B, T)
 
 
-def last_mask(mask: Tensor) -> Tensor:
-    """Returns a mask of the last unmasked item of each row, for padding on either side.
-
-    Args:
-        mask: (B, S).
-
-    Returns:
-        Bool tensor (B, S), True once per row, or nowhere in a fully masked row.
-
-    Example:
-
-    >>> from keras import ops
-    >>> ops.convert_to_numpy(last_mask(ops.array([[True, True, False]]))).tolist()
-    [[False, True, False]]
-    """
-    mask = ops.cast(mask, "bool")
-    positions = positions_from_mask(mask)  # (B, S)
-    return combine_masks(mask, ops.equal(positions, positions[:, -1:]))
-
-
 def first_mask(mask: Tensor) -> Tensor:
     """Returns a mask of the first unmasked item of each row, for padding on either side.
 

@@ -205,6 +205,33 @@ def test_beams_have_separate_caches():
     assert np.abs(logits[0, 3, 0] - logits[0, 3, 1]).max() > 1e-2
 
 
+@pytest.mark.parametrize(
+    "positions, windows", [("rotary", (3, None)), ("relative", (7, 3)), ("alibi", (None, 5))]
+)
+def test_caches_of_blocks_with_different_windows(positions, windows):
+    """A cache grows up to the window; prompts and outputs are shorter and longer than it."""
+    decoder = make(positions)
+    for block, window in zip(decoder.blocks, windows, strict=True):
+        block.self_attention.window = window
+    prompts = [[5, 6, 7, 4, 8, 0], [4, 10, 5, 7, 8, 6], [9, 6, 0, 1, 8, 0], [0] * 6]
+    texts = [[1, 5, 6, 7, 4, 8], [1, 4, 10, 5, 7, 8, 6], [1, 8], [1]]
+    steps_at = {0: 2, 2: 5, 5: 12}  # number of steps in the caches from a step on
+    tokens = np.random.default_rng(2).integers(2, V, (4, 12, 2))
+    constants, state = decoder.start(np.array(prompts), num_beams=2, cache_length=0)
+    logits = []
+    for t in range(12):
+        if t in steps_at:
+            state = decoder.grow(state, constants, steps_at[t])
+            expected = [min(6 + steps_at[t], window or 18) for window in windows]
+            assert [cache.keys.shape[3] for cache in state] == expected
+        previous = ops.convert_to_tensor(tokens[:, t - 1])  # ignored in the first step
+        step_logits, state, _ = decoder.step(previous, t, state, constants)
+        logits.append(array(step_logits))
+    for row, text in enumerate(texts):
+        expected = decoder(after(text, tokens[row, :-1]))[:, len(text) - 1 :]
+        assert_close(np.stack(logits, 2)[row], expected)
+
+
 def test_prompt_and_steps_that_exceed_the_learned_positions_raise():
     decoder = make("learned", max_length=8)
     prompt = np.array([[5, 6, 7]])

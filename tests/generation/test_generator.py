@@ -6,21 +6,31 @@ from keras import ops
 
 from helpers import array, cases
 from keras_attention.generation import BeamSearch, Generator, GreedySearch, Sampling
+from keras_attention.generation.logits_processors import SuppressTokens
 from keras_attention.generation.streaming import Streamer
 from keras_attention.models import causal_lm, transformer
+from keras_attention.ops.ids import END
 
 V, LIMIT = 13, 70  # three stages
 SIZES = {"num_layers": 1, "hidden_dim": 8, "intermediate_dim": 12, "num_heads": 2, "dropout": 0.0}
 SOURCE = np.array([[5, 6, 7, 4], [8, 9, 0, 0], [12, 11, 5, 0]], "int32")
 MODELS = {
-    "encoder-decoder": lambda: transformer(V, V, positions="relative", **SIZES),
-    "decoder-only": lambda: causal_lm(V, window=40, **SIZES),
+    "encoder-decoder": lambda: transformer(V, V, positions="relative", window=40, **SIZES),
+    "decoder-only": lambda: causal_lm(V, window=3, **SIZES),  # shorter than the prompts
 }
 STRATEGIES = {
     "greedy": GreedySearch(LIMIT),
     "sampling": Sampling(seed=3, num_return_sequences=2, max_new_tokens=LIMIT),
     "beam": BeamSearch(3, coverage_penalty=0.1, num_return_sequences=2, max_new_tokens=LIMIT),
 }
+
+
+class EndlessSampling(Sampling):
+    """Sampling that never generates [END]."""
+
+    @property
+    def logits_processors(self):
+        return [*super().logits_processors, SuppressTokens([END])]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +66,25 @@ def test_growing_caches_give_the_outputs_of_full_ones(models, name, strategy):
     np.testing.assert_array_equal(outputs.ids, array(expected.ids))
     np.testing.assert_allclose(outputs.scores, array(expected.scores), rtol=1e-5)
     np.testing.assert_allclose(outputs.attention, array(expected.attention), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_scores_beyond_the_window_are_those_of_teacher_forcing(models, name):
+    model = models[name]
+    strategy = EndlessSampling(num_return_sequences=2, max_new_tokens=LIMIT)
+    outputs = Generator(model, strategy).generate(SOURCE[:1])
+    ids = outputs.ids[0]  # (2, LIMIT)
+    assert (ids != 0).all() and len(np.unique(ids)) > 5
+    source = np.repeat(SOURCE[:1], 2, axis=0)
+    shifted = np.concatenate([np.ones_like(ids[:, :1]), ids[:, :-1]], axis=1)
+    if name == "encoder-decoder":
+        logits = array(model({"source": source, "target": shifted}))
+    else:
+        prompt = np.concatenate([shifted[:, :1], source], axis=1)
+        logits = array(model(np.concatenate([prompt, ids[:, :-1]], axis=1)))[:, source.shape[1] :]
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    log_probs = np.take_along_axis(log_probs, ids[..., None], axis=2)[..., 0]
+    np.testing.assert_allclose(outputs.scores[0], log_probs.sum(1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("every", [40, 100])  # within a stage, and beyond the first one

@@ -30,7 +30,7 @@ from blocks import (
 )
 from helpers import array, normal
 from keras_attention.layers import DecoderBlock, RotaryEmbedding
-from keras_attention.ops.heads import CacheStep, KVCache
+from keras_attention.ops.heads import cache_step, slot_indices
 
 
 @every_norm
@@ -84,7 +84,7 @@ def combinations():
 
 @pytest.mark.parametrize("norm, encoding, cross, shared", list(combinations()))
 def test_steps_of_beams_equal_the_full_pass(norm, encoding, cross, shared):
-    """Two beams with different tokens, with grouped queries and a window."""
+    """Two beams with different tokens, with grouped queries and a window that limits the cache."""
     beams, batch = 2, 3
     x, encoded = normal(batch * beams, T, D), [normal(batch, S, E, seed=1)] * cross
     shapes = [array.shape for array in (x, *encoded)]
@@ -101,17 +101,22 @@ def test_steps_of_beams_equal_the_full_pass(norm, encoding, cross, shared):
 
     memory = block.memory(*encoded or [None])
     cache = block.self_attention.init_cache(batch, beams, T)
-    slots = np.arange(T)[None]
+    length = cache.keys.shape[3]
+    assert length == 3 < T
     for t in range(T):
         output, weights, cache = block.step(
             ops.convert_to_tensor(np.reshape(x[:, t], (batch, beams, D))), memory, cache,
-            CacheStep(t, np.array([[t]], "int32"), slots, (slots <= t)[None]),
+            cache_step(t, np.array([[t]], "int32"), length),
             position_bias=bias, return_weights=True,
         )  # fmt: skip
         assert_all_close([ops.reshape(output, (-1, D))], [expected[:, t]])
         weights = np.moveaxis(array(weights), 2, 1)  # (batch, beams, H, S or T)
         weights = weights.reshape(batch * beams, H, -1)
-        np.testing.assert_allclose(weights, expected_weights[:, :, t], rtol=1e-4, atol=1e-5)
+        expected_step = expected_weights[:, :, t]
+        if not cross:
+            indices = array(slot_indices(t, length))
+            expected_step = np.where(indices >= 0, expected_step[..., indices], 0.0)
+        np.testing.assert_allclose(weights, expected_step, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cross", [True, False])
@@ -124,12 +129,9 @@ def test_full_pass_returns_the_cache_of_the_steps(cross):
     expected, _, _ = block.full_pass(x, memory, mask=causal)
     _, weights, cache = block.full_pass(x[:, : T - 1], memory, mask=causal[:, : T - 1, : T - 1])
     assert weights is None
-    padding = ((0, 0), (0, 0), (0, 1), (0, 0))
-    cache = KVCache(*(ops.expand_dims(ops.pad(array, padding), 1) for array in cache))
-    output, weights, _ = block.step(
-        x[:, T - 1 :], memory, cache,
-        CacheStep(T - 1, np.array([[T - 1]], "int32"), np.arange(T)[None]),
-    )  # fmt: skip
+    cache = block.self_attention.fill_cache(cache, 1, T)
+    step = cache_step(T - 1, np.array([[T - 1]], "int32"), T)
+    output, weights, _ = block.step(x[:, T - 1 :], memory, cache, step)
     assert weights is None
     assert_all_close([output], [expected[:, T - 1 :]])
 

@@ -16,7 +16,7 @@ from keras_attention.layers import (
     RelativePositionBias,
     RotaryEmbedding,
 )
-from keras_attention.ops.heads import CacheStep
+from keras_attention.ops.heads import KVCache, cache_step, slot_indices
 
 B, T, S, D, H, K = 2, 3, 5, 6, 4, 2
 MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
@@ -283,7 +283,7 @@ def test_call_equals_attend_on_the_memory(options):
 def test_steps_with_a_cache_equal_the_causal_pass(encoding, options):
     """The first sequence begins with padding, which is not counted in its positions."""
     x, mask = normal(B, S, D), MASK[:, ::-1]
-    positions = np.array([[0, 0, 0, 1, 2], range(S)], "int32")
+    positions = np.array([[-2, -1, 0, 1, 2], range(S)], "int32")
     layer = built(MultiHeadSelfAttention, x.shape, positions=ENCODINGS[encoding](), **options)
     causal = np.tri(S, S, dtype=bool)[None]
     output, weights, full_cache = layer.attend_to_self(
@@ -294,15 +294,20 @@ def test_steps_with_a_cache_equal_the_causal_pass(encoding, options):
         assert_all_close((array(output)[mask],), (array(expected)[mask],))
 
     cache = layer.init_cache(B, 1, S)  # each sequence is the one beam of its row
+    length = cache.keys.shape[3]
+    assert length == options.get("window", S)
     for t in range(S):
-        in_use = (np.arange(S) <= t)[None, None] & mask[:, None]  # (B, 1, S)
+        step = cache_step(t, positions[:, t : t + 1], length)
         step_output, step_weights, cache = layer.attend_to_cache(
-            x[:, t : t + 1], cache,
-            CacheStep(t, positions[:, t : t + 1], positions, in_use), return_weights=True,
-        )  # fmt: skip
-        expected = output[:, t : t + 1], weights[:, :, t : t + 1]
-        assert_all_close((step_output, step_weights), expected)
-    assert_all_close((cache.keys[:, 0], cache.values[:, 0]), full_cache)
+            x[:, t : t + 1], cache, step, return_weights=True
+        )
+        indices = array(slot_indices(t, length))
+        expected = np.where(indices >= 0, array(weights)[:, :, t : t + 1, indices], 0.0)
+        assert_all_close((step_output, step_weights), (output[:, t : t + 1], expected))
+        sequence = KVCache(*(x[:, :, : t + 1] for x in full_cache))
+        for filled, stepped in zip(layer.fill_cache(sequence, 2, S), cache, strict=True):
+            filled, stepped = array(filled)[..., indices >= 0, :], array(stepped)
+            assert_all_close((filled,), (np.repeat(stepped, 2, axis=1)[..., indices >= 0, :],))
 
 
 def test_self_attention_projects_once_per_call(monkeypatch):
@@ -313,7 +318,7 @@ def test_self_attention_projects_once_per_call(monkeypatch):
     memory = layer.memory(x)
     layer.attend(x, memory)
     layer(x)
-    layer.attend_to_cache(x[:, :1], layer.init_cache(B, 1, S), CacheStep(0, 0, np.arange(S)))
+    layer.attend_to_cache(x[:, :1], layer.init_cache(B, 1, S), cache_step(0, np.array([[0]]), S))
     assert len(calls) == 4
 
 

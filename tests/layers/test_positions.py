@@ -169,7 +169,7 @@ def test_tflite_with_dynamic_shapes(tmp_path):
 
     relative = RelativePositionBias(H)
     relative.build()
-    names = "rotary linear relative alibi sines halves sliding packed counted last".split()
+    names = "rotary linear relative alibi sines halves sliding packed counted".split()
 
     def all_encodings(x, positions, segments):
         mask = masks.padding_mask(segments)
@@ -183,7 +183,6 @@ def test_tflite_with_dynamic_shapes(tmp_path):
             masks.sliding_window_mask(positions, positions, 2),
             masks.segment_mask(segments, segments),
             masks.segment_positions(segments, mask),
-            masks.last_mask(mask),
         )
         return dict(zip(names, results, strict=True))
 

@@ -5,7 +5,14 @@ import pytest
 from keras import ops
 
 from helpers import array, normal
-from keras_attention.ops.heads import KVCache, merge_heads, split_heads, update_cache
+from keras_attention.ops.heads import (
+    KVCache,
+    cache_step,
+    merge_heads,
+    slot_indices,
+    split_heads,
+    update_cache,
+)
 
 B, H, T, S, D = 2, 4, 3, 5, 6
 
@@ -34,3 +41,21 @@ def test_update_cache_casts_to_the_dtype_of_the_cache():
     cache = KVCache(*[ops.zeros((1, 1, 2, 1), "bfloat16")] * 2)
     updated = update_cache(cache, KVCache(*[ops.ones((1, 1, 1, 1), "float32")] * 2), 0)
     assert "bfloat16" in str(updated.values.dtype) and "bfloat16" in str(updated.keys.dtype)
+
+
+@pytest.mark.parametrize("length", [1, 3, 8])
+def test_slot_indices_and_steps_follow_the_writes(length):
+    """Each index is written to a list; the second row begins with two masked items."""
+    slots = [-1] * length
+    for index in range(8):
+        positions = np.array([[index], [index - 2]])
+        step = cache_step(ops.convert_to_tensor(index, "int32"), positions, length)
+        slots[int(step.slot)] = index
+        written = np.array(slots) >= 0
+        np.testing.assert_array_equal(
+            array(slot_indices(index, length))[written], np.array(slots)[written]
+        )
+        expected = np.array(slots) - [[0], [2]]
+        np.testing.assert_array_equal(array(step.key_positions)[:, written], expected[:, written])
+        np.testing.assert_array_equal(array(step.mask)[:, 0], written & (expected >= 0))
+        np.testing.assert_array_equal(array(step.positions), positions)

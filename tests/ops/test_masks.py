@@ -92,13 +92,6 @@ def test_segment_positions_of_one_segment_are_positions_from_mask():
     )
 
 
-def test_last_mask_is_true_at_the_last_unmasked_item():
-    mask = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
-    expected = np.zeros_like(mask)
-    expected[[0, 1, 2, 3], [1, 2, 3, 0]] = True
-    np.testing.assert_array_equal(array(masks.last_mask(ops.array(mask))), expected)
-
-
 def test_first_mask_is_true_at_the_first_unmasked_item():
     mask = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]])
     expected = np.zeros((5, 4), bool)
