@@ -29,7 +29,7 @@ def add_commands(commands: Commands) -> None:
 def _add_export(commands: Commands) -> None:
     command = commands.add_parser(
         "export",
-        help="write and verify a SavedModel, a TFLite file, a CTranslate2 model or an ONNX file",
+        help="write and verify a SavedModel, a TFLite file, a CTranslate2 model or ONNX files",
         description="Exports a trained task. Each export is run on samples and compared with the "
         "model; verification.json next to it has the result.",
         epilog="Example: keras-attention export models/en-de --saved-model serving/en-de "
@@ -53,6 +53,13 @@ def _add_export(commands: Commands) -> None:
     )
     command.add_argument(
         "--onnx", type=Path, metavar="FOLDER", help="folder for model.onnx and its tokenizers"
+    )
+    command.add_argument(
+        "--transformers-js",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for ONNX files, configuration and tokenizer of a Transformer translator, for "
+        "transformers.js; greedy search",
     )
     command.add_argument(
         "--samples",

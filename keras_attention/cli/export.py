@@ -1,4 +1,4 @@
-"""`keras-attention export` and `verify`: TensorFlow Serving, TFLite, CTranslate2 and ONNX."""
+"""`keras-attention export` and `verify`, for all formats."""
 
 import argparse
 from itertools import islice
@@ -8,6 +8,7 @@ from keras_attention.cli.infer import load_trained
 from keras_attention.cli.printable import printable
 from keras_attention.utils.manifest import DIGESTS, read_manifest
 
+FORMATS = ("saved_model", "tflite", "ctranslate2", "onnx", "transformers_js")
 RECORDED_NOTICE = """\
 The export contains up to eight of the samples, with their outputs: in samples.json and, of a
 SavedModel, in serving.md and the warm-up requests. --no-record-samples leaves them out."""
@@ -17,10 +18,10 @@ def run_export(options: argparse.Namespace) -> None:
     """Exports a trained task in the chosen formats."""
     from keras_attention.text import read_lines
 
-    if not (options.saved_model or options.tflite or options.ctranslate2 or options.onnx):
-        raise ValueError(
-            "At least one of `--saved-model`, `--tflite`, `--ctranslate2` and `--onnx` is required"
-        )
+    folders = {format: getattr(options, format) for format in FORMATS}
+    if not any(folders.values()):
+        names = [f"`--{format.replace('_', '-')}`" for format in FORMATS]
+        raise ValueError(f"At least one of {', '.join(names)} is required")
     samples, references = (
         list(islice(read_lines(file), options.num_samples)) if file else None
         for file in (options.samples, options.references)
@@ -38,16 +39,22 @@ def run_export(options: argparse.Namespace) -> None:
         "details": not options.no_details,
         **{name: getattr(options, name) for name in SIGNATURES},
     }
-    for format, folder, format_options in (
-        ("saved_model", options.saved_model, saved_model_options),
-        ("tflite", options.tflite, tflite_options),
-        ("ctranslate2", options.ctranslate2, reduced_precision),
-        ("onnx", options.onnx, {}),
-    ):
+    format_options = {
+        "saved_model": saved_model_options,
+        "tflite": tflite_options,
+        "ctranslate2": reduced_precision,
+    }
+    for format, folder in folders.items():
         if folder:
             print(f"{format}: exporting and verifying", flush=True)
             print_verification(
-                task.export(folder, format, samples, options.record_samples, **format_options)
+                task.export(
+                    folder,
+                    format,
+                    samples,
+                    options.record_samples,
+                    **format_options.get(format, {}),
+                )
             )
     if samples and options.record_samples:
         print(RECORDED_NOTICE)

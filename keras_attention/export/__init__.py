@@ -1,4 +1,4 @@
-"""Exports to SavedModel, TFLite, CTranslate2 and ONNX, each run and compared with its model.
+"""Exports to runtimes without Python, each run there and compared with its model.
 
 `task.export` writes one, `keras_attention.tasks.load_exported` loads it, and `verify` runs it again
 on recorded samples.

@@ -48,8 +48,7 @@ def load_exported(folder: str | Path) -> Task:
 
     Args:
         folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
-            or one version of it, or the folder of a TFLite file, a CTranslate2 model or an ONNX
-            file.
+            or one version of it, or the folder of another format.
 
     Returns:
         A task of the class that was exported. It can be called and has `generate`, `classify` or
@@ -96,6 +95,10 @@ def _file_runner(format, folder):
         from keras_attention.export.onnx.runner import ONNXRunner
 
         return ONNXRunner(folder)
+    if format == "transformers_js":
+        from keras_attention.export.transformers_js.runner import TransformersJSRunner
+
+        return TransformersJSRunner(folder)
     from keras_attention.export.saved_model.runner import SavedModelRunner
 
     return SavedModelRunner(folder)

@@ -35,7 +35,8 @@ In a TFLite file `ids` is named `serving_default` and `ids_details`, which can b
 unless the export is static. Tokens are padded with 0, strings with empty ones.
 
 An ONNX file has one function, with the inputs and outputs of `ids_details`, or of `ids` if the task
-does not generate.
+does not generate. Of `ctranslate2` and `transformers_js` the loop of the runtime is compared with
+`ids`.
 """  # noqa: E501
 
 from collections.abc import Callable
@@ -57,10 +58,11 @@ from keras_attention.types import Batch
 def list_signatures(task: Task, format: str, **options: Any) -> list[Signature]:
     """Returns the signatures of an export; see `Task.signatures`."""
     builders: dict[str, Callable[..., list[Signature]]] = {
-        "ctranslate2": ctranslate2_signatures,
+        "ctranslate2": ids_signatures,
         "onnx": onnx_signatures,
         "saved_model": saved_model_signatures,
         "tflite": tflite_signatures,
+        "transformers_js": ids_signatures,
     }
     if format not in builders:
         raise ValueError(f"`format` must be one of {sorted(builders)}. Received: format={format!r}")
@@ -124,8 +126,8 @@ def tflite_signatures(
     return signatures
 
 
-def ctranslate2_signatures(task: Task) -> list[Signature]:
-    """Returns the signature that says how the ids of a CTranslate2 model are compared."""
+def ids_signatures(task: Task) -> list[Signature]:
+    """Returns the signature that says how ids are compared, for runtimes with a loop of theirs."""
     return _SignatureBuilder(task).of_ids("ids", "ids", None)[-1:]
 
 

@@ -246,7 +246,7 @@ class Task:
         """Returns the signatures of an export.
 
         Args:
-            format: `"saved_model"`, `"tflite"`, `"ctranslate2"` or `"onnx"`.
+            format: `"saved_model"`, `"tflite"`, `"ctranslate2"`, `"onnx"` or `"transformers_js"`.
             **options: those of `export` that add or remove signatures.
 
         Returns:
@@ -273,7 +273,7 @@ class Task:
         Args:
             folder: for `"saved_model"` TF Serving's base path, which gets the next version, for
                 the others the folder for the model and the tokenizers.
-            format: `"saved_model"`, `"tflite"`, `"ctranslate2"` or `"onnx"`.
+            format: `"saved_model"`, `"tflite"`, `"ctranslate2"`, `"onnx"` or `"transformers_js"`.
             samples: inputs on which to verify the export; `None` makes some.
             record_samples: whether the first eight may be written into the export, with their
                 outputs, for its later verification and as examples. `False` writes made samples in
@@ -306,7 +306,8 @@ class Task:
 
         - `weights`, `references`, `allow_loss`: see `export.ctranslate2.writer.export_ctranslate2`.
 
-        `format="onnx"` has no options.
+        `format="onnx"` and, for a `Translator` with a Transformer, `format="transformers_js"` have
+        no options.
 
         See `tasks.signatures` for the inputs and outputs of all signatures.
 

@@ -1,5 +1,6 @@
 """Tokenizer of Marian models: SentencePiece pieces with ids from a separate vocabulary."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,26 +58,38 @@ class MarianTokenizer(Tokenizer):
     def _write(self) -> bytes:
         return self._proto
 
+    @property
+    def proto(self) -> bytes:
+        """Serialized SentencePiece model."""
+        return self._proto
+
     def for_tflite(self) -> Tokenizer | None:
         """Returns a tokenizer of operations that TFLite has, `None` if TFLite lacks some.
 
         TFLite has none that recognize language codes, so the vocabulary must have no codes.
         """
-        has_codes = any(token.startswith(">>") for token in self._vocabulary)
-        if has_codes or not can_split(self._proto):
+        if self.language_codes or not can_split(self._proto):
             return None
-        proto = add_characters(self._proto, self._vocabulary[len(SPECIALS) :])
-        ids = {token: id for id, token in enumerate(self._vocabulary)}
-        pieces = [each.piece for each in ModelProto.FromString(proto).pieces]
+        proto, ids = self.pieces()
         surfaces = [surface.replace("▁".encode(), b" ") for surface in self._surfaces]
         return TFLiteSentencePiece(
-            self,
-            proto,
-            [ids.get(piece, UNKNOWN) for piece in pieces],
-            surfaces,
-            [surface.lstrip() for surface in surfaces],
-            strip_end=True,
+            self, proto, ids, surfaces, [surface.lstrip() for surface in surfaces], strip_end=True
         )
+
+    def pieces(self) -> tuple[bytes, list[int]]:
+        """Returns a SentencePiece model, and for each of its pieces the id in the vocabulary.
+
+        The model also knows the single characters that only the vocabulary has.
+        """
+        proto = add_characters(self._proto, self._vocabulary[len(SPECIALS) :])
+        ids = {token: id for id, token in enumerate(self._vocabulary)}
+        pieces = ModelProto.FromString(proto).pieces
+        return proto, [ids.get(each.piece, UNKNOWN) for each in pieces]
+
+    @property
+    def language_codes(self) -> list[str]:
+        """Tokens such as `>>fra<<`, with which a text may begin."""
+        return [token for token in self._vocabulary if re.fullmatch(">>.+<<", token)]
 
     def _split(self, strings: tf.Tensor) -> tf.RaggedTensor:
         # ">>fra<< A text" is the code ">>fra<<" and the text " A text".

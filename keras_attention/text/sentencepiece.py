@@ -97,6 +97,11 @@ class SentencePieceTokenizer(Tokenizer):
     def _write(self) -> bytes:
         return self._proto
 
+    @property
+    def proto(self) -> bytes:
+        """Serialized SentencePiece model."""
+        return self._proto
+
     def for_tflite(self) -> Tokenizer | None:
         """Returns a tokenizer of operations that TFLite has, for models of type unigram and char.
 
@@ -104,8 +109,11 @@ class SentencePieceTokenizer(Tokenizer):
         """
         if not can_split(self._proto):
             return None
-        ids = range(self.vocabulary_size)
-        return TFLiteSentencePiece(self, self._proto, ids, *piece_surfaces(self._proto))
+        return TFLiteSentencePiece(self, *self.pieces(), *piece_surfaces(self._proto))
+
+    def pieces(self) -> tuple[bytes, list[int]]:
+        """Returns the SentencePiece model, and for each of its pieces the id in the vocabulary."""
+        return self._proto, list(range(self.vocabulary_size))
 
     def _split(self, strings: tf.Tensor) -> tf.RaggedTensor:
         return self._runtime().tokenize(strings)

@@ -14,7 +14,7 @@ EXTRAS = {
     "hub": ("huggingface_hub",),
     "int4": ("ai_edge_quantizer",),
     "ctranslate2": ("ctranslate2",),
-    "onnx": ("onnx", "onnxruntime", "tf2onnx"),
+    "onnx": ("onnx", "onnxruntime", "tf2onnx", "tokenizers"),
     "ray": ("ray", "pandas", "pyarrow"),
 }
 

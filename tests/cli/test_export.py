@@ -53,6 +53,12 @@ def test_models_that_ctranslate2_lacks_are_refused(trained, tmp_path, error_of):
     assert not list(tmp_path.iterdir())
 
 
+def test_models_that_transformers_js_lacks_are_refused(trained, tmp_path, error_of):
+    error = error_of("export", trained[0], "--transformers-js", tmp_path / "web")
+    assert "is for translators with a Transformer" in error and "decoder: RNNDecoder" in error
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_onnx(trained, files, tmp_path, capsys):
     folder = str(tmp_path / "onnx")
@@ -120,7 +126,7 @@ def test_exports_generate_and_evaluate_like_the_model(exports, model, files, tmp
 
 def test_invalid_exports(exports, model, tmp_path, error_of):
     serving, phone = exports
-    assert "`--tflite`, `--ctranslate2` and `--onnx`" in error_of("export", model)
+    assert "`--ctranslate2`, `--onnx`, `--transformers-js` is" in error_of("export", model)
     assert f"Received: '{phone}'" in error_of("export", phone, "--saved-model", tmp_path / "new")
     missing = tmp_path / "no"
     wrong = "export", model, "--saved-model", tmp_path / "new", "--samples", missing

@@ -42,8 +42,9 @@ class ONNXRunner:
 
     @property
     def _dtypes(self) -> dict[str, str]:
-        """NumPy's types of the inputs, ids or pixels; ONNX Runtime has `"tensor(int32)"`."""
-        return {x.name: x.type.removeprefix("tensor(")[:-1] for x in self.session.get_inputs()}
+        """NumPy's types of the inputs; ONNX Runtime has `"tensor(int32)"` and `"tensor(float)"`."""
+        types = {x.name: x.type.removeprefix("tensor(")[:-1] for x in self.session.get_inputs()}
+        return {name: "float32" if type == "float" else type for name, type in types.items()}
 
     def __repr__(self):
         return f"{type(self).__name__}({str(self.path)!r})"

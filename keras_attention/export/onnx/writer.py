@@ -47,9 +47,6 @@ def export_onnx(exportable: Exportable, folder: str | Path) -> dict[str, Any]:
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
     (signature,) = exportable.signatures
-    to_predictions = signature.comparison.predictions
-    assert to_predictions is not None
-    batches = sample_batches(exportable.samples)
     with explain_full_disk("An ONNX export", folder, ExportError), replace_folder(folder) as new:
         about = {"export": "onnx", "format": EXPORT_FORMAT, "task": exportable.name}
         about |= {**exportable.save_assets(new), **exportable.metadata}
@@ -58,21 +55,42 @@ def export_onnx(exportable: Exportable, folder: str | Path) -> dict[str, Any]:
         onnx.helper.set_model_props(model, {"export.json": json.dumps(about, ensure_ascii=False)})
         onnx.save(model, new / FILE)
         del model  # as large as the file
-        runner = ONNXRunner(new)
-        encoded = [exportable.encode(samples) for samples in batches]
-        expected, model_time = predictions_of_model(exportable, signature, encoded)
-        inputs = [
-            exportable.inputs(signature, *each) for each in zip(batches, encoded, strict=True)
-        ]
-        outputs = [runner.call(each) for each in inputs]
-        received = [to_predictions(*each) for each in zip(outputs, encoded, strict=True)]
-        agreement = compare(expected, received, batches)
-        first = exportable.first_recorded  # single samples come first in `batches`
-        chosen = slice(first, min(first + MAX_SAMPLES, len(exportable.samples)))
-        samples = exportable.samples[chosen]
-        write_samples(new, signature, samples, inputs[chosen], outputs[chosen])
-        latency = {"model": model_time, "export": median_latency(runner, encoded)}
-        runtime = f"ONNX Runtime {importlib.metadata.version('onnxruntime')}"
-        contents = report("onnx", runtime, exportable, batches, latency, new)
-        contents = write_manifest(new / REPORT, {**contents, "agreement": agreement})
+        contents = verify_and_record(exportable, ONNXRunner(new), new, "onnx")
     return {**contents, "path": str(folder)}
+
+
+def verify_and_record(
+    exportable: Exportable, runner: Any, folder: Path, format: str
+) -> dict[str, Any]:
+    """Compares an export with the model, and writes `samples.json` and `verification.json`.
+
+    Args:
+        exportable: what is exported; it has one signature.
+        runner: runs the export in ONNX Runtime; `call` takes the inputs of the signature.
+        folder: folder of the export.
+        format: of the export.
+
+    Returns:
+        The contents of `verification.json`.
+
+    Raises:
+        ExportError: If the export disagrees with the model.
+    """
+    (signature,) = exportable.signatures
+    to_predictions = signature.comparison.predictions
+    assert to_predictions is not None
+    batches = sample_batches(exportable.samples)
+    encoded = [exportable.encode(samples) for samples in batches]
+    expected, model_time = predictions_of_model(exportable, signature, encoded)
+    inputs = [exportable.inputs(signature, *each) for each in zip(batches, encoded, strict=True)]
+    outputs = [runner.call(each) for each in inputs]
+    received = [to_predictions(*each) for each in zip(outputs, encoded, strict=True)]
+    agreement = compare(expected, received, batches)
+    first = exportable.first_recorded  # single samples come first in `batches`
+    chosen = slice(first, min(first + MAX_SAMPLES, len(exportable.samples)))
+    samples = exportable.samples[chosen]
+    write_samples(folder, signature, samples, inputs[chosen], outputs[chosen])
+    latency = {"model": model_time, "export": median_latency(runner, encoded)}
+    runtime = f"ONNX Runtime {importlib.metadata.version('onnxruntime')}"
+    contents = report(format, runtime, exportable, batches, latency, folder)
+    return write_manifest(folder / REPORT, {**contents, "agreement": agreement})

@@ -21,6 +21,7 @@ FORMAT_FILES = {
     "tflite": FILE,
     "ctranslate2": "model.bin",
     "onnx": "model.onnx",
+    "transformers_js": "onnx/decoder_model_merged.onnx",
     "saved_model": "saved_model.pb",
 }
 
@@ -34,12 +35,11 @@ def verify(folder: str | Path) -> dict[str, Any]:
 
     A SavedModel is run by TensorFlow's C API in a process of its own, a TFLite file by LiteRT's
     `Interpreter` and, if its shapes are static, by `CompiledModel`, a CTranslate2 model by
-    CTranslate2, an ONNX file by ONNX Runtime. The Keras model is not needed.
+    CTranslate2, ONNX files by ONNX Runtime. The Keras model is not needed.
 
     Args:
         folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
-            or one version of it, or the folder of a TFLite file, a CTranslate2 model or an ONNX
-            file.
+            or one version of it, or the folder of another format.
 
     Returns:
         The contents of `verification.json`, with the new `agreement`.
@@ -64,8 +64,8 @@ def verify(folder: str | Path) -> dict[str, Any]:
         received = _run_tflite(folder, recorded, contents.get("static_shape") is not None)
     elif format == "ctranslate2":
         received = [_run_ctranslate2(folder, recorded)]
-    elif format == "onnx":
-        received = [_run_onnx(folder, recorded)]
+    elif format in ("onnx", "transformers_js"):
+        received = [_run_onnx(folder, recorded, format)]
     else:
         received = [_run_saved_model(folder, recorded, contents["tensorflow_text_operations"])]
     tolerance = PRECISIONS[contents.get("weights", "float32")].signature_tolerance
@@ -86,9 +86,8 @@ def find_export(folder: str | Path) -> Path:
     if numbers and (folder / str(numbers[-1]) / "saved_model.pb").is_file():
         return folder / str(numbers[-1])
     raise ValueError(
-        f"`folder` must be a SavedModel, its base path, or a folder with {FILE}, model.bin or "
-        "model.onnx. "
-        f"Received: {str(folder)!r}"
+        "`folder` must be a SavedModel, its base path, or a folder with one of "
+        f"{list(FORMAT_FILES.values())}. Received: {str(folder)!r}"
     )
 
 
@@ -178,11 +177,12 @@ def _run_ctranslate2(folder, recorded):
         ) from error
 
 
-def _run_onnx(folder, recorded):
+def _run_onnx(folder, recorded, format):
     from keras_attention.export.onnx.runner import ONNXRunner
+    from keras_attention.export.transformers_js.runner import TransformersJSRunner
 
     try:
-        runner = ONNXRunner(folder)
+        runner = (ONNXRunner if format == "onnx" else TransformersJSRunner)(folder)
         return [runner.call(each) for each in recorded["inputs"]]
     except Exception as error:  # those of ONNX Runtime have no other base
         raise ExportError(

@@ -1,0 +1,120 @@
+"""Writer of the folder that transformers.js and Optimum load."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import onnx
+from tokenizers import Tokenizer as FastTokenizer
+
+from keras_attention.export.onnx.writer import verify_and_record
+from keras_attention.export.saved_model.writer import EXPORT_FORMAT
+from keras_attention.export.signatures import Exportable
+from keras_attention.export.transformers_js.config_files import write_config_files
+from keras_attention.export.transformers_js.graphs import convert_decoder, convert_encoder
+from keras_attention.export.transformers_js.layout import DECODER_FILE, ENCODER_FILE
+from keras_attention.export.transformers_js.runner import TransformersJSRunner
+from keras_attention.export.transformers_js.tokenizer_json import JointTokenizer, join_tokenizers
+from keras_attention.export.transformers_js.unsupported import check_supported
+from keras_attention.export.verification.compare import ExportError
+from keras_attention.generation import Strategy
+from keras_attention.ops.ids import UNKNOWN
+from keras_attention.text import Tokenizer
+from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
+from keras_attention.utils.full_disk import explain_full_disk
+
+ROW = 32  # tokens that are decoded at once
+
+
+def export_transformers_js(
+    exportable: Exportable,
+    model: keras.Model,
+    strategy: Strategy | None,
+    tokenizers: Sequence[Tokenizer],
+    folder: str | Path,
+) -> dict[str, Any]:
+    """Writes the graphs, `tokenizer.json`, the configurations and `verification.json`.
+
+    Greedy search with the two graphs in ONNX Runtime must return what the model returns, and
+    `tokenizer.json` the ids and texts of the task's tokenizers.
+
+    Args:
+        exportable: what to export; its only signature says how outputs are compared.
+        model: the model.
+        strategy: the search.
+        tokenizers: of source and target.
+        folder: folder of the files; an earlier export of this format there is replaced once the new
+            one is verified.
+
+    Returns:
+        The contents of `verification.json`, and `path`, the folder.
+
+    Raises:
+        ValueError: If the format cannot represent an option, which the error names with all others,
+            or the folder holds other files.
+        ExportError: If the model cannot be converted, or if graphs or tokenizer disagree with the
+            task, or the disk is full.
+    """
+    check_supported(model, strategy, tokenizers)
+    assert strategy is not None  # by `check_supported`
+    folder = Path(folder).absolute()
+    check_replaceable(folder, DECODER_FILE)
+    what = "A transformers.js export"
+    with explain_full_disk(what, folder, ExportError), replace_folder(folder) as new:
+        about: dict[str, Any] = {"export": "transformers_js", "format": EXPORT_FORMAT}
+        about |= {"task": exportable.name, **exportable.save_assets(new), **exportable.metadata}
+        joint = join_tokenizers(*tokenizers)
+        write_json(new / "export.json", {**about, "source_offset": joint.offset})
+        write_json(new / "tokenizer.json", joint.contents)
+        max_length = about["max_source_length"]
+        write_config_files(new, model, strategy, max_length)
+        compare_tokenizers(joint, exportable, tokenizers[-1], max_length)
+        (new / DECODER_FILE).parent.mkdir()
+        num_bytes = exportable.num_bytes
+        onnx.save(convert_encoder(model, joint.source_ids, num_bytes), new / ENCODER_FILE)
+        onnx.save(convert_decoder(model, num_bytes), new / DECODER_FILE)
+        contents = verify_and_record(exportable, TransformersJSRunner(new), new, "transformers_js")
+    return {**contents, "path": str(folder)}
+
+
+def compare_tokenizers(
+    joint: JointTokenizer, exportable: Exportable, target: Tokenizer, max_length: int
+) -> None:
+    """Compares `tokenizer.json` with the task's tokenizers.
+
+    The ids of each sample and the text of each target token must be equal. A sample that spells a
+    special token, a language code within the text, or an unknown code is not compared: Hugging
+    Face's tokenizers find special tokens and codes anywhere, but no unknown ones.
+
+    Args:
+        joint: the tokenizer that is exported.
+        exportable: has the samples and the source tokenizer.
+        target: the target tokenizer.
+        max_length: maximum number of ids of a source.
+
+    Raises:
+        ExportError: If ids or a text differ.
+    """
+    tokenizer = FastTokenizer.from_str(json.dumps(joint.contents))
+    tokenizer.enable_truncation(max_length)
+    added = tuple(token.content for token in tokenizer.get_added_tokens_decoder().values())
+    for text in exportable.samples:
+        is_unknown_code = text.startswith(">>") and not text.startswith(added)
+        if not is_unknown_code and not any(token in text[1:] for token in added):
+            ids = [joint.source_ids[id] for id in tokenizer.encode(text).ids]
+            _check_equal(text, ids, exportable.encode([text]).model_inputs[0].tolist())
+    for start in range(UNKNOWN, target.vocabulary_size, ROW):
+        row = list(range(start, min(start + ROW, target.vocabulary_size)))
+        _check_equal(
+            row, tokenizer.decode(row), target.detokenize([row]).numpy()[0].decode("utf-8")
+        )
+
+
+def _check_equal(sample, received, expected):
+    if received != expected:
+        raise ExportError(
+            f"`tokenizer.json` must return what the task's tokenizers return for {sample!r}: "
+            f"{expected!r}. Received: {received!r}"
+        )
