@@ -93,7 +93,7 @@ def convert_decoder(model: EncoderDecoder, num_bytes: int = 0) -> onnx.ModelProt
         state = [KVCache(*(_with_slot(x, length) for x in cache)) for cache in past]
         ids = tf.cast(inputs["input_ids"], tf.int32)
         logits, state, _ = decoder.step(ids, length, state, {"memories": memories})
-        # In a batch, transformers.js goes on with rows that have ended; they repeat [END].
+        # transformers.js also runs the rows of a batch that have ended; they repeat [END].
         only_end = tf.one_hot(END, decoder.vocabulary_size, 0.0, MIN_LOG_PROB)  # (V,)
         logits = tf.where(tf.expand_dims(ids == END, -1), only_end, logits)
         present = [KVCache(*(tf.squeeze(x, 1) for x in cache)) for cache in state]

@@ -13,7 +13,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[att
 from keras_attention.ops.ids import END, SPECIALS, UNKNOWN
 from keras_attention.text import MarianTokenizer, SentencePieceTokenizer
 
-SourceTokenizer = MarianTokenizer | SentencePieceTokenizer
+PieceTokenizer = MarianTokenizer | SentencePieceTokenizer
 # No characters, so text has none: the mark of the target's tokens, and a run of unknown characters.
 MARK, UNKNOWN_RUN = "\uffff", "\ufffe"
 SPACE = "▁"  # SentencePiece's letter for a space
@@ -33,7 +33,7 @@ class JointTokenizer(NamedTuple):
     source_ids: list[int]
 
 
-def join_tokenizers(source: SourceTokenizer, target: SourceTokenizer) -> JointTokenizer:
+def join_tokenizers(source: PieceTokenizer, target: PieceTokenizer) -> JointTokenizer:
     """Returns the tokenizer that encodes as `source` and decodes as `target`."""
     proto, piece_ids = source.pieces()
     pieces = [

@@ -67,8 +67,8 @@ def test_ids_and_texts(pair):
     expected = source.encode_ragged(texts).to_list()
     received = [fast.encode(text).ids for text in texts]
     assert [[joint.source_ids[id] for id in row] for row in received] == expected
-    for rows, own in zip(received, expected, strict=True):
-        for id, own_id in zip(rows, own, strict=True):
+    for row, own_row in zip(received, expected, strict=True):
+        for id, own_id in zip(row, own_row, strict=True):
             if own_id > UNKNOWN:  # what the runner adds
                 assert id == own_id + joint.offset
     for ids in target.encode_ragged(TEXTS).to_list():
