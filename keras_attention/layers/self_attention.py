@@ -145,7 +145,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
 
     def grow(self, cache: KVCache, length: Tensor) -> KVCache:
         """Returns a cache for `length` positions, its new slots empty."""
-        if cache.keys.shape[3] == self.window:
+        if self.window is not None and cache.keys.shape[3] == self.window:
             return cache  # of the same static shape, which a loop may want
         return KVCache(*(grow_axis(array, 3, self.num_slots(length)) for array in cache))
 
