@@ -184,11 +184,12 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         batch, beams = ops.shape(x)[:2]
         x = ops.reshape(x, (batch * beams, 1, x.shape[-1]))  # each beam is a row of the batch
         query, keys, values = self._project(ops.cast(x, self.compute_dtype), positions)
-        row_cache = KVCache(*(_merge_beams(array) for array in cache))  # (B * K, G, L, D)
-        row_cache = heads.update_cache(row_cache, KVCache(keys, values), step.slot)
+        new = KVCache(*(_split_beams(rows, beams) for rows in (keys, values)))  # (B, K, G, 1, D)
+        cache = heads.update_cache(cache, new, step.slot)
+        keys, values = (_merge_beams(array) for array in cache)  # (B * K, G, L, D)
         output, weights, _ = self._attend(
             query,
-            Memory(row_cache.values, row_cache.keys, None, key_positions),
+            Memory(values, keys, None, key_positions),
             positions,
             mask=step.mask,
             position_bias=position_bias,
@@ -197,12 +198,6 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         if return_weights:
             weights = ops.reshape(weights, (batch, beams, self.num_heads, ops.shape(weights)[-1]))
             weights = ops.transpose(weights, (0, 2, 1, 3))  # (B, H, K, L)
-        cache = KVCache(
-            *(
-                ops.reshape(rows, ops.shape(array))
-                for rows, array in zip(row_cache, cache, strict=True)
-            )
-        )  # (B, K, G, L, D)
         return AttentionOutput(
             ops.reshape(output, (batch, beams, output.shape[-1])), weights, cache
         )
@@ -266,3 +261,8 @@ def _merge_beams(x):
     """(B, K, G, L, D) -> (B * K, G, L, D)."""
     batch, beams, *sizes = ops.shape(x)
     return ops.reshape(x, (batch * beams, *sizes))
+
+
+def _split_beams(x, beams):
+    """(B * K, G, L, D) -> (B, K, G, L, D)."""
+    return ops.reshape(x, (-1, beams, *ops.shape(x)[1:]))

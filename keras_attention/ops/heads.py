@@ -130,8 +130,8 @@ def update_cache(cache: KVCache, new: KVCache, slot: Tensor) -> KVCache:
     """Writes the keys and values of one position to a cache.
 
     Args:
-        cache: keys and values (B, G, L, D).
-        new: keys and values of the position, (B, G, 1, D).
+        cache: keys and values (B, K, G, L, D).
+        new: keys and values of the position, (B, K, G, 1, D).
         slot: int scalar, the index between 0 and L - 1 to write to.
 
     Returns:
@@ -140,12 +140,12 @@ def update_cache(cache: KVCache, new: KVCache, slot: Tensor) -> KVCache:
     Example:
 
     >>> from keras import ops
-    >>> empty, one = ops.zeros((1, 1, 3, 1)), ops.ones((1, 1, 1, 1))
+    >>> empty, one = ops.zeros((1, 1, 1, 3, 1)), ops.ones((1, 1, 1, 1, 1))
     >>> cache = update_cache(KVCache(empty, empty), KVCache(one, one), slot=1)
     >>> ops.convert_to_numpy(cache.keys).ravel().tolist()
     [0.0, 1.0, 0.0]
     """
-    start = (0, 0, slot, 0)
+    start = (0, 0, 0, slot, 0)
     return KVCache(
         keys=ops.slice_update(cache.keys, start, ops.cast(new.keys, cache.keys.dtype)),
         values=ops.slice_update(cache.values, start, ops.cast(new.values, cache.values.dtype)),

@@ -27,19 +27,19 @@ def test_heads_are_slices_of_the_width():
 
 @pytest.mark.parametrize("slot", [0, 4])
 def test_update_cache_writes_one_slot(slot):
-    old = KVCache(normal(B, 2, S, D), normal(B, 2, S, 3, seed=1))
-    new = KVCache(normal(B, 2, 1, D, seed=2), normal(B, 2, 1, 3, seed=3))
+    old = KVCache(normal(B, T, 2, S, D), normal(B, T, 2, S, 3, seed=1))
+    new = KVCache(normal(B, T, 2, 1, D, seed=2), normal(B, T, 2, 1, 3, seed=3))
     cache = KVCache(*map(ops.convert_to_tensor, old))
     updated = update_cache(cache, new, ops.convert_to_tensor(slot, "int32"))
     for output, before, written in zip(updated, old, new, strict=True):
         expected = before.copy()
-        expected[:, :, slot] = written[:, :, 0]
+        expected[:, :, :, slot] = written[:, :, :, 0]
         np.testing.assert_array_equal(array(output), expected)
 
 
 def test_update_cache_casts_to_the_dtype_of_the_cache():
-    cache = KVCache(*[ops.zeros((1, 1, 2, 1), "bfloat16")] * 2)
-    updated = update_cache(cache, KVCache(*[ops.ones((1, 1, 1, 1), "float32")] * 2), 0)
+    cache = KVCache(*[ops.zeros((1, 1, 1, 2, 1), "bfloat16")] * 2)
+    updated = update_cache(cache, KVCache(*[ops.ones((1, 1, 1, 1, 1), "float32")] * 2), 0)
     assert "bfloat16" in str(updated.values.dtype) and "bfloat16" in str(updated.keys.dtype)
 
 
