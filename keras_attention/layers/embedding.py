@@ -159,7 +159,9 @@ class TokenEmbedding(keras.layers.Layer):
             Logits, `(B, T, vocabulary_size)`.
         """
         is_tied = self.tokens.tie_weights and self.tokens.quantization_mode is None
-        if is_tied and keras.backend.backend() == "tensorflow":
+        # Symbolic tensors build a functional model, which follows weights through layers only.
+        is_symbolic = keras.utils.is_keras_tensor(x)
+        if is_tied and not is_symbolic and keras.backend.backend() == "tensorflow":
             x = ops.cast(x, self.compute_dtype)
             embeddings = ops.cast(self.tokens.embeddings, self.compute_dtype)  # (V, D)
             logits = project_transposed(x, embeddings)  # (B, T, V)
