@@ -15,6 +15,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 from hypothesis import HealthCheck, settings
 
+from compilation import XLA_FLAGS
+
+os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
+
 ROOT = Path(__file__).parent
 # Packages that need TensorFlow: graphs, tokenizers in the graph, SavedModel, TFLite.
 TENSORFLOW_ONLY = ("cli", "export", "images", "recipes", "tasks", "text")

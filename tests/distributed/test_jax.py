@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compilation import XLA_FLAGS
+
 # once, in the job that runs all folders
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 
@@ -28,11 +30,7 @@ class Training:
         for name, value in options.items():
             arguments.append(f"--{name.replace('_', '-')}")
             arguments += [] if value is True else [str(value)]
-        flags = (
-            f"--xla_force_host_platform_device_count={devices}",
-            "--xla_backend_optimization_level=0",
-            "--xla_llvm_disable_expensive_passes=true",
-        )
+        flags = f"{XLA_FLAGS} --xla_force_host_platform_device_count={devices}"
         paths = [str(Path(__file__).parents[1]), *sys.path]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "distributed.train_on_jax", output, *arguments],
@@ -40,7 +38,7 @@ class Training:
                 **os.environ,
                 "KERAS_BACKEND": "jax",
                 "PYTHONPATH": os.pathsep.join(paths),
-                "XLA_FLAGS": " ".join(flags),
+                "XLA_FLAGS": flags,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from compilation import XLA_FLAGS
 from parities.checks import compare, outputs
 from parities.families import FAMILIES, build
 
@@ -46,9 +47,7 @@ def run_all(folder: Path, names: list[str]) -> None:
         (folder / str(number)).mkdir()
         paths = [str(Path(__file__).parents[1]), *sys.path]
         environment = {"PYTHONPATH": os.pathsep.join(paths), "KERAS_BACKEND": backend}
-        # JAX's programs run once, so optimizing them takes longer than it saves.
-        flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-        environment["XLA_FLAGS"] = flags
+        environment["XLA_FLAGS"] = XLA_FLAGS
         command = [sys.executable, "-m", "parities.backends"]
         subprocess.run(
             [*command, folder / str(number - 1), folder / str(number), *names],
