@@ -6,6 +6,7 @@ distributes the tests.
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,10 +31,12 @@ settings.register_profile("thorough", max_examples=200, **_common)
 settings.load_profile("quick")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` is applied
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import keras
 
     if keras.backend.backend() == "tensorflow":
+        _mark_slow_on_tensorflow(items)
         return
     skip = pytest.mark.skip(reason="requires KERAS_BACKEND=tensorflow")
     tops = ROOT / "tests", ROOT / "keras_attention"
@@ -42,6 +45,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         inside = any(item.path.is_relative_to(folder) for folder in folders)
         if inside or item.get_closest_marker("tensorflow_only"):
             item.add_marker(skip)
+
+
+def _mark_slow_on_tensorflow(items: list[pytest.Item]) -> None:
+    """Marks the tests `slow` that are `slow_on_tensorflow`, after the first `quick_cases`."""
+    cases: Counter[str] = Counter()
+    for item in items:
+        if mark := item.get_closest_marker("slow_on_tensorflow"):
+            function = item.nodeid.partition("[")[0]
+            cases[function] += 1
+            if cases[function] > mark.kwargs.get("quick_cases", 0):
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

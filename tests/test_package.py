@@ -64,6 +64,7 @@ def test_the_command_is_installed():
     assert command.value == "_keras_attention_cli:main"
 
 
+@pytest.mark.slow
 def test_the_package_runs_as_a_module():
     command = [sys.executable, "-m", "keras_attention", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, env=ON_JAX)

@@ -7,7 +7,7 @@ from keras_attention.cli.export import print_verification
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.tasks import load_exported
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 VERIFICATION = {
     "format": "tflite",
     "path": "phone",
@@ -59,7 +59,6 @@ def test_models_that_transformers_js_lacks_are_refused(trained, tmp_path, error_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_onnx(trained, files, tmp_path, capsys):
     folder = str(tmp_path / "onnx")
     options = f"--onnx {folder} --samples {files.source} --num-samples 3"
@@ -74,7 +73,6 @@ def test_onnx(trained, files, tmp_path, capsys):
     assert printed[0] == printed[1] and printed[0]
 
 
-@pytest.mark.slow
 def test_int8_weights_and_a_saved_model_without_tokenizer(trained, files, tmp_path):
     serving, phone = tmp_path / "serving", tmp_path / "phone"
     options = (

@@ -42,6 +42,7 @@ def test_empty_input_gives_no_output(model, monkeypatch, capsys):
     assert run(capsys, "generate", model) == ""
 
 
+@pytest.mark.slow
 def test_scores_and_num_beams(model, capsys):
     score, _, text = run(capsys, "generate", model, "--scores", TEXTS[0]).partition("\t")
     assert float(score) < 0
@@ -79,6 +80,7 @@ def test_progress_bar_is_on_standard_error(capsys, monkeypatch):
     assert (printed.out, printed.err) == ("A\nB\n", "bar\nbar\n")
 
 
+@pytest.mark.slow
 def test_output_file_gets_its_name_when_it_is_complete(model, task, tmp_path, capsys, error_of):
     path = tmp_path / "texts"
     path.write_text("\n".join(TEXTS * 3), encoding="utf-8")
@@ -98,6 +100,7 @@ def test_output_file_gets_its_name_when_it_is_complete(model, task, tmp_path, ca
     assert output.read_text(encoding="utf-8").splitlines() == task(expected.splitlines())
 
 
+@pytest.mark.slow
 def test_evaluate_reads_two_files_or_one_with_columns(model, task, files, tmp_path, capsys):
     lines = [path.read_text(encoding="utf-8").splitlines()[:20] for path in files[:2]]
     source, target, out = tmp_path / "source", tmp_path / "target", tmp_path / "new" / "output"
@@ -157,6 +160,7 @@ def test_invalid_input(model, files, tmp_path, monkeypatch, error_of):
     assert "Received: tokenize='13b'" in error_of(*evaluate, files.source, "--bleu-tokenize", "13b")
 
 
+@pytest.mark.slow
 def test_invalid_strategies(model, tmp_path, error_of):
     assert "Received: num_beams=49, vocabulary_size=50" in error_of(
         "generate", model, "--num-beams", 49, "a"

@@ -76,6 +76,7 @@ def test_invalid_command_lines(words, message, error_of):
     assert message in error_of(*words.split())
 
 
+@pytest.mark.slow
 def test_command_silences_the_log_of_tensorflow(tmp_path):
     command = [Path(sys.executable).with_name("keras-attention"), "generate", "nowhere", "text"]
     quiet = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}

@@ -53,6 +53,7 @@ def test_invalid_options(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_errors_are_one_line(tmp_path, capsys):
     assert main(["serve", str(tmp_path)]) == 2
     error = capsys.readouterr().err

@@ -21,6 +21,7 @@ from keras_attention.tasks import Translator
 pytestmark = pytest.mark.tensorflow_only
 
 
+@pytest.mark.slow
 def test_output_names_the_data_and_the_folder(trained):
     folder, printed = trained
     parameters = Translator.load(folder).model.count_params()
@@ -103,6 +104,7 @@ def test_training_starts_from_a_trained_model(model, files, tmp_path):
         np.testing.assert_allclose(old, new, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_trained_task_is_not_overwritten(model, files, error_of):
     before = os.listdir(model)
     assert "which holds a trained task" in error_of("train", *files.options, "--output", model)

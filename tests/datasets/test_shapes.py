@@ -130,6 +130,7 @@ def test_objects_have_a_minimum_size(scenes):
                 assert height == width and 15 <= width <= 21
 
 
+@pytest.mark.slow
 def test_words_are_uniformly_distributed(scenes):
     n = len(scenes)
     layouts = Counter(tuple(len(objects_in(word.mask)) for word in scene.words) for scene in scenes)

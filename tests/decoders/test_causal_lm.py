@@ -103,6 +103,7 @@ def steps(decoder, prompt, tokens):
     return np.stack(logits, 1), np.stack(weights, 1)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_configuration
 def test_packed_texts_give_the_logits_of_separate_texts(configuration):
     decoder = shared_decoder(configuration)
@@ -129,6 +130,7 @@ def after(prefix, tokens):
     return np.array([[*prefix, *row] for row in tokens.T])
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_configuration
 def test_steps_after_a_prompt_give_the_logits_of_call(configuration):
     """Two beams with different tokens; prompts padded on either side, and an empty one."""
@@ -142,6 +144,7 @@ def test_steps_after_a_prompt_give_the_logits_of_call(configuration):
         assert_close(logits[row].swapaxes(0, 1), expected)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_configuration
 def test_steps_after_a_prompt_with_start_continue_its_last_text(configuration):
     """START begins a new text, as in `call`: the steps are those after the last text alone."""
@@ -158,6 +161,7 @@ def test_steps_after_a_prompt_with_start_continue_its_last_text(configuration):
         assert weights[0, ..., 2:].all()
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("configuration", ["rotary", "relative", "learned", "window-alibi"])
 def test_padding_anywhere_in_the_prompt_does_not_change_the_steps(configuration):
     decoder = shared_decoder(configuration)
@@ -172,6 +176,7 @@ def test_padding_anywhere_in_the_prompt_does_not_change_the_steps(configuration)
     assert not left_weights[..., :2].any() and not right_weights[..., 3:].any()
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_configuration
 def test_steps_return_the_attention_weights_on_the_prompt(configuration):
     """Those of the last block in a full pass, averaged over its heads."""

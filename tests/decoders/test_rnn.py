@@ -131,6 +131,7 @@ def steps(decoder, target, encoded, mask):
     return np.stack(logits, 1), np.stack(weights, 1)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_option
 def test_steps_equal_call_and_beams_are_independent(option):
     model = shared_model(option)
@@ -150,6 +151,7 @@ def test_steps_equal_call_and_beams_are_independent(option):
         assert not scores.any()
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_option
 def test_padding_of_the_source_is_ignored(option):
     model = shared_model(option)
@@ -168,6 +170,7 @@ def make_with_policy(option, policy):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "option",
     cases(
@@ -191,6 +194,7 @@ def test_mixed_precision(option, policy):
 LOADED = {"monotonic": "mixed_float16", "feeding": "mixed_bfloat16"}
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("option", cases(LOADED, ["monotonic"]))
 @pytest.mark.usefixtures("eager")
 def test_mixed_precision_reloads_generates_and_trains(option, tmp_path):
@@ -301,6 +305,7 @@ def test_other_probabilities_mix_both():
     assert 0.4 < true_fraction[1] < 0.6
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.usefixtures("eager")
 def test_fit_moves_from_true_tokens_to_predictions():
     """`fit` counts the steps; after the schedule's end all inputs are predictions."""
@@ -318,6 +323,7 @@ def test_fit_moves_from_true_tokens_to_predictions():
     assert abs(losses[0] - losses[3]) > 0.01
 
 
+@pytest.mark.slow_on_tensorflow
 def test_scheduled_sampling_trains():
     model = make("luong", scheduled_sampling=Constant(0.0))
     model.compile(keras.optimizers.Adam(0.05), MaskedCrossEntropy())

@@ -138,6 +138,7 @@ PARENTS = np.array(
 )
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_option
 def test_steps_of_reordered_beams_give_the_logits_of_call(option):
     model = shared_model(option)
@@ -167,6 +168,7 @@ def test_weights_are_those_of_the_last_block_averaged_over_heads(option):
     np.testing.assert_allclose(weights[:, 0], heads.mean(1), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_option
 def test_padding_on_either_side_does_not_change_the_logits(option):
     model = shared_model(option)
@@ -180,6 +182,7 @@ def test_padding_on_either_side_does_not_change_the_logits(option):
         np.testing.assert_allclose(row[mask], expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "option",
     ["sinusoidal", "learned", "relative-grouped-window", "alibi-multi-query-post",
@@ -296,6 +299,7 @@ def transformer_of_the_paper(model, norm, source, target):
     return x @ table.T, all_weights[-1]
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_model_follows_the_equations_of_the_paper(norm):
     model = make(norm=norm)
@@ -316,6 +320,7 @@ def test_model_follows_the_equations_of_the_paper(norm):
 # Mixed precision, small inputs, dropout, errors
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "option, policy",
     [
@@ -343,6 +348,7 @@ def test_mixed_precision(option, policy):
     np.testing.assert_allclose(stepped[:, 0], expected, atol=tolerance * np.abs(expected).max())
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "source, target",
     [
@@ -369,6 +375,7 @@ def test_dropout_is_applied_in_training_only():
         assert np.abs(training - inference).max() > 1e-4, rate
 
 
+@pytest.mark.slow_on_tensorflow
 def test_blocks_share_one_table_of_relative_positions_also_when_loaded(tmp_path):
     model = make("relative")
     tables = [w for w in model.decoder.weights if tuple(w.shape) == (32, 4)]

@@ -14,6 +14,8 @@ from keras_attention.models import captioner
 from keras_attention.tasks import Captioner, ModelRunner, load_exported
 from keras_attention.text import WordPieceTokenizer
 
+pytestmark = pytest.mark.slow
+
 WORDS = WordPieceTokenizer.train(["a red circle", "two blue squares"], 60)
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 256, shape).astype("uint8") for shape in [(20, 30, 3)] * 2 + [(9, 9, 1)]]
@@ -28,7 +30,7 @@ KINDS = {
 
 @pytest.fixture(
     scope="module",
-    params=["soft", *(pytest.param(kind, marks=pytest.mark.slow) for kind in [*KINDS][1:])],
+    params=[*KINDS],
 )
 def task(request):
     backbone = ResidualCNN((8, 12))
@@ -92,7 +94,6 @@ def test_loaded_exports_work_like_the_task(task, exported, phone, tmp_path):
         assert loaded(path) == task(IMAGES[2])
 
 
-@pytest.mark.slow
 def test_a_saved_model_without_tokenizer(task, tmp_path):
     report = task.export(tmp_path, samples=IMAGES, tokenizer=False)
     assert report["agreement"]["equal"] == report["agreement"]["compared"] == 16

@@ -46,6 +46,7 @@ def task(make_labeler):
     return make_labeler("label", ["a", "b"])
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("what", WRITERS)
 @pytest.mark.parametrize("limit", [small_disk, small_files])
 def test_a_full_destination(task, what, limit):
@@ -59,6 +60,7 @@ def test_a_full_destination(task, what, limit):
         assert list(Path(folder).iterdir()) == []
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("what", ["SavedModel", "TFLite export"])
 def test_a_full_folder_of_temporary_files(task, what, tmp_path, monkeypatch):
     (tmp_path / "scratch").mkdir()

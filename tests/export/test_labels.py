@@ -13,9 +13,11 @@ from keras_attention.models import seq2seq
 from keras_attention.tasks import TextClassifier, load_exported
 from keras_attention.utils.manifest import read_manifest
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["eins", "zwei", "größer"]
 SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
-KINDS = ("label", pytest.param("tags", marks=pytest.mark.slow))
+KINDS = ("label", "tags")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,6 @@ def test_disagreement_deletes_the_export(make, kind, tmp_path, different_model):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_model_without_tokenizer(make, kind, tmp_path):
     task = make(kind)
@@ -159,7 +160,6 @@ OTHERS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("options", [*OTHERS.values(), None], ids=[*OTHERS, "an RNN"])
 def test_other_models(make, options, tmp_path):
     task = make("label", **(options or {"encoder": seq2seq(11, 12, 8, 8).encoder}))

@@ -12,6 +12,8 @@ from keras_attention.export.verification.compare import check_consistent
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import transformer
 
+pytestmark = pytest.mark.slow
+
 DTYPES = {
     "source": "int32",
     "seed": "int32",
@@ -76,7 +78,6 @@ def sampling(make_translator, tmp_path_factory):
     return task, TFLiteRunner(file)
 
 
-@pytest.mark.slow
 def test_tflite_samples_by_seed_and_temperature(sampling):
     task, runner = sampling
     source, expected = model_inputs(task, TEXTS), []
@@ -135,7 +136,6 @@ def test_a_classifier_has_no_options(make_labeler, tmp_path):
         assert set(session.signatures) == {"serving_default", "details", "ids"}
 
 
-@pytest.mark.slow
 def test_a_transformer_has_them_too(make_translator, tmp_path):
     def small(source, target):
         sizes = {"num_layers": 2, "hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4}

@@ -83,6 +83,7 @@ def search_without_stopping(table, row, limit, num_beams, alpha, beta):
     return sorted(finished, reverse=True)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("seed", seeds(4))
 @pytest.mark.parametrize("num_beams", [1, 2, 3, 4])
 @pytest.mark.parametrize("alpha, beta", [(0.0, 0.0), (0.6, 0.0), (1.0, 0.5)])
@@ -235,6 +236,7 @@ def search_with_refilled_beams(table, row, limit, num_beams, penalty, early_stop
     return finished
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("seed", seeds(3))
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize(
@@ -266,6 +268,7 @@ def test_refilled_beams_equal_the_plain_search(seed, num_beams, penalty, early_s
             assert not weights[len(sequence) :].any()
 
 
+@pytest.mark.slow_on_tensorflow
 def test_early_stopping_trades_score_for_steps():
     """`True` stops first, `"never"` last, and with the best scores."""
     all_scores = {early_stopping: [] for early_stopping in (True, False, "never")}

@@ -56,6 +56,7 @@ def with_full_caches(model, strategy, source):
     return strategy.finalize(strategy.run(step, carry, source_mask, limit)[-1])
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.parametrize("strategy", cases(STRATEGIES, ["sampling", "beam"]))
 @pytest.mark.parametrize("name", ["encoder-decoder", "decoder-only"])
 def test_growing_caches_give_the_outputs_of_full_ones(models, name, strategy):
@@ -88,6 +89,7 @@ def test_scores_with_growing_caches_are_those_of_teacher_forcing(models, name):
     np.testing.assert_allclose(outputs.scores[0], log_probs.sum(1), rtol=1e-5)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("every", [40, 100])  # within a stage, and beyond the first one
 def test_a_stream_grows_its_caches(models, every):
     model, strategy = models["decoder-only"], STRATEGIES["sampling"]

@@ -34,6 +34,7 @@ def plain_greedy_search(model, source, max_new_tokens):
     return ids[1:], score
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("options", [{}, {"attention": "luong", "input_feeding": True}])
 def test_greedy_search_equals_the_plain_loop(options):
     model = make(**options)

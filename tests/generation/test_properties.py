@@ -8,6 +8,7 @@ import os
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -114,6 +115,7 @@ def limits_of_rows(mask, options, limit, ratio):
     return limits.astype(int)
 
 
+@pytest.mark.slow_on_tensorflow
 @bounded
 @given(decoders(), STRATEGIES, st.data())
 def test_outputs_of_every_strategy(drawn, strategy, data):

@@ -71,6 +71,7 @@ def test_limit_is_at_least_one_token(name):
     assert (array(outputs.ids) != 0).sum(-1)[:, 0].tolist() == [1, 1]
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_strategy
 @pytest.mark.parametrize("seed", range(3))
 def test_pad_and_start_are_never_generated_and_end_is_last(name, seed):
@@ -102,6 +103,7 @@ def test_loop_stops_when_all_sequences_have_ended(name, steps):
     assert steps == [3]
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_strategy
 @pytest.mark.parametrize("seed", range(3))
 def test_suppressed_tokens_are_never_generated(name, seed):

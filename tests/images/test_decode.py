@@ -147,6 +147,7 @@ def test_limits_are_configurable(monkeypatch):
 decode_in_graph = tf.function(decode_image)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(format, orientation):

@@ -36,6 +36,7 @@ def test_jpeg_and_png_are_decoded(graph):
     np.testing.assert_array_equal(graph(tf.constant([JPEG, PNG])), expected)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -41,6 +41,7 @@ def keras_layer(options):
     return keras.layers.MultiHeadAttention(H, K, **options)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("built", [False, True])
 @pytest.mark.parametrize("case", KERAS)
 def test_outputs_match_keras(case, built):

@@ -14,6 +14,8 @@ from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.interop import marian
 from keras_attention.interop.marian import read_marian
 
+pytestmark = pytest.mark.slow_on_tensorflow
+
 VARIANTS = {
     "opus": {},
     "separate vocabularies, relu, a suppressed token, no renormalization": {

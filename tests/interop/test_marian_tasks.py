@@ -13,7 +13,7 @@ from keras_attention.tasks import Translator, load_exported
 from keras_attention.text import MarianTokenizer, load_tokenizer
 from onnx_web import assert_equal_in_onnxruntime_web, needs_node
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,6 @@ def test_bytes_and_control_pieces_are_written_as_sentencepiece_writes_them():
         MarianTokenizer(b"no model", [*specials, "a"])
 
 
-@pytest.mark.slow
 def test_fit_goes_on_from_it(opus, tmp_path):
     task = Translator.from_marian(
         opus.folder, GreedySearch(max_new_tokens=26), max_source_length=40
@@ -102,7 +101,6 @@ def exports(opus, tmp_path_factory):
     return both
 
 
-@pytest.mark.slow
 def test_one_command_exports_it(exports, opus, expected):
     serving, phone = exports
     for report in (serving / "1" / "verification.json", phone / "verification.json"):
@@ -138,7 +136,6 @@ def test_the_commands_take_its_folder(opus, translator, capsys):
     assert "or of a Marian model" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_ctranslate2(opus, expected, tmp_path, capsys):
     greedy = GreedySearch(max_new_tokens=40, force_end=True)
     translator = Translator.from_marian(opus.folder, greedy, max_source_length=40)
@@ -164,7 +161,6 @@ def onnx(request, opus, tmp_path_factory):
     return translator, folder, translator.export(folder, "onnx", opus.texts[:4])
 
 
-@pytest.mark.slow
 def test_onnx(onnx, opus):
     translator, folder, report = onnx
     assert report["agreement"]["equal"] == report["agreement"]["compared"]
@@ -173,7 +169,6 @@ def test_onnx(onnx, opus):
     assert load_exported(folder)(texts) == translator(texts)
 
 
-@pytest.mark.slow
 @needs_node
 def test_onnxruntime_web(onnx, opus, tmp_path):
     translator, folder, _ = onnx

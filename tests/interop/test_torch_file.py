@@ -120,6 +120,7 @@ def test_claimed_sizes_are_compared_with_the_file(count, shape, content, message
 HELPER = b"ctorch._utils\n_rebuild_tensor_v2\n"
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "pickled, message",
     [

@@ -124,6 +124,7 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3)).astype("float32")
 
 
+@pytest.mark.slow_on_tensorflow
 def test_application_is_applied_after_its_preprocessing():
     keras.config.set_image_data_format("channels_first")  # must have no effect
     try:

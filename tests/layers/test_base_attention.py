@@ -205,6 +205,7 @@ def test_keras_masks(kind):
     np.testing.assert_array_equal(array(output._keras_mask), query_mask)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_layer
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(kind, policy):
@@ -226,6 +227,7 @@ def test_mixed_precision(kind, policy):
     )
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_layer
 @pytest.mark.usefixtures("eager")
 def test_training_with_fully_masked_rows_and_reloading(kind, tmp_path):
@@ -258,6 +260,7 @@ def test_smallest_inputs(kind, queries, length):
     assert array(layer(query[:0], value[:0])).shape == (0, queries, D)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow_only
 def test_attend_converts_to_tflite_builtins(tmp_path):
     """One file has a signature for each layer."""

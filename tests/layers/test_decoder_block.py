@@ -33,6 +33,7 @@ from keras_attention.layers import DecoderBlock, RotaryEmbedding
 from keras_attention.ops.heads import cache_step, slot_indices
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_norm
 @every_kind
 @pytest.mark.parametrize("cross", [True, False])
@@ -82,6 +83,7 @@ def combinations():
                 yield pytest.param(norm, encoding, cross, shared, marks=marks)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("norm, encoding, cross, shared", list(combinations()))
 def test_steps_of_beams_equal_the_full_pass(norm, encoding, cross, shared):
     """Two beams with different tokens, with grouped queries and a window that limits the cache."""

@@ -172,6 +172,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_cell
 @pytest.mark.parametrize("option", OPTIONS)
 def test_cell_matches_its_papers_equations(cell, option):
@@ -198,6 +199,7 @@ STACKS = {
 }
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("attention", ["bahdanau", "monotonic", "local-m"])
 @pytest.mark.parametrize(
@@ -281,6 +283,7 @@ def test_fully_masked_source_gives_context_zero(kind):
         assert not array(output)[0, :, U:].any()
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("option", OPTIONS)
 def test_config_round_trip(option):
     layer = make(cell=STACKS["two-gru"](), **OPTIONS[option])

@@ -82,6 +82,7 @@ def output_and_gradients(call, inputs, variables, explicit):
         ]
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("name", FEW)
 def test_fused_equals_explicit(name):
     """Output and gradients of inputs and weights: without masks, with all, and with a causal one.
@@ -196,6 +197,7 @@ def graph_of_unknown_length(layer, name, jit_compile):
     return graph
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize(
     "name, jit_compile",
@@ -225,6 +227,7 @@ def test_one_graph_of_unknown_length_has_both_forms(name, jit_compile, no_query_
             np.testing.assert_allclose(x / scale, y / scale, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow_only
 def test_lengths_decide_at_run_time_where_dropout_is_drawn(no_query_is_few):
     """The forms draw other numbers, so that output and gradients tell which one has run."""
@@ -259,6 +262,7 @@ class BatchesOfTwoLengths(keras.utils.PyDataset):
         return ids, np.where(np.arange(length) < length - 1, ids, 0)
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.parametrize(
     "policy, tolerance, jit_compile",
     [
@@ -286,6 +290,7 @@ def test_fit_with_batches_of_several_lengths(policy, tolerance, jit_compile, no_
         np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * max(1.0, np.abs(y).max()))
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("explicit", [None, False])
 def test_xla_compiles_graphs_of_unknown_length(explicit):

@@ -162,6 +162,7 @@ def test_output_follows_the_equations(options):
     np.testing.assert_allclose(array(got[0])[empty], array(nothing)[empty], atol=1e-6)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_encoding
 @pytest.mark.parametrize("options", ["plain", "grouped", "window", "soft-cap", "qk-norm"])
 def test_position_encodings_follow_the_equations(encoding, options):
@@ -274,6 +275,7 @@ def test_call_equals_attend_on_the_memory(options):
 # Stepping
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_encoding
 @pytest.mark.parametrize(
     "options",
@@ -340,6 +342,7 @@ def test_config_restores_the_layer(cls, encoding):
     np.testing.assert_array_equal(array(restored(*inputs)), array(layer(*inputs)))
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_encoding
 @pytest.mark.usefixtures("eager")
 def test_layer_trains_with_empty_rows_and_is_saved(encoding, tmp_path):

@@ -277,6 +277,7 @@ def without_masked_items(kind, output, mask):
     return ops.where(mask[..., None], output, ops.zeros_like(output))
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @slow_on_jax
 @pytest.mark.parametrize("name", LAYERS)
 @given(example=examples)

@@ -22,6 +22,7 @@ def randomize(layer, seed=1):
     layer.set_weights([rng.normal(size=w.shape) * 0.5 for w in layer.get_weights()])
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_cell
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("left", [False, True])
@@ -80,6 +81,7 @@ def test_keras_layer_checks(cell, options):
     )
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @every_cell
 def test_mixed_precision(cell, policy):
@@ -98,6 +100,7 @@ def test_mixed_precision(cell, policy):
         )
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.usefixtures("eager")
 def test_encoder_trains_and_reloads(tmp_path, cell="lstm"):
     source = keras.Input((None,), dtype="int32")

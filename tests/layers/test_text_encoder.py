@@ -39,6 +39,7 @@ def test_reverse_reads_from_the_end_and_preserves_the_order():
     np.testing.assert_allclose(array(encoded["state"]), array(expected["state"]), atol=1e-6)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("positions", [None, "sinusoidal", "learned"])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_padding_on_either_side_does_not_change_the_output(reverse, positions):

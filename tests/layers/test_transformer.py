@@ -41,6 +41,7 @@ def built(num_layers=2, dtype=None, encoding="none", **options):
     return encoder
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("norm", ["pre", "post", "sandwich"])
 @pytest.mark.parametrize("kind", ["layer", "rms"])
 def test_blocks_are_applied_in_turn_with_a_final_norm_unless_post_ln(norm, kind):
@@ -103,6 +104,7 @@ def test_keras_mask_is_used():
         np.testing.assert_allclose(array(output), array(expected), atol=1e-6)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_encoding
 def test_saved_model_restores_the_encoder(encoding, tmp_path):
     options = {"stochastic_depth": 0.2, "norm": "sandwich", "num_key_value_heads": 1}
@@ -127,6 +129,7 @@ def test_saved_model_restores_the_encoder(encoding, tmp_path):
     np.testing.assert_array_equal(array(loaded(x)["sequence"]), array(encoder(x)["sequence"]))
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @every_encoding
 def test_mixed_precision(policy, encoding):

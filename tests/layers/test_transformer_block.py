@@ -61,6 +61,7 @@ def test_make_blocks_needs_a_positive_number_of_layers():
         make_blocks(EncoderBlock, 0, num_heads=H, intermediate_dim=F)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("cls", [EncoderBlock, DecoderBlock])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_config_restores_the_block(cls, encoding):
@@ -74,6 +75,7 @@ def test_config_restores_the_block(cls, encoding):
     np.testing.assert_array_equal(array(restored(*inputs)), array(block(*inputs)))
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.usefixtures("eager")
 def test_blocks_train_with_an_empty_source_and_are_saved(tmp_path):
     source, target = (keras.Input((None,), dtype="int32", name=n) for n in ("source", "target"))

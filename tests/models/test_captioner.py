@@ -48,6 +48,7 @@ def shared_model(kind):
 GREEDY = GreedySearch(max_new_tokens=5)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_kind
 def test_generation_matches_teacher_forcing(kind):
     """And the attention weights sum to 1 over the cells, or are 0 without attention."""
@@ -76,6 +77,7 @@ def test_only_a_body_mixes_the_cells():
         np.testing.assert_array_equal(difference[1:] > 1e-5, others)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_kind
 def test_beam_search_scores_at_least_as_high_as_greedy_search(kind):
     model, source = shared_model(kind), images()
@@ -84,6 +86,7 @@ def test_beam_search_scores_at_least_as_high_as_greedy_search(kind):
     assert (beam.scores[:, 0] >= greedy.scores[:, 0] - 1e-5).all()
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_kind
 def test_reload_gives_the_same(kind, tmp_path):
     model, source = shared_model(kind), images()
@@ -99,6 +102,7 @@ def test_reload_gives_the_same(kind, tmp_path):
     )
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.parametrize("attention", ["soft", "hard"])
 def test_it_learns_to_tell_images_apart(attention):
     """Bright images have one caption and dark ones another."""

@@ -72,6 +72,7 @@ def search_by_full_passes(model, prompts, length):
     return [row[len(start_of(prompt)) :] for row, prompt in zip(rows, prompts, strict=True)], scores
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "options",
     [
@@ -133,6 +134,7 @@ def test_samples_are_scored_by_full_passes(model):
     np.testing.assert_array_equal(near.ids, model.generate(PROMPTS, GREEDY).ids)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     "strategy", [GREEDY, BeamSearch(3, coverage_penalty=0.2, max_new_tokens=6)]
@@ -162,6 +164,7 @@ def test_an_empty_batch(model):
     assert output.ids.shape == (0, 1, 6)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "strategy", [GREEDY, SAMPLE, GreedySearch(max_new_tokens=6, length_ratio=0.5)]
 )
@@ -216,6 +219,7 @@ def test_mixed_precision_streams_as_it_generates():
     np.testing.assert_array_equal(streamed, whole.ids[:, :, : streamed.shape[2]])
 
 
+@pytest.mark.slow_on_tensorflow
 def test_reload_gives_the_same(tmp_path):
     model = make(positions="relative", num_key_value_heads=2, window=4, activation="swiglu")
     model.save(tmp_path / "model.keras")
@@ -226,6 +230,7 @@ def test_reload_gives_the_same(tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.slow_on_tensorflow
 def test_it_learns_packed_texts_by_heart():
     """Loss falls; then prompts of the texts go on as the texts did, the empty one as they begin."""
     model = make()
@@ -255,6 +260,7 @@ def test_prompts_that_are_none(model, prompt, received):
             generate(prompt)
 
 
+@pytest.mark.slow_on_tensorflow
 def test_a_prompt_longer_than_the_learned_table_leaves_room_for():
     """Also when a graph of free length is there already."""
     model = make(positions="learned", max_length=10)

@@ -63,6 +63,7 @@ def test_backends_agree(kind):
     np.testing.assert_allclose(np.abs(logits).sum(-1), AGREED[kind], rtol=1e-4)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_on_either_side_is_ignored(kind):
     model = randomize(KINDS[kind]())
@@ -87,6 +88,7 @@ def test_logits_of_an_empty_row_are_the_bias(kind):
     np.testing.assert_allclose(logits[:3], array(model(IDS)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_reload_gives_the_same(kind, tmp_path):
     model = randomize(KINDS[kind]())
@@ -97,6 +99,7 @@ def test_reload_gives_the_same(kind, tmp_path):
     np.testing.assert_array_equal(array(loaded(IDS)), array(model(IDS)))
 
 
+@pytest.mark.slow_on_tensorflow
 def test_classifier_learns_which_ids_occur():
     rng = np.random.default_rng(0)
     ids = rng.integers(4, 11, (64, 6)) * (np.arange(6) < rng.integers(1, 7, (64, 1)))

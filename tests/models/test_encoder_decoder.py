@@ -38,6 +38,7 @@ def test_functional_model_of_two_inputs():
     )
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     "options",
@@ -67,6 +68,7 @@ def generate_without_cache(model, strategy):
     return other.generate(SOURCE, strategy)
 
 
+@pytest.mark.slow_on_tensorflow
 def test_it_learns_and_generate_uses_the_current_weights():
     model, strategy = make(), GreedySearch(max_new_tokens=4)
     before = model.generate(SOURCE, strategy)
@@ -93,6 +95,7 @@ class GenerateEachEpoch(keras.callbacks.Callback):
         self.scores.append(self.model.generate(SOURCE, GreedySearch(max_new_tokens=4)).scores.sum())
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.usefixtures("eager")
 def test_generate_in_a_callback_uses_the_current_weights():
     model, callback = make(), GenerateEachEpoch()
@@ -106,6 +109,7 @@ def test_generate_in_a_callback_uses_the_current_weights():
     )
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("strategy", STRATEGIES[:2])
 def test_rows_of_a_batch_are_independent(strategy):
     """And padding is ignored: each row alone has no padding."""

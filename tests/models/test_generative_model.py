@@ -40,6 +40,7 @@ def bfloat16(model):
         layer.dtype_policy = "mixed_bfloat16"
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("change", [lora, quantize, bfloat16], ids=lambda change: change.__name__)
 def test_generation_after_a_change_of_layers_is_that_of_a_model_never_used_before(change):
     used, fresh = make(), make()
@@ -52,6 +53,7 @@ def test_generation_after_a_change_of_layers_is_that_of_a_model_never_used_befor
     assert len(used._compiled_models) == 1  # the earlier ones are released
 
 
+@pytest.mark.slow_on_tensorflow
 def test_a_stream_after_lora_has_the_ids_of_generate():
     model = make()
     list(model.stream(PROMPTS, GREEDY))
@@ -62,6 +64,7 @@ def test_a_stream_after_lora_has_the_ids_of_generate():
     assert not expected[:, :, ids.shape[2] :].any()
 
 
+@pytest.mark.slow_on_tensorflow
 def test_a_generator_of_ones_own_follows_the_layers():
     model = make()
     generator = Generator(model, GREEDY)
@@ -79,6 +82,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow_on_tensorflow
 def test_options_of_a_request_are_arguments_of_one_compiled_function():
     """Each result is that of a generator compiled for the strategy alone."""
     model = seq2seq(V, V, 8, 8)

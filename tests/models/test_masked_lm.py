@@ -50,6 +50,7 @@ def test_reload_gives_the_same(tmp_path):
     assert loaded.count_params() == model.count_params()
 
 
+@pytest.mark.slow_on_tensorflow
 def test_hidden_tokens_are_predicted_from_their_neighbors():
     """Each row is a token and the token that always follows it."""
     words = np.random.default_rng(0).integers(4, 10, (256, 1))
@@ -65,6 +66,7 @@ def test_hidden_tokens_are_predicted_from_their_neighbors():
     assert (array(model(hidden)).argmax(-1)[:, 0] == ids[:, 0]).mean() > 0.95
 
 
+@pytest.mark.slow_on_tensorflow
 def test_other_models_share_the_encoder():
     pretrained = randomize(masked_lm(11, **SMALL))
     before = array(pretrained.encoder(IDS)["sequence"])

@@ -95,6 +95,7 @@ AGREED = {
 }
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "name, options",
     {

@@ -114,6 +114,7 @@ AGREED = {
 }
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "positions, options",
     {
@@ -132,6 +133,7 @@ def test_backends_agree(positions, options):
 # One embedding, save and load
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "options",
     [
@@ -152,6 +154,7 @@ def test_reload_gives_the_same(options, tmp_path):
     np.testing.assert_array_equal(array(loaded(INPUTS)), array(model(INPUTS)))
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.usefixtures("eager")
 def test_reloaded_it_generates_the_same(tmp_path):
     model = make(12, 12, positions="relative", num_key_value_heads=2, **GEMMA)
@@ -175,6 +178,7 @@ def test_a_model_from_the_config_shares_its_embedding():
     np.testing.assert_allclose(array(copy(inputs)), array(model(inputs)), atol=1e-6)
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.usefixtures("eager")
 def test_a_shared_embedding_is_one_and_stays_one(tmp_path):
     apart, model = make(12, 12), make(12, 12, share_embeddings=True)

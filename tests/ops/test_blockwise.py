@@ -154,6 +154,7 @@ def assert_close(result, want):
     np.testing.assert_allclose(result / scale, want / scale, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow_on_tensorflow
 @slow_on_jax
 @given(case=cases)
 @example(case=Case())
@@ -225,6 +226,7 @@ def test_blockwise_and_explicit_attention_follow_the_equations(case):
                 assert_close(results[3], table)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("dtype, tolerance", [("float16", 4e-3), ("bfloat16", 3e-2)])
 def test_half_precision_is_accumulated_in_float32(dtype, tolerance):
     """As exact as one rounding of the operands, over 16 blocks."""
@@ -242,6 +244,7 @@ def test_half_precision_is_accumulated_in_float32(dtype, tolerance):
     np.testing.assert_allclose(array(ops.cast(result, "float32")), want, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_graphs_of_unknown_length_and_xla(jit_compile):

@@ -37,6 +37,7 @@ def assert_close(actual, expected):
     np.testing.assert_allclose(array(actual), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("block_size", [1, 4, 20, 21, 100])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("with_bias", [True, False])

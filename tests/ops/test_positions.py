@@ -64,6 +64,7 @@ def test_sinusoids_match_keras_hub():
     np.testing.assert_allclose(array(ours), array(theirs)[0], atol=1e-5)
 
 
+@pytest.mark.slow_on_tensorflow
 def test_sinusoids_in_halves_match_marian():
     marian = pytest.importorskip("transformers.models.marian.modeling_marian")
     theirs = marian.MarianSinusoidalPositionalEmbedding(40, 8)

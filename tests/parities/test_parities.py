@@ -48,6 +48,7 @@ def cases():
             yield pytest.param(name, parity, id=f"{name}-{parity}", marks=marks)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(("name", "parity"), list(cases()))
 def test_parity(name, parity, tmp_path):
     value = PARITIES[parity](name, build(name), tmp_path)

@@ -32,6 +32,7 @@ def make_batches(pairs=PAIRS, batch_size=6, max_length=24, **options):
     return CandidateBatches(make_task(), pairs, length_metric, batch_size, max_length, **options)
 
 
+@pytest.mark.slow
 def test_batch_has_candidates_then_the_reference_and_their_costs():
     data = make_batches(num_candidates=K)
     task = data.task

@@ -224,6 +224,7 @@ def train(folder):
 WRITES = "os.open", "os.rename", "os.fsync", "shutil.rmtree", "numpy.savez", "tempfile.mkdtemp"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exchange", [True, False])
 @pytest.mark.usefixtures("eager")
 def test_training_killed_at_each_write_ends_the_same(tmp_path, monkeypatch, exchange):

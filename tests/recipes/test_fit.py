@@ -69,6 +69,7 @@ def score_of(folder):
     return {name: value for name, value in content.items() if name != "run_id"}
 
 
+@pytest.mark.slow
 def test_trained_task_is_saved_and_works(tmp_path):
     options = dict(epochs=60, learning_rate=0.05, label_smoothing=0.0, validation_freq=30)
     history = train(
@@ -153,6 +154,7 @@ def test_resumed_training_equals_uninterrupted_training(options, tmp_path):
     assert not resume_folder(folder).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_average_of_checkpoints_is_saved_if_it_scores_best(tmp_path, capsys):
     """Ctrl-C while the average is scored loses nothing: the same call scores it again."""
@@ -289,6 +291,7 @@ def test_batch_size_defaults_to_the_limit_of_tokens():
     assert TrainingConfig(batch_tokens=4096, batch_size=8).max_batch_size == 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_ctrl_c_after_a_score_leaves_the_best_task(tmp_path):
     metric = ScriptedMetric(3.0, 1.0, KeyboardInterrupt)
@@ -306,6 +309,7 @@ def test_ctrl_c_before_a_score_leaves_the_current_task(tmp_path):
     assert Translator.load(tmp_path / "task")(SOURCES) == task(SOURCES)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_ctrl_c_before_a_score_keeps_an_older_task(tmp_path):
     older = make_task(seed=3)
@@ -317,6 +321,7 @@ def test_ctrl_c_before_a_score_keeps_an_older_task(tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_last_task_is_saved_without_a_score(tmp_path):
     task = make_task()
@@ -348,6 +353,7 @@ def test_weights_that_are_not_finite_end_the_training(tmp_path):
     assert not (tmp_path / "task").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_score_that_is_not_finite_keeps_the_best_task(tmp_path):
     with pytest.raises(ValueError, match="Received: val_bleu=inf in epoch 2"):

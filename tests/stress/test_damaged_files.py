@@ -14,6 +14,7 @@ QUICK = {
 }  # fmt: skip
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("name", QUICK)
 def test_damaged_files_are_read_or_refused_by_an_error_that_names_them(name, tmp_path):
     original = tmp_path / "original"

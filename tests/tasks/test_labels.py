@@ -85,6 +85,7 @@ def test_long_texts_are_truncated_with_a_warning(labels, tags):
     assert [tag.word for tag in result] == ["aaaaa", "bbbbb", "ccccc"]
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("kind", KINDS)
 def test_save_and_load(make, kind, tmp_path):
     task = make(kind)

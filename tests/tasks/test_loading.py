@@ -47,6 +47,7 @@ def exports(saved_model, tflite, tmp_path_factory):
     return folder, tflite.folder
 
 
+@pytest.mark.slow
 def test_an_export_is_the_same_task_with_another_runner(exports, translator):
     expected = translator.generate(TEXTS)
     for folder in (*exports, exports[0] / "1"):
@@ -109,6 +110,7 @@ def test_the_tflite_file_of_another_library_raises(tmp_path):
         load_exported(tmp_path)
 
 
+@pytest.mark.slow
 def test_tasks_are_imported_without_exporters():
     code = """
 import sys

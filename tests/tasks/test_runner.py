@@ -20,6 +20,7 @@ def quantize(model):
     model.quantize("int8", filters=lambda layer: isinstance(layer, keras.layers.Dense))
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("change", [lora, quantize])
 @pytest.mark.parametrize("kind", ["label", "tags"])
 def test_probabilities_follow_the_layers(make_labeler, kind, change):

@@ -46,6 +46,7 @@ def generator():
     return make()
 
 
+@pytest.mark.slow
 def test_prompts_have_no_end(generator):
     tokenizer = generator.tokenizer
     ids = tokenizer.tokenize(["cab"]).to_tensor().numpy()
@@ -66,6 +67,7 @@ def test_a_string_or_a_list(generator):
     assert model_inputs(generator, [""]).tolist() == [[0]]
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(
     "kind, options",
     [
@@ -131,6 +133,7 @@ def test_attention_has_prompt_and_generated_tokens():
     assert generator.attention("").weights.shape[1] == 0
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize(
     "strategy", [GreedySearch(max_new_tokens=9), Sampling(seed=3, max_new_tokens=9)]
@@ -177,6 +180,7 @@ def test_beam_search_does_not_stream():
         make(BeamSearch(2, max_new_tokens=5)).stream("abc", print)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_save_and_load(generator, tmp_path):
     generator.save(tmp_path / "task")

@@ -94,6 +94,7 @@ def test_attention_has_source_and_target_tokens(strategy, text):
     assert "".join(tokens) == translator(text).replace("[UNK]", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_save_and_load(translator, tmp_path):
     translator.save(tmp_path / "task")
@@ -110,6 +111,7 @@ def test_save_and_load(translator, tmp_path):
     assert [len(results) for results in other.generate(["a"])] == [2]
 
 
+@pytest.mark.slow
 def test_saving_again_replaces_and_a_failure_keeps_the_earlier_task(
     translator, tmp_path, monkeypatch
 ):

@@ -61,6 +61,7 @@ def join_in_tflite(tokenizer, ids):
     return runtime.get_signature_runner()(ids=ids)["text"].tolist()
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @by_tokenizer
 def test_joins_tokens_alike(name):
     tokenizer = TOKENIZERS[name]

@@ -125,6 +125,7 @@ def test_white_space(tokenizer):
     assert texts(tokenizer.detokenize(tokenizer.tokenize(["  ein  hund "]))) == [expected]
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 def test_graph_equals_eager(tokenizer):
     lines = [*LINES, ""]
     eager = tokenizer.encode(lines, max_length=64)

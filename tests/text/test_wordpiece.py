@@ -22,6 +22,7 @@ def test_learned_pieces():
     assert {"singen", "springen", "gehen"} <= set(tokenizer.vocabulary)
 
 
+@pytest.mark.slow
 def test_vocabulary_size_is_a_maximum():
     lines = [f"{a}{b}{c}" for a in "abcd" for b in "efgh" for c in "ijkl"] * 2
     sizes = [WordPieceTokenizer.train(lines, size).vocabulary_size for size in (28, 40, 80)]

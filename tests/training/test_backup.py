@@ -21,6 +21,7 @@ def train(epochs, *callbacks, seed=0, units=3):
     return model.get_weights(), history.epoch
 
 
+@pytest.mark.slow
 def test_resumed_training_equals_an_uninterrupted_one(tmp_path):
     expected, _ = train(3)
     train(2, BackupTraining(tmp_path / "backup.npz"))

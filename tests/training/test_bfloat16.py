@@ -41,6 +41,7 @@ def dtypes(model):
     return {layer.compute_dtype for layer in model._flatten_layers()}
 
 
+@pytest.mark.slow
 def test_training_equals_that_of_a_mixed_bfloat16_model():
     """Two epochs of two batches; float32 computation gives different weights."""
     x, labels = batch()

@@ -35,6 +35,7 @@ def fit(model, block_size, x, labels, **options):
     return {name: np.array(values) for name, values in history.history.items()}
 
 
+@pytest.mark.slow_on_tensorflow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -61,6 +62,7 @@ def test_fit_gives_the_weights_and_metrics_of_all_logits(kind):
     assert model(x, training=True).shape == model(x).shape  # logits outside of `fit`
 
 
+@pytest.mark.slow
 def test_save_and_load_keep_the_loss(tmp_path):
     x, labels = batch("causal_lm")
     model = make("causal_lm")

@@ -103,6 +103,7 @@ def test_shared_position_bias_in_the_group_of_the_lowest_block():
     assert learning_rates[model.head.dense.kernel.path] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_resumed_training_equals_uninterrupted_training(tmp_path):
     """The optimizer's state, such as the momentum of each layer, is restored."""
@@ -210,6 +211,7 @@ def test_lora_projection_is_w_plus_the_scaled_product(alpha):
         np.testing.assert_allclose(array(dense(x)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_saving_adds_the_update_to_the_weights(tmp_path):
     model = fitted(with_lora(), keras.optimizers.Adam(0.05), epochs=5)
     model.save(tmp_path / "model.keras")
@@ -225,6 +227,7 @@ def test_saving_adds_the_update_to_the_weights(tmp_path):
     assert all(any(np.array_equal(kernel, w) for w in before) for kernel in kernels)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_lora_in_a_translator():
     model = transformer(11, 12, "tiny", share_embeddings=False, **SMALL)

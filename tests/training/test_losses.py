@@ -124,6 +124,7 @@ def test_infinite_logit_of_another_token_without_smoothing():
     np.testing.assert_allclose(ops.convert_to_numpy(loss), np.log(2), rtol=1e-6)
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_fit_learns_under_every_policy(policy, smoothing):

@@ -65,6 +65,7 @@ def test_equal_passes_give_the_cross_entropy():
         np.testing.assert_allclose(array(got), array(expected), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_reduces_the_divergence():
     """Two passes of a model with dropout, trained on one sentence, become similar.
 

@@ -51,6 +51,7 @@ PARTS = (
 )
 
 
+@pytest.mark.slow
 def test_import_without_extra_names_the_extra():
     arguments = [name for part, _, package in PARTS for name in (part, package)]
     environment = {**os.environ, "KERAS_BACKEND": "jax"}

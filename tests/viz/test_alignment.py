@@ -46,6 +46,7 @@ def test_figure_grows_with_the_tokens():
     assert longer[1] > few[1] + 1 and longer[0] == few[0]
 
 
+@pytest.mark.slow
 def test_figure_size_is_limited():
     size = plot_alignment(np.eye(1000), ["a"] * 1000, ["b"] * 1000).get_size_inches()
     assert size.max() * 150 < 2**16  # what the PNG writer takes

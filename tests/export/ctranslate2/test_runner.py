@@ -12,7 +12,7 @@ from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.ops.ids import END
 from keras_attention.tasks import TextGenerator, Translator, load_exported
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 TEXTS = ["bca", "x", "deed cab", "a", "cab cab"]
 
 
@@ -45,7 +45,6 @@ def test_strategy_in_the_file_is_checked(written, tmp_path):
         CTranslate2Runner(folder)
 
 
-@pytest.mark.slow
 def test_language_model(small_generator, samples, tmp_path):
     report = small_generator.export(tmp_path / "lm", "ctranslate2", samples)
     assert report["agreement"]["equal"] == report["agreement"]["compared"] >= 2 * len(samples)
@@ -58,7 +57,6 @@ def test_language_model(small_generator, samples, tmp_path):
     assert (tmp_path / "lm" / "vocabulary.json").is_file()
 
 
-@pytest.mark.slow
 def test_more_than_32_tokens(small_transformer, tmp_path):
     """The caches of the model grow beyond 32 tokens."""
     translator = small_transformer(GreedySearch(max_new_tokens=40))
@@ -68,7 +66,6 @@ def test_more_than_32_tokens(small_transformer, tmp_path):
     assert max(map(len, translator(TEXTS))) > 32
 
 
-@pytest.mark.slow
 def test_forced_end_and_suppressed_tokens(small_transformer, tmp_path):
     strategy = GreedySearch(max_new_tokens=6, force_end=True, suppress_tokens=[4, 5])
     translator = small_transformer(strategy)
@@ -100,7 +97,6 @@ def test_beams_are_ranked_by_the_strategys_length_penalty(type, written):
     assert [(row != 0).sum() for row in outputs["ids"][0]] == lengths[best].tolist()
 
 
-@pytest.mark.slow
 def test_beam_search(small_transformer, samples, tmp_path):
     strategy = BeamSearch(
         3, early_stopping=True, refill_beams=True, num_return_sequences=2, max_new_tokens=40

@@ -10,7 +10,7 @@ from keras_attention.generation import BeamSearch
 from keras_attention.tasks import load_exported
 from keras_attention.utils.manifest import read_manifest
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 
 
 def test_folder_and_report(written, samples):
@@ -45,7 +45,6 @@ def test_verified_again(written, samples, tmp_path):
         load_exported(folder)
 
 
-@pytest.mark.slow
 def test_disagreement_leaves_only_an_earlier_export(
     written, small_transformer, tmp_path, monkeypatch
 ):
@@ -77,7 +76,6 @@ def test_arguments(small_transformer, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["float16", "int8"])
 def test_reduced_precision(weights, small_transformer, samples, tmp_path):
     references = ["ABC"] * len(samples)
@@ -91,7 +89,6 @@ def test_reduced_precision(weights, small_transformer, samples, tmp_path):
     assert verify(tmp_path / weights)["agreement"]["compared"] == len(samples) + 1
 
 
-@pytest.mark.slow
 def test_made_samples_are_recorded_in_place_of_those_of_the_user(small_transformer, tmp_path):
     translator = small_transformer(BeamSearch(3, max_new_tokens=9))
     translator.export(

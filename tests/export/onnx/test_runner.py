@@ -11,7 +11,7 @@ from keras_attention.tasks import Translator, load_exported
 from onnx_web import assert_equal_in_onnxruntime_web, needs_node
 from small_transformers import build_transformer
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 # Long after short and back, alone and together.
 BATCHES = [["a"], ["bcade abba"], ["d"], ["cab", "", "deed abba c"], ["bca"], ["abba cab", "e"]]
 
@@ -75,14 +75,12 @@ def exported(request, make_translator, samples, tmp_path_factory):
     return task, folder, task.export(folder, "onnx", samples)
 
 
-@pytest.mark.slow
 def test_models_and_strategies(exported):
     task, folder, report = exported
     assert report["agreement"]["equal"] == report["agreement"]["compared"]
     assert_equal(task, load_exported(folder))
 
 
-@pytest.mark.slow
 @needs_node
 def test_onnxruntime_web(exported, tmp_path):
     rng = np.random.default_rng(0)

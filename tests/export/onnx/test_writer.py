@@ -11,7 +11,7 @@ from keras_attention.export.onnx import writer
 from keras_attention.tasks import load_exported
 from keras_attention.utils.manifest import read_manifest
 
-pytestmark = pytest.mark.tensorflow_only
+pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 
 
 def test_folder_and_report(written, samples):

@@ -100,6 +100,7 @@ def test_empty_batches(session):
     assert session.run("words", {"text": []})["words"].shape == (0, 0)
 
 
+@pytest.mark.slow
 def test_outputs_equal_those_of_tensorflows_python(saved_model):
     texts = ["bca", "", "äx"]
     signatures = tf.saved_model.load(str(saved_model.folder / "1")).signatures
@@ -234,6 +235,7 @@ assert session.run("strings", {"text": [["a", "b"]]})["length"].tolist() == [[1,
 }
 
 
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize("case", CRASHES)
 def test_nothing_crashes_the_process(damaged, case):
     code = f"""

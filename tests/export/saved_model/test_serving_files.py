@@ -34,6 +34,7 @@ def page(saved_model):
     return (saved_model.folder / "serving.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_warm_up_requests_run(saved_model, session, translator, samples):
     path = saved_model.folder / "1" / "assets.extra" / "tf_serving_warmup_requests"
     logs = [

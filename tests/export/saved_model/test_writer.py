@@ -130,6 +130,7 @@ def test_empty_batch(saved_model):
     assert signatures["details"](text=tf.constant([], tf.string))["text"].shape == (0, 2)
 
 
+@pytest.mark.slow
 def test_next_version_is_added(make_labeler, tmp_path, monkeypatch):
     folder, seen, write = tmp_path / "small", [], writer.write_saved_model
     for version in ("1", "7"):

@@ -20,6 +20,8 @@ from keras_attention.tasks import load_exported
 from keras_attention.tasks.export import exportable
 from keras_attention.utils.manifest import read_manifest
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["eins", "zwei", "größer"]
 SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
 REDUCED = ("float16", "int8", "full_int8")

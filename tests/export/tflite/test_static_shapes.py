@@ -92,6 +92,7 @@ def assert_no_free_shape(file):
     assert free == []
 
 
+@pytest.mark.slow
 def test_both_runtimes_agree_with_a_tagger(tagger, tags):
     folder, report = tags
     assert report["litert_apis"] == ["Interpreter", "CompiledModel"]

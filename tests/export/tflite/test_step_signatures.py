@@ -74,7 +74,8 @@ def test_a_transformer(make_translator, tmp_path, weights):
         assert agreement["compared"] == 5 and agreement["equal"] >= 4
 
 
-@pytest.mark.parametrize("build", ["GRU", pytest.param("Transformer", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("build", ["GRU", "Transformer"])
 def test_static_shapes_run_in_both_apis(make_translator, tmp_path, build):
     options = {"build": small_transformer} if build == "Transformer" else {}
     task = make_translator(GreedySearch(9), **options).with_static_inputs((2, 12))

@@ -18,6 +18,8 @@ from keras_attention.text import (
     WordPieceTokenizer,
 )
 
+pytestmark = pytest.mark.slow
+
 LINES = ["Ein Hund läuft schnell.", "ein hund schläft", "zwei hunde laufen", "DER LÄUFER schläft!"]
 TEXTS = [*LINES, "", "日本 läuft", "ein\thund\u00a0la\u0308uft", "schläft " * 20]
 WORDS = WordPieceTokenizer.train(LINES, 80, lowercase=True)
@@ -97,7 +99,6 @@ def test_labels(tmp_path):
         )
 
 
-@pytest.mark.slow
 def test_captions(tmp_path):
     task = image_captioner()
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), "uint8")
@@ -120,7 +121,6 @@ def test_other_strings_are_an_error(exported):
         check_consistent(signatures, outputs, batch)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*were truncated")
 @pytest.mark.parametrize("tokenizer", [PIECES, MARIAN], ids=["SentencePiece", "Marian"])
 def test_sentencepiece(tokenizer, tmp_path):

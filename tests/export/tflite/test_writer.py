@@ -46,6 +46,7 @@ def test_results_equal_those_of_the_task(tflite, translator):
     assert results[0][1].score == pytest.approx(expected[0][1].score, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["small", "new"])
 def test_disagreement_leaves_only_an_earlier_export(
     tflite, make_translator, tmp_path, monkeypatch, name
@@ -81,6 +82,7 @@ class SearchWithErf(GreedySearch):
         return super().select_token(position, keras.ops.erf(log_probs), options)
 
 
+@pytest.mark.slow
 def test_an_operation_that_tflite_lacks_raises(make_translator, tmp_path):
     with pytest.raises(ExportError, match=r"(?s)TFLite's built-in operations. Received: .*Erf"):
         make_translator(SearchWithErf(5)).export(tmp_path / "new", "tflite", ["ab"])

@@ -69,6 +69,7 @@ def count_wrong(path):
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_source_longer_than_all_before(files, tmp_path):
     paths = tmp_path / "converted.tflite", tmp_path / "ours.tflite"
     for path, file in zip(paths, files, strict=True):
@@ -81,6 +82,7 @@ def test_a_source_longer_than_all_before(files, tmp_path):
     assert ours == 0
 
 
+@pytest.mark.slow
 def test_xnnpack_runs_no_copy(files):
     before, after = map(read_model, files)
     assert all(find_copies(before, graph) for graph in before.subgraphs[:2])  # the two signatures

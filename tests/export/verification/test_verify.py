@@ -15,6 +15,8 @@ from keras_attention.tasks import Captioner, load_exported, load_task
 from keras_attention.text import CharacterTokenizer
 from keras_attention.utils.manifest import write_manifest
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = ["a", "bcade", "deed abba"]
 
 
@@ -51,7 +53,7 @@ def test_a_tflite_file(tagger_file, tflite, samples):
     assert agreement["equal"] == agreement["compared"] == len(samples) + 2
 
 
-@pytest.mark.parametrize("kind", ["label", pytest.param("tags", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["label", "tags"])
 def test_signatures_of_ids(kind, make_labeler, tmp_path):
     """Those of text are verified in `test_labels.py`."""
     task = make_labeler(kind, ["n", "v"])
@@ -60,7 +62,6 @@ def test_signatures_of_ids(kind, make_labeler, tmp_path):
     assert agreement["equal"] == agreement["compared"] >= len(SAMPLES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", "tflite"])
 def test_recorded_images_are_small(format, tmp_path):
     large = np.random.default_rng(0).integers(0, 256, (300, 400, 3), "uint8")
@@ -182,7 +183,6 @@ def test_damaged_samples(copy, capsys, change):
     assert verify_in_one_line(copy, capsys) == 2
 
 
-@pytest.mark.slow
 def test_samples_that_may_not_be_recorded(make_labeler, tmp_path):
     task, secret = make_labeler("label", ["n", "v"]), ["abcde", "edcba"]
     for format in ("saved_model", "tflite"):
