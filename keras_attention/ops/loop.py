@@ -271,12 +271,15 @@ def scan(
     [1.0, 3.0, 6.0]
     """
     inputs = tree.map_structure(_swap_batch_and_time, inputs)  # (time, batch, ...)
-    run = {"jax": _scan_jax, "torch": _scan_eager}.get(keras.backend.backend(), _scan_while)
+    scans = {"tensorflow": _scan_tensorflow, "jax": _scan_jax, "torch": _scan_eager}
+    run = scans[keras.backend.backend()]
     carry, outputs = run(step, carry, inputs, outputs, reverse)
     return carry, tree.map_structure(_swap_batch_and_time, outputs)
 
 
-def _scan_while(step, carry, inputs, outputs, reverse):
+def _scan_tensorflow(step, carry, inputs, outputs, reverse):
+    import tensorflow as tf
+
     length = ops.shape(tree.flatten(inputs)[0])[0]
     buffers = tree.map_structure(lambda y: ops.zeros((length, *ops.shape(y)), y.dtype), outputs)
 
@@ -299,9 +302,10 @@ def _scan_while(step, carry, inputs, outputs, reverse):
     start = (ops.convert_to_tensor(0, "int32"), carry, buffers)
     # A batch whose size is unknown while tracing may be empty: then no step runs.
     steps = ops.minimum(length, ops.size(tree.flatten(buffers)[0]))
-    # XLA needs `maximum_iterations` to store the values that the gradient reads.
-    _, carry, buffers = ops.while_loop(
-        lambda t, *_: t < steps, body, start, maximum_iterations=steps
+    # Parallel iterations would each have intermediate results in memory. XLA needs
+    # `maximum_iterations` to store the values that the gradient reads.
+    _, carry, buffers = tf.while_loop(
+        lambda t, *_: t < steps, body, start, parallel_iterations=1, maximum_iterations=steps
     )
     return carry, buffers
 

@@ -187,3 +187,20 @@ def test_growing_buffers_in_a_graph_and_under_xla(compiled):
         assert function(tf.constant(steps)).numpy().tolist() == stages[:steps] + [0] * (70 - steps)
     assert function.experimental_get_tracing_count() == 1
     assert function.get_concrete_function(tf.constant(0)).output_shapes.as_list() == [70]
+
+
+@pytest.mark.tensorflow_only
+def test_steps_of_a_scan_do_not_run_in_parallel():
+    """Parallel steps would each have their intermediate results in memory."""
+    import tensorflow as tf
+
+    @tf.function(autograph=False)
+    def run(x):
+        return scan(lambda c, x: (c + x, c * x), ops.zeros(3), x, ops.zeros(3))
+
+    x = np.arange(12, dtype="float32").reshape(3, 4)
+    _, outputs = run(x)
+    np.testing.assert_allclose(outputs, (np.cumsum(x, 1) - x) * x)
+    operations = run.get_concrete_function(x).graph.get_operations()
+    loops = [each for each in operations if each.type in ("While", "StatelessWhile")]
+    assert [loop.get_attr("parallel_iterations") for loop in loops] == [1]
