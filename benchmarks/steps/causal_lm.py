@@ -1,4 +1,4 @@
-"""Training step of a decoder-only Transformer: this library and PyTorch.
+"""Training step and generation of a decoder-only Transformer: this library and PyTorch.
 
 Options: batch, length, layers, hidden_dim, heads, vocabulary, dtype_policy, jit_compile.
 """
@@ -37,6 +37,29 @@ def keras_attention(options):
     """Returns the step of `causal_lm` with learned positions."""
     model = random_model(options, positions="learned", max_length=options.length)
     return fit_step(model, *random_ids(options), options.jit_compile)
+
+
+def blockwise_loss(options):
+    """Returns the step of `causal_lm`, with the logits of `block_size` tokens at a time."""
+    ids, labels = random_ids(options)
+    return fit_step(random_model(options), ids, labels, options.jit_compile, options.block_size)
+
+
+def generation(options):
+    """Returns a function that generates with `causal_lm`, whose layers have a `window`.
+
+    With the option `whole_caches`, the caches grow beyond the window.
+    """
+    from keras_attention.generation import Generator
+    from keras_attention.layers import MultiHeadSelfAttention
+    from steps.generation import endless_strategy
+
+    if options.whole_caches:
+        MultiHeadSelfAttention.num_slots = lambda layer, length: length
+    model = random_model(options, window=options.window)
+    generator = Generator(model, endless_strategy(options.num_beams, options.tokens))
+    prompt, _ = random_ids(options)
+    return lambda: generator.generate(prompt).ids
 
 
 def unknown_length(options):

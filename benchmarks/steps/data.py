@@ -19,16 +19,17 @@ def training_step(model, options):
     return fit_step(model, x, labels, options.jit_compile)
 
 
-def fit_step(model, x, labels, jit_compile):
+def fit_step(model, x, labels, jit_compile, block_size=None):
     """Returns a function that trains a Keras model on one batch."""
-    compile_model(model, jit_compile)
+    compile_model(model, jit_compile, block_size)
     return lambda: float(model.train_on_batch(x, labels))
 
 
-def compile_model(model, jit_compile):
+def compile_model(model, jit_compile, block_size=None):
     """Compiles a Keras model with Adam and the cross-entropy of this library."""
     import keras  # not in the environment of TensorFlow Addons
 
     from keras_attention.training import MaskedCrossEntropy
 
-    model.compile(keras.optimizers.Adam(1e-4), MaskedCrossEntropy(), jit_compile=jit_compile)
+    loss = MaskedCrossEntropy(block_size=block_size)
+    model.compile(keras.optimizers.Adam(1e-4), loss, jit_compile=jit_compile)

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from steps import generation
+from keras_attention.layers import MultiHeadSelfAttention
+from steps import causal_lm, generation
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -21,3 +22,12 @@ def test_ctranslate2_generates_all_tokens():
     threads = {"weights": "int8", "inter_threads": 2, "intra_threads": 1}
     run = generation.ctranslate2(SimpleNamespace(**SIZES, **threads, num_beams=2))
     assert [len(result.hypotheses[0]) for result in run()] == [6, 6, 6]
+
+
+@pytest.mark.parametrize("whole_caches", [False, True])
+def test_language_model_with_a_window_generates_all_tokens(whole_caches, monkeypatch):
+    num_slots = MultiHeadSelfAttention.num_slots
+    monkeypatch.setattr(MultiHeadSelfAttention, "num_slots", num_slots)  # set back by the fixture
+    options = {**SIZES, "length": 4, "window": 3, "whole_caches": whole_caches}
+    run = causal_lm.generation(SimpleNamespace(**options, num_beams=2))
+    np.testing.assert_array_equal((run() > 0).sum(axis=-1)[:, 0], [6, 6, 6])
