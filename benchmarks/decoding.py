@@ -13,15 +13,15 @@ import os
 from report import LIMIT, Report, make_parser, rows_of
 from turns import Variant, measure
 
-SIZES = {
+OPUS_MT = {
     "tokens": 64,
     "layers": 6,
     "hidden_dim": 512,
     "heads": 8,
     "vocabulary": 11569,
     "source_length": 25,
-    "max_new_tokens": 64,
 }
+SIZES = {**OPUS_MT, "max_new_tokens": 64}
 ON_TORCH = {"KERAS_BACKEND": "torch"}  # so that TensorFlow is not imported
 
 

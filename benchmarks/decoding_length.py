@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
+from decoding import OPUS_MT
 from keras_attention.export.signatures import Signature, save_signatures
 from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
@@ -23,18 +24,9 @@ from report import LIMIT, Report, make_parser, rows_of
 from steps.generation import endless_strategy, limit, random_source, random_transformer
 from turns import measure_here
 
-SIZES = {
-    "tokens": 64,
-    "layers": 6,
-    "hidden_dim": 512,
-    "heads": 8,
-    "vocabulary": 11569,
-    "source_length": 25,
-}
-
 
 def main():
-    parser = make_parser(__doc__, rounds=5, **SIZES)
+    parser = make_parser(__doc__, rounds=5, **OPUS_MT)
     parser.add_argument("--limits", type=int, nargs=2, default=[64, 512])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 4])
@@ -42,7 +34,7 @@ def main():
     parser.add_argument("--weights", default="float32", help="of the TFLite files [float32]")
     options = parser.parse_args()
     report = Report(options)
-    sizes = {name: getattr(options, name) for name in SIZES} | {"dtype_policy": "float32"}
+    sizes = {name: getattr(options, name) for name in OPUS_MT} | {"dtype_policy": "float32"}
     model = random_transformer(SimpleNamespace(**sizes))
     for num_beams in options.beams:
         for runtime in options.runtimes:

@@ -13,16 +13,18 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
+from decoding import OPUS_MT
 from decoding_length import make_signature
 from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
+from profiler import operation_of, profile
 from report import Report, make_parser
 from steps.generation import endless_strategy, random_source, random_transformer
 
@@ -39,16 +41,7 @@ FUNCTIONS = {
 }
 LIBRARIES = "litert", "libc.so"
 MAX_ROWS = 15
-SIZES = {
-    "num_beams": 4,
-    "batch": 1,
-    "tokens": 64,
-    "layers": 6,
-    "hidden_dim": 512,
-    "heads": 8,
-    "vocabulary": 11569,
-    "source_length": 25,
-}
+SIZES = {"num_beams": 4, "batch": 1, **OPUS_MT}
 
 
 def main():
@@ -81,20 +74,10 @@ def profile_keras(generator, options):
     """Returns the milliseconds of all rounds by TensorFlow's operation."""
     inputs = make_inputs(options)
     generator.predict_on_batch(inputs)
-    space = xplane_pb2.XSpace()
-    with tempfile.TemporaryDirectory() as folder:
-        with tf.profiler.experimental.Profile(folder):
-            for _ in range(options.rounds):
-                generator.predict_on_batch(inputs)
-        (path,) = Path(folder).rglob("*.xplane.pb")
-        space.ParseFromString(path.read_bytes())
     times = Counter()
-    for plane in space.planes:
-        for line in plane.lines:
-            names = plane.event_metadata
-            for event in line.events:  # operations are "name:Type"
-                if re.fullmatch(r"[^:]+:[A-Z]\w+", name := names[event.metadata_id].name):
-                    times[name.split(":")[1]] += event.duration_ps / 1e9
+    run = partial(generator.predict_on_batch, inputs)
+    for name, milliseconds in profile(run, options.rounds).items():
+        times[operation_of(name)] += milliseconds
     return times
 
 
@@ -103,7 +86,7 @@ def profile_tflite(generator, options):
     times = Counter()
     with tempfile.TemporaryDirectory() as folder:
         path, samples = Path(folder, "model.tflite"), Path(folder, "samples")
-        path.write_bytes(convert([make_signature(generator, options)], options.weights))
+        path.write_bytes(convert([make_signature(generator)], options.weights))
         command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-o", str(samples)]
         command += ["--", sys.executable, *sys.argv, "--file", str(path)]
         subprocess.run(command, check=True)
