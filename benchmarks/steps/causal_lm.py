@@ -88,9 +88,10 @@ def unknown_length(options):
 
 def torch(options):
     """Returns the step of the same model in PyTorch, compiled on a GPU; its output is tied, too."""
-    import torch
     from torch import nn
-    from torch.nn.functional import cross_entropy, linear, scaled_dot_product_attention
+    from torch.nn.functional import linear, scaled_dot_product_attention
+
+    from steps.torch_training import torch_step
 
     width = options.hidden_dim
 
@@ -124,24 +125,8 @@ def torch(options):
             x = self.embedding(ids) + self.positions.weight
             return linear(self.norm(self.blocks(x)), self.embedding.weight)
 
-    on_gpu = torch.cuda.is_available()
-    device = "cuda" if on_gpu else "cpu"
-    model = Model().to(device)
-    run = torch.compile(model) if on_gpu else model
-    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=on_gpu)
-    ids, labels = (torch.tensor(x, device=device) for x in random_ids(options))
-    reduced = options.dtype_policy == "mixed_bfloat16"
-
-    def step():
-        with torch.autocast(device, torch.bfloat16, enabled=reduced):
-            logits = run(ids)
-            loss = cross_entropy(logits.flatten(0, 1).float(), labels.flatten().long())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
+    ids, labels = random_ids(options)
+    return torch_step(Model(), [ids], labels, options.dtype_policy)
 
 
 def limit(options):

@@ -72,6 +72,8 @@ def torch(options):
     import torch
     from torch import nn
 
+    from steps.torch_training import torch_step
+
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -89,13 +91,15 @@ def torch(options):
                 norm_first=True,
             )
             self.logits = nn.Linear(width, options.vocabulary)
+            pairs = torch.ones(options.length, options.length, dtype=torch.bool)
+            self.register_buffer("causal", pairs.triu(1))
 
         def forward(self, source, target):
             positions, padding = self.positions.weight, source == 0
             x = self.blocks(
                 self.source(source) + positions,
                 self.target(target) + positions,
-                tgt_mask=causal,
+                tgt_mask=self.causal,
                 src_key_padding_mask=padding,
                 memory_key_padding_mask=padding,
                 tgt_is_causal=True,
@@ -103,22 +107,7 @@ def torch(options):
             return self.logits(x)
 
     x, labels = random_batch(options.batch, options.length, options.vocabulary)
-    source, target = (torch.tensor(x[name]) for name in ("source", "target"))
-    labels = torch.tensor(labels, dtype=torch.long)
-    causal = torch.ones(options.length, options.length, dtype=torch.bool).triu(1)
-    model, loss_function = Model(), nn.CrossEntropyLoss()
-    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
-    reduced = options.dtype_policy == "mixed_bfloat16"
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
-            loss = loss_function(model(source, target).flatten(0, 1), labels.flatten())
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
+    return torch_step(Model(), [x["source"], x["target"]], labels, options.dtype_policy)
 
 
 def limit(options):
