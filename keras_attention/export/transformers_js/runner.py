@@ -61,6 +61,9 @@ class TransformersJSRunner:
 
         Returns:
             `ids` and `scores`, as `GenerationOutput`.
+
+        Raises:
+            ValueError: If `details` is True.
         """
         if details:
             raise ValueError(
