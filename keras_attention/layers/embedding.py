@@ -160,8 +160,7 @@ class TokenEmbedding(keras.layers.Layer):
         """
         is_tied = self.tokens.tie_weights and self.tokens.quantization_mode is None
         # Symbolic tensors build a functional model, which follows weights through layers only.
-        is_symbolic = keras.utils.is_keras_tensor(x)
-        if is_tied and not is_symbolic and keras.backend.backend() == "tensorflow":
+        if is_tied and not keras.utils.is_keras_tensor(x):
             x = ops.cast(x, self.compute_dtype)
             embeddings = ops.cast(self.tokens.embeddings, self.compute_dtype)  # (V, D)
             logits = project_transposed(x, embeddings)  # (B, T, V)

@@ -1,5 +1,6 @@
 """Matrix products over sequences and heads."""
 
+import keras
 from keras import ops
 
 from keras_attention.types import Tensor
@@ -45,11 +46,14 @@ def project_transposed(x: Tensor, weights: Tensor) -> Tensor:
     >>> tuple(project_transposed(np.ones((2, 3, 4)), np.ones((5, 4))).shape)
     (2, 3, 5)
     """
-    # As W x^T: for x W^T and a few rows, TensorFlow's kernel for CPUs without oneDNN rearranges W,
-    # which takes many times as long as the product. TFLite's converter turns both into x W^T.
     batch, length, width = ops.shape(x)
     x = ops.reshape(x, (-1, width))  # (B * T, Q)
-    y = ops.transpose(ops.matmul(weights, ops.transpose(x)))  # (B * T, U)
+    if keras.backend.backend() == "tensorflow":
+        # As W x^T: for x W^T and a few rows, TensorFlow's kernel for CPUs without oneDNN rearranges
+        # W, which takes many times as long as the product. TFLite's converter undoes this.
+        y = ops.transpose(ops.matmul(weights, ops.transpose(x)))  # (B * T, U)
+    else:
+        y = ops.matmul(x, ops.transpose(weights))  # (B * T, U)
     return ops.reshape(y, (batch, length, weights.shape[0]))
 
 
