@@ -17,7 +17,7 @@ from keras_attention.layers.transformer import (
 )
 from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.heads import CachedPast, KVCache
 from keras_attention.ops.ids import START
 from keras_attention.types import Mask, Tensor
 
@@ -208,6 +208,28 @@ class CausalLMDecoder(keras.layers.Layer):
         if weights is not None:
             weights = _weights_on_prompt(weights, index, positions, constants["prompt_positions"])
         return self.embedding.logits(x), state, weights
+
+    def extend(
+        self, ids: Tensor, positions: Tensor, mask: Tensor, caches: Sequence[KVCache]
+    ) -> tuple[Tensor, list[KVCache]]:
+        """Processes the next tokens of texts whose earlier ones are in caches.
+
+        A caller that keeps the caches itself, such as another runtime, processes a prompt in
+        chunks of any length with it, and then one token at a time.
+
+        Args:
+            ids: The next tokens, START included, int `(B, T)`.
+            positions: Their positions, int `(1, T)`; they are written to the slots from the first
+                of them on.
+            mask: Bool `(B, T, L)`, True for the slots to attend to. The causal mask is part of it.
+            caches: For each block keys and values `(B, G, L, D)`; slot i holds position i.
+
+        Returns:
+            The vectors `(B, T, D)` that `embedding.logits` projects, and the updated caches.
+        """
+        x = self.embedding(ids, positions=positions)  # (B, T, D)
+        pasts = [CachedPast(cache, positions[0, 0]) for cache in caches]
+        return self.stack.full_pass(x, mask=mask, positions=positions, pasts=pasts)
 
     def check_prompt_length(self, prompt_length: int, max_length: int) -> None:
         """Raises a `ValueError` if prompt and generated tokens exceed the learned positions.

@@ -120,35 +120,29 @@ class DecoderBlock(TransformerBlock):
         x: Tensor,
         memory: Memory | None,
         *,
-        mask: Mask,
-        positions: Tensor | None = None,
-        position_bias: PositionEncoding | None = None,
         return_weights: bool = False,
         training: bool = False,
+        **self_attention: Any,
     ) -> tuple[Tensor, Tensor | None, KVCache]:
-        """Processes all positions of a sequence at once.
+        """Processes all positions of a sequence, or several that follow those in a cache, at once.
 
         Args:
             x: `(B, T, D)`.
             memory: From `memory`.
-            mask: Mask of self-attention including the causal mask, bool `(B, T, T)` or an
-                `AttentionMask`.
-            positions: Positions of `x`, int `(T,)` or `(B, T)`; 0, 1, 2, ... by default.
-            position_bias: See the call arguments.
             return_weights: Whether to return the attention weights.
             training: Whether to apply dropout.
+            **self_attention: Other arguments of `MultiHeadSelfAttention.attend_to_self`: `mask`,
+                which includes the causal mask, `positions`, `position_bias` and `past`.
 
         Returns:
             `(x, weights, cache)`: the output `(B, T, D)`, the attention weights of the call or
-            `None` unless requested, and the keys and values of self-attention `(B, G, T, D)`.
+            `None` unless requested, and the keys and values of self-attention `(B, G, S, D)`.
         """
         y, weights, cache = self.self_attention.attend_to_self(
             self.self_attention_residual.before(x),
-            mask=mask,
-            positions=positions,
-            position_bias=position_bias,
             return_weights=return_weights,
             training=training,
+            **self_attention,
         )
         x = self.self_attention_residual.after(x, y, training)
         if memory is not None:

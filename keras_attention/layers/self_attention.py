@@ -9,7 +9,7 @@ from keras_attention.layers.validation import check_query, check_values
 from keras_attention.ops import heads, masks
 from keras_attention.ops.attention import AttentionOutput, Memory
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.heads import CacheStep, KVCache
+from keras_attention.ops.heads import CachedPast, CacheStep, KVCache
 from keras_attention.ops.loop import grow_axis
 from keras_attention.ops.positions import as_positions
 from keras_attention.types import Mask, Tensor
@@ -73,6 +73,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         mask: Mask = None,
         positions: Tensor | None = None,
         position_bias: PositionEncoding | None = None,
+        past: CachedPast | None = None,
         return_weights: bool = False,
         training: bool = False,
     ) -> AttentionOutput:
@@ -80,23 +81,30 @@ class MultiHeadSelfAttention(MultiHeadAttention):
 
         Args:
             x: Sequence, `(B, T, Q)`.
-            mask: Bool `(B, T, T)` or `(B, 1, T)`, or an `AttentionMask`.
+            mask: Bool `(B, T, S)` or `(B, 1, S)`, or an `AttentionMask`; S is T, or L with `past`.
             positions: Positions of `x`, int `(T,)` or `(B, T)`; 0, 1, 2, ... by default.
             position_bias: Position encoding shared by several layers, whose bias is added to the
                 layer's own.
+            past: Keys and values of earlier positions, `(B, G, L, D)`. Those of `x` are written to
+                its cache, and `x` attends to all slots of it that `mask` allows. `None` if `x` is
+                the whole sequence.
             return_weights: Whether to return the attention weights.
             training: Whether to apply dropout.
 
         Returns:
-            An `AttentionOutput`: the output `(B, T, output_dim)`, the weights `(B, H, T, T)` or
+            An `AttentionOutput`: the output `(B, T, output_dim)`, the weights `(B, H, T, S)` or
             `None` unless requested, and as its state the `KVCache` of the sequence, keys and values
-            `(B, G, T, D)`.
+            `(B, G, S, D)`.
         """
         positions = as_positions(positions, ops.shape(x)[1])
         query, keys, values = self._project(ops.cast(x, self.compute_dtype), positions)
+        key_positions = positions
+        if past is not None:
+            keys, values = heads.append_to_cache(past, KVCache(keys, values))
+            key_positions = as_positions(None, keys.shape[2])
         output = self._attend(
             query,
-            Memory(values, keys, None, positions),
+            Memory(values, keys, None, key_positions),
             positions,
             mask=mask,
             position_bias=position_bias,

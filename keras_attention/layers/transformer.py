@@ -13,7 +13,7 @@ from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import make_norm
 from keras_attention.layers.transformer_block import TransformerBlock
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.heads import CacheStep, KVCache, cache_step
+from keras_attention.ops.heads import CachedPast, CacheStep, KVCache, cache_step
 from keras_attention.types import Mask, Tensor
 
 
@@ -140,29 +140,36 @@ class DecoderStack(keras.layers.Layer):
         *,
         mask: Mask,
         positions: Tensor,
+        pasts: Sequence[CachedPast | None] | None = None,
         training: bool = False,
     ) -> tuple[Tensor, list[KVCache]]:
-        """Processes all positions of a sequence at once.
+        """Processes all positions of a sequence, or several that follow those in caches, at once.
 
         Args:
             x: `(B, T, D)`.
             memories: From `memories`; `None` without cross-attention.
-            mask: Mask of self-attention including the causal mask, bool `(B, T, T)` or an
-                `AttentionMask`.
+            mask: Mask of self-attention including the causal mask, bool `(B, T, S)` or an
+                `AttentionMask`; S is T, or L with `pasts`.
             positions: Int `(B, T)` or `(1, T)`.
+            pasts: Keys and values of earlier positions for each block, `(B, G, L, D)`; `None` if
+                `x` is the whole sequence.
             training: Whether to apply dropout.
 
         Returns:
-            The output `(B, T, D)`, and the keys and values of each block, `(B, G, T, D)`.
+            The output `(B, T, D)`, and the keys and values of each block, `(B, G, S, D)`.
         """
+        nothing = self._none_for_each()
         caches = []
-        for block, memory in zip(self.blocks, memories or self._no_memories(), strict=True):
+        for block, memory, past in zip(
+            self.blocks, memories or nothing, pasts or nothing, strict=True
+        ):
             x, _, cache = block.full_pass(
                 x,
                 memory,
                 mask=mask,
                 positions=positions,
                 position_bias=self.position_bias,
+                past=past,
                 training=training,
             )
             caches.append(cache)
@@ -217,7 +224,7 @@ class DecoderStack(keras.layers.Layer):
         weights, updated = None, []
         steps: dict[int | None, CacheStep] = {}  # by window, on which the length of a cache depends
         for block, memory, cache in zip(
-            self.blocks, memories or self._no_memories(), caches, strict=True
+            self.blocks, memories or self._none_for_each(), caches, strict=True
         ):
             window = block.self_attention.window
             if window not in steps:
@@ -238,7 +245,7 @@ class DecoderStack(keras.layers.Layer):
     def _normalize(self, x):
         return x if self.final_norm is None else self.final_norm(x)
 
-    def _no_memories(self):
+    def _none_for_each(self):
         return [None] * len(self.blocks)
 
 

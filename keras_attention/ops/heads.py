@@ -150,3 +150,44 @@ def update_cache(cache: KVCache, new: KVCache, slot: Tensor) -> KVCache:
         keys=ops.slice_update(cache.keys, start, ops.cast(new.keys, cache.keys.dtype)),
         values=ops.slice_update(cache.values, start, ops.cast(new.values, cache.values.dtype)),
     )
+
+
+class CachedPast(NamedTuple):
+    """Keys and values of earlier positions of one sequence, to which several positions are added.
+
+    Attributes:
+        cache: keys and values (B, G, L, D); slot i holds position i.
+        start: int scalar, the slot of the first new position.
+    """
+
+    cache: KVCache
+    start: Tensor
+
+
+def append_to_cache(past: CachedPast, new: KVCache) -> KVCache:
+    """Writes the keys and values of several positions to a cache.
+
+    Args:
+        past: the cache, and the slot of the first position.
+        new: keys and values of T positions, (B, G, T, D). Those beyond the last slot are dropped.
+
+    Returns:
+        The updated cache, in the dtype of the old one.
+
+    Example:
+
+    >>> from keras import ops
+    >>> empty, two = ops.zeros((1, 1, 4, 1)), ops.ones((1, 1, 2, 1))
+    >>> cache = append_to_cache(CachedPast(KVCache(empty, empty), 3), KVCache(two, two))
+    >>> ops.convert_to_numpy(cache.keys).ravel().tolist()
+    [0.0, 0.0, 0.0, 1.0]
+    """
+
+    def write(old, x):
+        # Backends move an update that would exceed the array, so there is room for all of it.
+        length, extra = old.shape[2], x.shape[2] - 1
+        padded = ops.pad(old, ((0, 0), (0, 0), (0, extra), (0, 0))) if extra else old
+        updated = ops.slice_update(padded, (0, 0, past.start, 0), ops.cast(x, old.dtype))
+        return updated[:, :, :length] if extra else updated
+
+    return KVCache(*(write(*pair) for pair in zip(past.cache, new, strict=True)))

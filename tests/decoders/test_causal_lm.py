@@ -16,6 +16,7 @@ from keras_attention.layers import (
     TokenEmbedding,
     make_blocks,
 )
+from keras_attention.ops.heads import KVCache
 
 V, HEADS = 11, 4
 TEXTS = [[1, 5, 6, 7, 4, 2], [1, 8, 2], [1, 9, 10, 4, 4, 3, 5]]
@@ -128,6 +129,30 @@ def test_tokens_attend_only_to_earlier_ones():
 def after(prefix, tokens):
     """Returns the ids of each beam: a prefix and the beam's tokens, from (time, beams)."""
     return np.array([[*prefix, *row] for row in tokens.T])
+
+
+@pytest.mark.slow_on_tensorflow(quick_cases=1)
+@every_configuration
+def test_extending_caches_gives_the_logits_of_call(configuration):
+    """Chunks of several lengths; the padding at the end of one is masked and overwritten."""
+    decoder = shared_decoder(configuration)
+    ids, length = np.array([[1, 5, 6, 7, 4, 9, 10], [1, 8, 4, 4, 3, 5, 6]]), 9
+    caches = [
+        KVCache(*[ops.zeros((2, block.self_attention.num_key_value_heads, length, 4))] * 2)
+        for block in decoder.blocks
+    ]
+    received = []
+    for start, count, padding in ((0, 3, 1), (3, 3, 3), (6, 1, 0)):
+        chunk = np.pad(ids[:, start : start + count], ((0, 0), (0, padding)))
+        positions = np.pad(np.arange(start, start + count), (0, padding))[None]
+        mask = np.arange(length) <= positions[..., None]
+        mask[:, count:] = False
+        x, caches = decoder.extend(
+            ops.convert_to_tensor(chunk), ops.convert_to_tensor(positions, "int32"),
+            ops.convert_to_tensor(mask), caches,
+        )  # fmt: skip
+        received.append(array(decoder.embedding.logits(x))[:, :count])
+    assert_close(np.concatenate(received, axis=1), decoder(ids))
 
 
 @pytest.mark.slow_on_tensorflow(quick_cases=1)

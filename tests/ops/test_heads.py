@@ -6,7 +6,9 @@ from keras import ops
 
 from helpers import array, normal
 from keras_attention.ops.heads import (
+    CachedPast,
     KVCache,
+    append_to_cache,
     cache_step,
     merge_heads,
     slot_indices,
@@ -41,6 +43,20 @@ def test_update_cache_casts_to_the_dtype_of_the_cache():
     cache = KVCache(*[ops.zeros((1, 1, 1, 2, 1), "bfloat16")] * 2)
     updated = update_cache(cache, KVCache(*[ops.ones((1, 1, 1, 1, 1), "float32")] * 2), 0)
     assert "bfloat16" in str(updated.values.dtype) and "bfloat16" in str(updated.keys.dtype)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("start", [0, 2, 4])
+def test_append_to_cache_drops_what_exceeds_it(start, count):
+    old = KVCache(normal(B, H, S, D), normal(B, H, S, 3, seed=1))
+    new = KVCache(normal(B, H, count, D, seed=2), normal(B, H, count, 3, seed=3))
+    cache = KVCache(*map(ops.convert_to_tensor, old))
+    updated = append_to_cache(CachedPast(cache, ops.convert_to_tensor(start, "int32")), new)
+    for output, before, written in zip(updated, old, new, strict=True):
+        expected = before.copy()
+        fitting = min(count, S - start)
+        expected[:, :, start : start + fitting] = written[:, :, :fitting]
+        np.testing.assert_array_equal(array(output), expected)
 
 
 @pytest.mark.parametrize("length", [1, 3, 8])
