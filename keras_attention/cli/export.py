@@ -8,7 +8,6 @@ from keras_attention.cli.infer import load_trained
 from keras_attention.cli.printable import printable
 from keras_attention.utils.manifest import DIGESTS, read_manifest
 
-FORMATS = ("saved_model", "tflite", "ctranslate2", "onnx", "transformers_js")
 RECORDED_NOTICE = """\
 The export contains up to eight of the samples, with their outputs: in samples.json and, of a
 SavedModel, in serving.md and the warm-up requests. --no-record-samples leaves them out."""
@@ -16,6 +15,7 @@ SavedModel, in serving.md and the warm-up requests. --no-record-samples leaves t
 
 def run_export(options: argparse.Namespace) -> None:
     """Exports a trained task in the chosen formats."""
+    from keras_attention.export.formats import FORMATS
     from keras_attention.text import read_lines
 
     folders = {format: getattr(options, format) for format in FORMATS}

@@ -1,6 +1,8 @@
-"""Exports of tasks: what the writers need to know of a task, and the choice of the writer."""
+"""Exports of tasks: for each format, its signatures and its writer."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,20 +11,36 @@ from keras_attention.export.signatures import Exportable, Signature
 from keras_attention.generation import BeamSearch, GreedySearch, Strategy
 from keras_attention.tasks.comparisons import comparison_for
 from keras_attention.tasks.runner import ModelRunner
+from keras_attention.tasks.signatures import (
+    ids_signatures,
+    onnx_signatures,
+    saved_model_signatures,
+    tflite_signatures,
+)
 from keras_attention.tasks.task import Task
 from keras_attention.text import Tokenizer
 
 if TYPE_CHECKING:
     from keras_attention.export.ctranslate2.writer import Generation
 
-# Options of `Task.export` that add or remove signatures; the others are the writer's.
-SIGNATURE_OPTIONS: dict[str, tuple[str, ...]] = {
-    "saved_model": ("tokenizer",),
-    "tflite": ("details", "steps", "options", "text"),
-    "ctranslate2": (),
-    "onnx": (),
-    "transformers_js": (),
-}
+
+@dataclass(frozen=True)
+class TaskFormat:
+    """A format in which tasks are exported.
+
+    Options of `Task.export` go to the first of the three functions that has a parameter of this
+    name, and the others to `write`.
+
+    Attributes:
+        signatures: `signatures(task, **options)` returns the functions of the export.
+        write: `write(task, exportable, folder, **options)` writes and verifies the export. It
+            returns the contents of `verification.json` and `path`.
+        prepare: `prepare(task, **options)` returns the task as the format can represent it.
+    """
+
+    signatures: Callable[..., list[Signature]]
+    write: Callable[..., dict[str, Any]]
+    prepare: Callable[..., Task] = lambda task: task
 
 
 def export_task(
@@ -35,36 +53,34 @@ def export_task(
 ) -> dict[str, Any]:
     """Writes an export; see `Task.export`."""
     task.model_runner("export")
-    if format in SIGNATURE_OPTIONS:
-        check_backend()
-    if format == "tflite" and (static := options.pop("static", None)) is not None:
-        task = task.with_static_inputs(static)
-    if format == "transformers_js":
-        task = with_greedy_search(task)
-    names = options.keys() & SIGNATURE_OPTIONS.get(format, ())
-    signatures = task.signatures(format, **{name: options.pop(name) for name in names})
+    task_format = find_format(format)
+    check_backend()
+    task = task_format.prepare(task, **_pop_options(options, task_format.prepare))
+    signatures = task.signatures(format, **_pop_options(options, task_format.signatures))
     exported = exportable(task, signatures, samples, record_samples)
-    if format == "saved_model":
-        return export_saved_model(exported, folder, **options)
-    if format == "ctranslate2":
-        from keras_attention.export.ctranslate2.writer import export_ctranslate2
+    return task_format.write(task, exported, folder, **options)
 
-        return export_ctranslate2(exported, generation_of(task), folder, **options)
-    if format == "onnx":
-        from keras_attention.export.onnx.writer import export_onnx
 
-        return export_onnx(exported, folder, **options)
-    if format == "transformers_js":
-        from keras_attention.export.transformers_js.writer import export_transformers_js
+def find_format(name: str) -> TaskFormat:
+    """Returns the format of a name.
 
-        runner = task.model_runner("export")
-        tokenizers = tokenizers_of(task)
-        return export_transformers_js(
-            exported, runner.model, runner.strategy, tokenizers, folder, **options
-        )
-    from keras_attention.export.tflite.writer import export_tflite  # loads LiteRT
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in FORMATS:
+        raise ValueError(f"`format` must be one of {sorted(FORMATS)}. Received: format={name!r}")
+    return FORMATS[name]
 
-    return export_tflite(exported, folder, **options)
+
+def _pop_options(options, function):
+    """Removes the parameters of a function from `options`, and returns them."""
+    names = options.keys() & inspect.signature(function).parameters.keys()
+    return {name: options.pop(name) for name in names}
+
+
+def with_static_inputs(task: Task, static: Sequence[int] | None = None) -> Task:
+    """Returns a task whose inputs have one shape, if one is given; see `Task.export`."""
+    return task if static is None else task.with_static_inputs(static)
 
 
 def with_greedy_search(task: Task) -> Task:
@@ -135,3 +151,44 @@ def exportable(
         normalize=preprocessor.normalize,
         compact=preprocessor.compact_samples,
     )
+
+
+def _write_saved_model(task, exportable, folder, **options):
+    return export_saved_model(exportable, folder, **options)
+
+
+def _write_tflite(task, exportable, folder, **options):
+    from keras_attention.export.tflite.writer import export_tflite  # loads LiteRT
+
+    return export_tflite(exportable, folder, **options)
+
+
+def _write_ctranslate2(task, exportable, folder, **options):
+    from keras_attention.export.ctranslate2.writer import export_ctranslate2
+
+    return export_ctranslate2(exportable, generation_of(task), folder, **options)
+
+
+def _write_onnx(task, exportable, folder, **options):
+    from keras_attention.export.onnx.writer import export_onnx
+
+    return export_onnx(exportable, folder, **options)
+
+
+def _write_transformers_js(task, exportable, folder, **options):
+    from keras_attention.export.transformers_js.writer import export_transformers_js
+
+    runner = task.model_runner("export")
+    model, strategy = runner.model, runner.strategy
+    return export_transformers_js(
+        exportable, model, strategy, tokenizers_of(task), folder, **options
+    )
+
+
+FORMATS = {
+    "saved_model": TaskFormat(saved_model_signatures, _write_saved_model),
+    "tflite": TaskFormat(tflite_signatures, _write_tflite, with_static_inputs),
+    "ctranslate2": TaskFormat(ids_signatures, _write_ctranslate2),
+    "onnx": TaskFormat(onnx_signatures, _write_onnx),
+    "transformers_js": TaskFormat(ids_signatures, _write_transformers_js, with_greedy_search),
+}

@@ -58,9 +58,9 @@ def load_exported(folder: str | Path) -> Task:
         ValueError: If the folder holds no export of this format, or a file has changed since it was
             written.
     """
+    from keras_attention.export.formats import FORMATS, export_format, find_export
     from keras_attention.export.saved_model.writer import EXPORT_FORMAT, EXTRA
     from keras_attention.export.verification.report import REPORT
-    from keras_attention.export.verification.verify import export_format, find_export
 
     folder = find_export(folder)
     read_manifest(folder / REPORT)
@@ -78,27 +78,5 @@ def load_exported(folder: str | Path) -> Task:
     with errors_name_file(folder, f"`folder` must hold a complete {format} export"):
         task_class = TASKS[config["task"]]
         preprocessor, postprocessor = task_class.load_parts(parts, config)
-        return task_class.from_parts(preprocessor, _file_runner(format, folder), postprocessor)
-
-
-def _file_runner(format, folder):
-    # Imported here, since tasks without exports need neither LiteRT nor TensorFlow.
-    if format == "tflite":
-        from keras_attention.export.tflite.runner import TFLiteRunner
-
-        return TFLiteRunner(folder)
-    if format == "ctranslate2":
-        from keras_attention.export.ctranslate2.runner import CTranslate2Runner
-
-        return CTranslate2Runner(folder)
-    if format == "onnx":
-        from keras_attention.export.onnx.runner import ONNXRunner
-
-        return ONNXRunner(folder)
-    if format == "transformers_js":
-        from keras_attention.export.transformers_js.runner import TransformersJSRunner
-
-        return TransformersJSRunner(folder)
-    from keras_attention.export.saved_model.runner import SavedModelRunner
-
-    return SavedModelRunner(folder)
+        runner = FORMATS[format].load_runner(folder)
+        return task_class.from_parts(preprocessor, runner, postprocessor)

@@ -55,20 +55,6 @@ from keras_attention.text.preprocessors import TextPreprocessor
 from keras_attention.types import Batch
 
 
-def list_signatures(task: Task, format: str, **options: Any) -> list[Signature]:
-    """Returns the signatures of an export; see `Task.signatures`."""
-    builders: dict[str, Callable[..., list[Signature]]] = {
-        "ctranslate2": ids_signatures,
-        "onnx": onnx_signatures,
-        "saved_model": saved_model_signatures,
-        "tflite": tflite_signatures,
-        "transformers_js": ids_signatures,
-    }
-    if format not in builders:
-        raise ValueError(f"`format` must be one of {sorted(builders)}. Received: format={format!r}")
-    return builders[format](task, **options)
-
-
 def saved_model_signatures(task: Task, tokenizer: bool = True) -> list[Signature]:
     """Returns the signatures of a SavedModel.
 

@@ -246,7 +246,7 @@ class Task:
         """Returns the signatures of an export.
 
         Args:
-            format: `"saved_model"`, `"tflite"`, `"ctranslate2"`, `"onnx"` or `"transformers_js"`.
+            format: see `export`.
             **options: those of `export` that add or remove signatures.
 
         Returns:
@@ -256,9 +256,9 @@ class Task:
             ValueError: If the format is unknown, an option does not suit the task, or the task runs
                 an exported file.
         """
-        from keras_attention.tasks.signatures import list_signatures
+        from keras_attention.tasks.export import find_format
 
-        return list_signatures(self, format, **options)
+        return find_format(format).signatures(self, **options)
 
     def export(
         self,

@@ -12,13 +12,11 @@ def different_model(monkeypatch) -> Callable[..., contextlib.AbstractContextMana
 
     @contextlib.contextmanager
     def exporting(other) -> Iterator[None]:
-        from keras_attention.tasks import signatures
+        from keras_attention.tasks.task import Task
 
-        build = signatures.list_signatures
+        build = Task.signatures
         with monkeypatch.context() as patch:
-            patch.setattr(
-                signatures, "list_signatures", lambda task, *args, **kw: build(other, *args, **kw)
-            )
+            patch.setattr(Task, "signatures", lambda task, *args, **kw: build(other, *args, **kw))
             yield
 
     return exporting

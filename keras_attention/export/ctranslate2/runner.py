@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import ctranslate2
 import keras
@@ -72,6 +73,10 @@ class CTranslate2Runner:
             )
         results = self._generate(self._tokens(model_inputs), details)
         return self._outputs(results, model_inputs.shape, details)
+
+    def call(self, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Returns the outputs for the inputs of the export's signature."""
+        return self(np.asarray(inputs["source"]))
 
     def score(self, model_inputs: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """Returns the sums of log-probabilities of sequences, among all tokens.

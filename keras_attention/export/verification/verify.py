@@ -6,24 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_attention.export.saved_model.verify import run_calls
-from keras_attention.export.saved_model.versions import BASE_DIGESTS, list_versions
-from keras_attention.export.tflite.compiled_model import CompiledModelRunner
-from keras_attention.export.tflite.runner import FILE, TFLiteRunner
+from keras_attention.export.formats import FORMATS, export_format, find_export
+from keras_attention.export.saved_model.versions import BASE_DIGESTS
 from keras_attention.export.verification.compare import ExportError
 from keras_attention.export.verification.report import REPORT, check_report
 from keras_attention.export.verification.samples import SAMPLES, read_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.utils.manifest import check_digests, read_manifest
-
-# A file that each format has and no other.
-FORMAT_FILES = {
-    "tflite": FILE,
-    "ctranslate2": "model.bin",
-    "onnx": "model.onnx",
-    "transformers_js": "onnx/decoder_model_merged.onnx",
-    "saved_model": "saved_model.pb",
-}
 
 
 def verify(folder: str | Path) -> dict[str, Any]:
@@ -60,40 +49,10 @@ def verify(folder: str | Path) -> dict[str, Any]:
                 f"{error}. If you have edited this file, verify the version alone: {str(folder)!r}"
             ) from None
     recorded = read_samples(folder)
-    if format == "tflite":
-        received = _run_tflite(folder, recorded, contents.get("static_shape") is not None)
-    elif format == "ctranslate2":
-        received = [_run_ctranslate2(folder, recorded)]
-    elif format in ("onnx", "transformers_js"):
-        received = [_run_onnx(folder, recorded, format)]
-    else:
-        received = [_run_saved_model(folder, recorded, contents["tensorflow_text_operations"])]
+    received = _run(folder, FORMATS[format], recorded, contents)
     tolerance = PRECISIONS[contents.get("weights", "float32")].signature_tolerance
     agreement, *_ = [compare_recorded(recorded, each, tolerance) for each in received]
     return {**contents, "agreement": agreement, "path": str(folder)}
-
-
-def find_export(folder: str | Path) -> Path:
-    """Returns the folder of a file, or of the last version of a SavedModel.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    folder = Path(folder)
-    if any((folder / file).is_file() for file in FORMAT_FILES.values()):
-        return folder
-    numbers = list_versions(folder) if folder.is_dir() else []
-    if numbers and (folder / str(numbers[-1]) / "saved_model.pb").is_file():
-        return folder / str(numbers[-1])
-    raise ValueError(
-        "`folder` must be a SavedModel, its base path, or a folder with one of "
-        f"{list(FORMAT_FILES.values())}. Received: {str(folder)!r}"
-    )
-
-
-def export_format(folder: Path) -> str:
-    """Returns the format of an export that `find_export` has found."""
-    return next(name for name, file in FORMAT_FILES.items() if (folder / file).is_file())
 
 
 def compare_recorded(
@@ -148,55 +107,20 @@ def compare_recorded(
     return {**agreement, "tolerated_score_difference": tolerance}
 
 
-def _run_tflite(folder, recorded, is_static):
+def _run(folder, format, recorded, contents):
+    """Returns the outputs of the recorded inputs, for each API that runs the format."""
     try:
-        runners: list = [TFLiteRunner(folder / FILE)]
-        if is_static:
-            runners.append(CompiledModelRunner(folder / FILE))
-        return [
-            [runner.call(recorded["signature"], each) for each in recorded["inputs"]]
-            for runner in runners
-        ]
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:  # LiteRT's errors
-        raise ExportError(
-            f"{str(folder / FILE)!r} must run in LiteRT on the samples in {SAMPLES}. "
-            f"Received: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _run_ctranslate2(folder, recorded):
-    from keras_attention.export.ctranslate2.runner import CTranslate2Runner
-
-    try:
-        runner = CTranslate2Runner(folder)
-        return [runner(np.asarray(each["source"])) for each in recorded["inputs"]]
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:  # CTranslate2's errors
-        raise ExportError(
-            f"{str(folder)!r} must run in CTranslate2 on the samples in {SAMPLES}. "
-            f"Received: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _run_onnx(folder, recorded, format):
-    from keras_attention.export.onnx.runner import ONNXRunner
-    from keras_attention.export.transformers_js.runner import TransformersJSRunner
-
-    try:
-        runner = (ONNXRunner if format == "onnx" else TransformersJSRunner)(folder)
-        return [runner.call(each) for each in recorded["inputs"]]
+        if format.run_recorded:
+            return format.run_recorded(folder, recorded, contents)
+        runner = format.load_runner(folder)
+        return [[runner.call(each) for each in recorded["inputs"]]]
+    except ExportError:
+        raise
     except Exception as error:  # those of ONNX Runtime have no other base
         raise ExportError(
-            f"{str(folder)!r} must run in ONNX Runtime on the samples in {SAMPLES}. "
+            f"{str(folder)!r} must run in {format.runtime} on the samples in {SAMPLES}. "
             f"Received: {type(error).__name__}: {error}"
         ) from error
-
-
-def _run_saved_model(version, recorded, text_operations):
-    calls = [
-        {"signature": recorded["signature"], "inputs": each, "timed": False}
-        for each in recorded["inputs"]
-    ]
-    return run_calls(version, calls, bool(text_operations))["outputs"]
 
 
 def _decoded(values):
