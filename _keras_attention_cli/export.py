@@ -29,7 +29,7 @@ def add_commands(commands: Commands) -> None:
 def _add_export(commands: Commands) -> None:
     command = commands.add_parser(
         "export",
-        help="write and verify a SavedModel, a TFLite file, a CTranslate2 model or ONNX files",
+        help="write and verify a SavedModel, a TFLite file or another format",
         description="Exports a trained task. Each export is run on samples and compared with the "
         "model; verification.json next to it has the result.",
         epilog="Example: keras-attention export models/en-de --saved-model serving/en-de "
@@ -62,6 +62,12 @@ def _add_export(commands: Commands) -> None:
         "transformers.js; greedy search",
     )
     command.add_argument(
+        "--litert-lm",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for model.litertlm of a text generator, for LiteRT-LM",
+    )
+    command.add_argument(
         "--samples",
         metavar="FILE",
         help="inputs of the verification, one per line (.gz allowed); the first eight are stored "
@@ -89,8 +95,9 @@ def _add_export(commands: Commands) -> None:
     command.add_argument(
         "--weights",
         default="float32",
-        help="weights of the TFLite file or CTranslate2 model: float32, float16, int8 "
-        "(recommended for phones and CPUs), and of a TFLite file int4 or full_int8 [%(default)s]",
+        help="weights of the TFLite or LiteRT-LM file or CTranslate2 model: float32, float16, int8 "
+        "(recommended for phones and CPUs), and of a TFLite file int4 or full_int8, of a LiteRT-LM "
+        "file int4 [%(default)s]",
     )
     command.add_argument(
         "--references",
@@ -114,6 +121,20 @@ def _add_export(commands: Commands) -> None:
         "--no-details",
         action="store_true",
         help="leave out of the TFLite file the signature details, which returns attention weights",
+    )
+    command.add_argument(
+        "--prefill-lengths",
+        type=sizes,
+        metavar="N[,N...]",
+        help="numbers of tokens of a prompt that the LiteRT-LM file reads at once [the longest "
+        "prompt, and less for short ones]",
+    )
+    command.add_argument(
+        "--cache-length",
+        type=positive_int,
+        metavar="N",
+        help="maximum number of tokens of a text in the LiteRT-LM file [as the longest prompt and "
+        "continuation need]",
     )
     for name, added in SIGNATURES.items():
         command.add_argument(f"--{name}", action="store_true", help=f"add {added}")

@@ -43,6 +43,11 @@ def run_export(options: argparse.Namespace) -> None:
         "saved_model": saved_model_options,
         "tflite": tflite_options,
         "ctranslate2": reduced_precision,
+        "litert_lm": {
+            **reduced_precision,
+            "prefill_lengths": options.prefill_lengths,
+            "cache_length": options.cache_length,
+        },
     }
     for format, folder in folders.items():
         if folder:

@@ -86,6 +86,12 @@ def _transformers_js_runner(folder):
     return TransformersJSRunner(folder)
 
 
+def _litert_lm_runner(folder):
+    from keras_attention.export.litert_lm.runner import LiteRTLMRunner
+
+    return LiteRTLMRunner(folder)
+
+
 FORMATS = {
     "saved_model": ExportFormat(
         "saved_model.pb", "TensorFlow", _saved_model_runner, _run_saved_model
@@ -96,6 +102,7 @@ FORMATS = {
     "transformers_js": ExportFormat(
         "onnx/decoder_model_merged.onnx", "ONNX Runtime", _transformers_js_runner
     ),
+    "litert_lm": ExportFormat("model.litertlm", "LiteRT", _litert_lm_runner),
 }
 
 

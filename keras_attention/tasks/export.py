@@ -2,9 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import keras
 
 from keras_attention.export.saved_model.writer import check_backend, export_saved_model
 from keras_attention.export.signatures import Exportable, Signature
@@ -88,9 +90,14 @@ def with_greedy_search(task: Task) -> Task:
     runner = task.model_runner("export")
     if not isinstance(runner.strategy, BeamSearch):
         return task
-    strategy = GreedySearch(**Strategy.get_config(runner.strategy))
-    runner = ModelRunner(runner.model, strategy)
-    return task.from_parts(task.preprocessor, runner, task.postprocessor)
+    return task.from_parts(
+        task.preprocessor, greedy_runner(runner.model, runner.strategy), task.postprocessor
+    )
+
+
+def greedy_runner(model: keras.Model, strategy: Strategy) -> ModelRunner:
+    """Returns a runner of a model with greedy search in place of a strategy, with its limits."""
+    return ModelRunner(model, GreedySearch(**Strategy.get_config(strategy)))
 
 
 def tokenizers_of(task: Task) -> list[Tokenizer]:
@@ -185,10 +192,24 @@ def _write_transformers_js(task, exportable, folder, **options):
     )
 
 
+def _write_litert_lm(task, exportable, folder, **options):
+    from keras_attention.export.litert_lm.writer import LanguageModel, export_litert_lm
+
+    runner = task.model_runner("export")
+    max_prompt_length = getattr(task.preprocessor, "max_length", 0)  # of text
+    language_model = LanguageModel(
+        runner.model, runner.strategy, tokenizers_of(task), max_prompt_length
+    )
+    if runner.strategy is not None:  # samples of the runtime are others than the model's
+        exportable = replace(exportable, predict=greedy_runner(runner.model, runner.strategy))
+    return export_litert_lm(exportable, language_model, folder, **options)
+
+
 FORMATS = {
     "saved_model": TaskFormat(saved_model_signatures, _write_saved_model),
     "tflite": TaskFormat(tflite_signatures, _write_tflite, with_static_inputs),
     "ctranslate2": TaskFormat(ids_signatures, _write_ctranslate2),
     "onnx": TaskFormat(onnx_signatures, _write_onnx),
     "transformers_js": TaskFormat(ids_signatures, _write_transformers_js, with_greedy_search),
+    "litert_lm": TaskFormat(ids_signatures, _write_litert_lm),
 }

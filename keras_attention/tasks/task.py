@@ -273,7 +273,8 @@ class Task:
         Args:
             folder: for `"saved_model"` TF Serving's base path, which gets the next version, for
                 the others the folder for the model and the tokenizers.
-            format: `"saved_model"`, `"tflite"`, `"ctranslate2"`, `"onnx"` or `"transformers_js"`.
+            format: `"saved_model"`, `"tflite"`, `"ctranslate2"`, `"onnx"`, `"transformers_js"` or
+                `"litert_lm"`.
             samples: inputs on which to verify the export; `None` makes some.
             record_samples: whether the first eight may be written into the export, with their
                 outputs, for its later verification and as examples. `False` writes made samples in
@@ -305,6 +306,11 @@ class Task:
         With `format="ctranslate2"`, for Transformers of `Translator` and `TextGenerator`:
 
         - `weights`, `references`, `allow_loss`: see `export.ctranslate2.writer.export_ctranslate2`.
+
+        With `format="litert_lm"`, for a `TextGenerator` with a SentencePiece model or characters:
+
+        - `prefill_lengths`, `cache_length`, `weights`, `references`, `allow_loss`: see
+          `export.litert_lm.writer.export_litert_lm`.
 
         `format="onnx"` and, for a `Translator` with a Transformer, `format="transformers_js"` have
         no options.

@@ -59,6 +59,12 @@ def test_models_that_transformers_js_lacks_are_refused(trained, tmp_path, error_
     assert not list(tmp_path.iterdir())
 
 
+def test_models_that_litert_lm_lacks_are_refused(trained, tmp_path, error_of):
+    error = error_of("export", trained[0], "--litert-lm", tmp_path / "lm")
+    assert "is for language models" in error and "a model of class EncoderDecoder" in error
+    assert not list(tmp_path.iterdir())
+
+
 def test_onnx(trained, files, tmp_path, capsys):
     folder = str(tmp_path / "onnx")
     options = f"--onnx {folder} --samples {files.source} --num-samples 3"

@@ -12,16 +12,15 @@ from keras_attention.export.ctranslate2.runner import FILE, CTranslate2Runner
 from keras_attention.export.ctranslate2.specification import make_specification
 from keras_attention.export.ctranslate2.unsupported import check_supported
 from keras_attention.export.saved_model.writer import EXPORT_FORMAT
-from keras_attention.export.signatures import Exportable, Signature
+from keras_attention.export.signatures import Exportable
 from keras_attention.export.verification.compare import (
     ExportError,
     compare,
-    median_latency,
     sample_batches,
 )
 from keras_attention.export.verification.quality import check_references, compare_quality
 from keras_attention.export.verification.report import REPORT, report
-from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
+from keras_attention.export.verification.samples import record_samples
 from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.models import CausalLM
 from keras_attention.types import Batch
@@ -98,7 +97,6 @@ def export_ctranslate2(
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
     exportable, references = without_empty_sources(exportable, generation, references)
-    (signature,) = exportable.signatures
     batches = sample_batches(exportable.samples)
     what = "A CTranslate2 export"
     with explain_full_disk(what, folder, ExportError), replace_folder(folder) as new:
@@ -114,7 +112,7 @@ def export_ctranslate2(
             results = {"agreement": compare_exactly(exportable, runner, batches, encoded)}
         else:
             results = compare_quality(exportable, runner, references, allow_loss)
-        latency = _record(exportable, signature, runner, new)
+        latency = record_samples(exportable, runner, new)
         runtime = f"CTranslate2 {importlib.metadata.version('ctranslate2')}"
         contents = report("ctranslate2", runtime, exportable, batches, latency, new)
         contents = {**contents, "weights": weights, **results}
@@ -193,17 +191,3 @@ def compare_exactly(
         scores = runner.score(inputs, outputs["ids"][:, 0])[:, None]
         received.append(to_predictions({**outputs, "scores": scores}, batch))
     return compare(expected, received, batches)
-
-
-def _record(exportable, signature: Signature, runner, folder: Path) -> dict[str, float]:
-    """Writes the samples and returns the latencies of the model and the export."""
-    first = exportable.first_recorded
-    samples = exportable.samples[first : first + MAX_SAMPLES]
-    encoded = [exportable.encode([sample]) for sample in samples]
-    inputs = [{"source": batch.model_inputs} for batch in encoded]
-    outputs = [runner(batch.model_inputs) for batch in encoded]
-    write_samples(folder, signature, samples, inputs, outputs)
-    return {
-        "model": median_latency(exportable.predict, encoded),
-        "export": median_latency(runner, encoded),
-    }

@@ -15,13 +15,18 @@ class TFLiteRunner:
     """Runs the signatures of a TFLite file in LiteRT, with one interpreter for each thread.
 
     Args:
-        path: the `.tflite` file, or its folder.
+        model: path of the `.tflite` file or of its folder, or the contents of the file.
         text_operations: whether to register the operations of TensorFlow Text.
     """
 
-    def __init__(self, path: str | Path, text_operations: bool = False):
-        path = Path(path)
-        self.path = path / FILE if path.is_dir() else path
+    def __init__(self, model: str | Path | bytes, text_operations: bool = False):
+        if isinstance(model, bytes):
+            self.path: Path | None = None
+            self._source: dict[str, Any] = {"model_content": model}
+        else:
+            path = Path(model)
+            self.path = path / FILE if path.is_dir() else path
+            self._source = {"model_path": str(self.path)}
         self.text_operations = text_operations
         self._of_thread = threading.local()
         self._of_thread.interpreter = self._open()  # at once, since the file may be damaged
@@ -37,10 +42,10 @@ class TFLiteRunner:
         from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
 
         if not self.text_operations:
-            return Interpreter(model_path=str(self.path))
+            return Interpreter(**self._source)
         from tensorflow_text.core.pybinds.tflite_registrar import SELECT_TFTEXT_OPS
 
-        return InterpreterWithCustomOps(SELECT_TFTEXT_OPS, model_path=str(self.path))
+        return InterpreterWithCustomOps(SELECT_TFTEXT_OPS, **self._source)
 
     def __call__(self, model_inputs: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
         """Returns the outputs of `serving_default`, or with `details` of `details` if it exists."""
@@ -64,7 +69,7 @@ class TFLiteRunner:
         return run_in_pieces(run, inputs, shapes) if has_batch else run(**inputs)
 
     def __repr__(self):
-        return f"{type(self).__name__}({str(self.path)!r})"
+        return f"{type(self).__name__}({None if self.path is None else str(self.path)!r})"
 
 
 def is_static(shapes: dict[str, tuple[int, ...]]) -> bool:

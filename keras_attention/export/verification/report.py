@@ -15,8 +15,8 @@ from keras_attention.export.verification.tolerances import PRECISIONS
 
 # Those of other formats than the export's may be missing.
 PACKAGES = (
-    "keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "ctranslate2", "onnx",
-    "onnxruntime", "tf2onnx", "tokenizers", "numpy",
+    "keras", "tensorflow", "tensorflow-text", "ai-edge-litert", "litert-lm-builder",
+    "ctranslate2", "onnx", "onnxruntime", "tf2onnx", "tokenizers", "numpy",
 )  # fmt: skip
 REPORT = "verification.json"
 # Types of what `verify` reads of the report of a SavedModel.
@@ -75,7 +75,7 @@ def check_report(contents: dict[str, Any], path: Path, format: str) -> None:
     Args:
         contents: of the file.
         path: the file, for the error.
-        format: `"saved_model"`, `"tflite"`, `"ctranslate2"`, `"onnx"` or `"transformers_js"`.
+        format: name of the format.
 
     Raises:
         ValueError: If one is missing or of another type.

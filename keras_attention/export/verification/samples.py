@@ -4,13 +4,14 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_attention.export.signatures import Signature
+from keras_attention.export.signatures import Exportable, Signature
+from keras_attention.export.verification.compare import median_latency
 from keras_attention.utils.atomic_io import read_json
 
 SAMPLES = "samples.json"
@@ -45,6 +46,30 @@ def write_samples(
     }
     text = json.dumps(recorded, ensure_ascii=False, indent=1, default=_compressed)
     (folder / SAMPLES).write_text(text, encoding="utf-8")
+
+
+def record_samples(exportable: Exportable, runner: Callable, folder: Path) -> dict[str, float]:
+    """Runs the first samples that may be recorded, each alone, and writes `samples.json`.
+
+    Args:
+        exportable: what is exported; it has one signature.
+        runner: `runner(model_inputs)` returns the outputs of the export.
+        folder: of the export.
+
+    Returns:
+        The median milliseconds for one sample, of the `"model"` and of the `"export"`.
+    """
+    (signature,) = exportable.signatures
+    first = exportable.first_recorded
+    samples = exportable.samples[first : first + MAX_SAMPLES]
+    encoded = [exportable.encode([sample]) for sample in samples]
+    inputs = [{"source": batch.model_inputs} for batch in encoded]
+    outputs = [runner(batch.model_inputs) for batch in encoded]
+    write_samples(folder, signature, samples, inputs, outputs)
+    return {
+        "model": median_latency(exportable.predict, encoded),
+        "export": median_latency(runner, encoded),
+    }
 
 
 def read_samples(folder: Path) -> dict[str, Any]:

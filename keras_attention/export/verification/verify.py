@@ -23,8 +23,9 @@ def verify(folder: str | Path) -> dict[str, Any]:
     too.
 
     A SavedModel is run by TensorFlow's C API in a process of its own, a TFLite file by LiteRT's
-    `Interpreter` and, if its shapes are static, by `CompiledModel`, a CTranslate2 model by
-    CTranslate2, ONNX files by ONNX Runtime. The Keras model is not needed.
+    `Interpreter` and, if its shapes are static, by `CompiledModel`, a LiteRT-LM file by
+    `Interpreter`, a CTranslate2 model by CTranslate2, ONNX files by ONNX Runtime. The Keras model
+    is not needed.
 
     Args:
         folder: what a task's `export` wrote: a SavedModel's base path (its last version is taken)
