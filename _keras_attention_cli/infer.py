@@ -53,7 +53,10 @@ def _add_generate(commands: Commands) -> None:
         help="tokens run at once, at most, padding included [2048]",
     )
     command.add_argument(
-        "--workers", type=positive_int, metavar="N", help="threads that run batches [1]"
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="threads that run batches [one per core for a TFLite file, otherwise 1]",
     )
     command.add_argument(
         "--scores", action="store_true", help="print the score and a tab before each output text"

@@ -183,7 +183,13 @@ class Runner(Protocol):
     """Converts model inputs to ids and scores, or to probabilities.
 
     A runner has the strategy inside, since an exported file has it, too.
+
+    Attributes:
+        default_workers: number of threads that call the runner at the same time, unless the user
+            chooses another; 1 if a call uses all cores.
     """
+
+    default_workers: int
 
     def __call__(self, model_inputs: Tensor, details: bool = False) -> dict[str, Tensor]:
         """Returns the outputs by name; with `details` also attention weights, if there are any."""

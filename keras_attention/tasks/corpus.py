@@ -133,6 +133,7 @@ class FileWorker:
             open(partial, "w", encoding="utf-8", newline="\n") as file,
             errors_name_file(source, "The task must process each line"),
         ):
-            for result in self.task.predict_iterable(read_lines(source), **self.batching):
+            lines = read_lines(source)
+            for result in self.task.predict_iterable(lines, workers=1, **self.batching):
                 summary = str(self.task.postprocessor.summarize(result))
                 print(" ".join(summary.splitlines()), file=file)

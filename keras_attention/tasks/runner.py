@@ -27,6 +27,8 @@ class ModelRunner:
         strategy: `GreedySearch`, `BeamSearch` or `Sampling` for a `GenerativeModel`, else `None`.
     """
 
+    default_workers = 1
+
     def __init__(self, model: keras.Model, strategy: Strategy | None = None):
         self.model = model
         self.strategy = strategy

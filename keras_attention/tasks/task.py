@@ -126,7 +126,7 @@ class Task:
         batch_size: int = 64,
         batch_tokens: int | None = 2048,
         window_size: int = 4096,
-        workers: int = 1,
+        workers: int | None = None,
         progress: bool = False,
     ) -> Iterator[Any]:
         r"""Yields the complete result for each input, in order and in constant memory.
@@ -140,7 +140,8 @@ class Task:
             batch_tokens: maximum number of tokens that are run at once, padding included, so that
                 batches of long inputs are smaller. `None` sets no limit.
             window_size: number of inputs that are sorted together.
-            workers: number of threads, each of which runs a batch.
+            workers: number of threads, each of which runs a batch. `None` is the runner's
+                `default_workers`: one per core for a TFLite file, otherwise one.
             progress: whether to show a progress bar.
 
         Yields:
@@ -162,6 +163,8 @@ class Task:
             raise ValueError(
                 f"`{self.preprocessor.item_name}` must be a list. Received: {repr(inputs)[:80]}"
             )
+        if workers is None:
+            workers = self.runner.default_workers
         options = BulkOptions(batch_size, batch_tokens, window_size, workers)
         predictor = BulkPredictor(self.preprocessor, self.runner, self.postprocessor, options)
         target = len(inputs) if isinstance(inputs, Sized) else None

@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import tflite_threads
 from keras_attention.layers import MultiHeadSelfAttention
-from steps import causal_lm, generation
+from steps import causal_lm, generation, tflite
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -14,6 +15,17 @@ SIZES = {"batch": 3, "source_length": 5, "tokens": 6, "max_new_tokens": 9, "laye
 
 def test_keras_model_generates_all_tokens():
     run = generation.keras_attention(SimpleNamespace(**SIZES, num_beams=2))
+    np.testing.assert_array_equal((run() > 0).sum(axis=-1)[:, 0], [6, 6, 6])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interpreters", [1, 2])
+def test_tflite_generates_all_tokens(interpreters, tmp_path):
+    options = {**SIZES, "num_beams": 2, "weights": "int8", "rows": 2, "threads": 1}
+    file = tmp_path / "model.tflite"
+    tflite_threads.write_file(file, SimpleNamespace(**options))
+    options |= {"file": str(file), "interpreters": interpreters}
+    run = tflite.generation(SimpleNamespace(**options))
     np.testing.assert_array_equal((run() > 0).sum(axis=-1)[:, 0], [6, 6, 6])
 
 

@@ -33,6 +33,8 @@ class Numbers:
 class SumRunner:
     """Runner that fails on negative numbers and on more than `max_rows` rows."""
 
+    default_workers = 1
+
     def __init__(self, max_rows=100):
         self.max_rows = max_rows
         self.shapes = []
@@ -78,6 +80,20 @@ def test_results_are_in_the_order_of_the_inputs(workers, window_size):
     )
     assert list(results) == [len(each) for each in inputs]
     assert all(rows <= 4 and (rows == 1 or rows * n <= 40) for rows, n in runner.shapes)
+
+
+def test_the_runner_chooses_the_number_of_workers():
+    task, runner = make()
+    together = threading.Barrier(3, timeout=60)
+
+    def run(model_inputs, details=False):
+        together.wait()
+        return runner(model_inputs)
+
+    run.default_workers = 3
+    task.runner = run
+    assert list(task.predict_iterable([[1] * n for n in range(9)], 1)) == list(range(9))
+    assert task.predict([[1] * n for n in range(9)], 1) == list(range(9))
 
 
 def test_predict_is_one_window():

@@ -36,6 +36,8 @@ class CTranslate2Runner:
             `keras_attention.utils.limits`.
     """
 
+    default_workers = 1
+
     def __init__(self, folder: str | Path, device: str = "cpu"):
         self.folder = Path(folder)
         config = read_json(self.folder / "export.json")

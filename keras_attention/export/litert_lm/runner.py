@@ -41,6 +41,7 @@ class LiteRTLMRunner:
         self.folder = Path(folder)
         model, _, metadata = read_bundle(self.folder / FILE)
         self.runner = TFLiteRunner(model)
+        self.default_workers = self.runner.default_workers
         functions = self.runner.interpreter.get_signature_list()
         names = [name for name in functions if name.startswith(PREFILL)]
         self.prefill_lengths = sorted(int(name.split("_")[-1]) for name in names)

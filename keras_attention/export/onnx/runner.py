@@ -18,6 +18,8 @@ class ONNXRunner:
         providers: execution providers of ONNX Runtime, in the order of preference.
     """
 
+    default_workers = 1
+
     def __init__(
         self, path: str | Path, providers: tuple[str, ...] = ("CPUExecutionProvider",)
     ) -> None:

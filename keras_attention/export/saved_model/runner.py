@@ -16,6 +16,8 @@ class SavedModelRunner:
         ValueError: If the SavedModel has no signature `ids`.
     """
 
+    default_workers = 1
+
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self._saved_model = tf.saved_model.load(str(folder))  # owns what the signatures use

@@ -1,6 +1,8 @@
 """Runners of an exported TFLite file."""
 
-import threading
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +14,54 @@ FILE = "model.tflite"
 
 
 class TFLiteRunner:
-    """Runs the signatures of a TFLite file in LiteRT, with one interpreter for each thread.
+    """Runs the signatures of a TFLite file in LiteRT. Several threads may call it.
+
+    Each call takes an interpreter that no other call uses, or opens one; it computes in one thread.
+    All read the same copy of the file. What XNNPACK rearranges of the weights, and the tensors, are
+    each interpreter's own.
 
     Args:
         model: path of the `.tflite` file or of its folder, or the contents of the file.
         text_operations: whether to register the operations of TensorFlow Text.
+
+    Attributes:
+        interpreter: the first interpreter, for the descriptions of the signatures.
+        default_workers: number of cores.
     """
 
     def __init__(self, model: str | Path | bytes, text_operations: bool = False):
         if isinstance(model, bytes):
             self.path: Path | None = None
-            self._source: dict[str, Any] = {"model_content": model}
+            self._options: dict[str, Any] = {"model_content": model, "num_threads": 1}
         else:
             path = Path(model)
             self.path = path / FILE if path.is_dir() else path
-            self._source = {"model_path": str(self.path)}
+            self._options = {"model_path": str(self.path), "num_threads": 1}
         self.text_operations = text_operations
-        self._of_thread = threading.local()
-        self._of_thread.interpreter = self._open()  # at once, since the file may be damaged
+        self.default_workers = os.cpu_count() or 1
+        self.interpreter = self._open()
+        self._idle = [self.interpreter]
 
-    @property
-    def interpreter(self) -> Any:
-        """The interpreter of the calling thread; it ends with the thread."""
-        if not hasattr(self._of_thread, "interpreter"):
-            self._of_thread.interpreter = self._open()
-        return self._of_thread.interpreter
+    @contextlib.contextmanager
+    def _take(self) -> Iterator[Any]:
+        """Yields an interpreter that no other call uses."""
+        try:
+            interpreter = self._idle.pop()
+        except IndexError:  # in place of a test of the length, which other threads change
+            interpreter = self._open()
+        try:
+            yield interpreter
+        finally:
+            self._idle.append(interpreter)
 
     def _open(self) -> Any:
         from ai_edge_litert.interpreter import Interpreter, InterpreterWithCustomOps
 
         if not self.text_operations:
-            return Interpreter(**self._source)
+            return Interpreter(**self._options)
         from tensorflow_text.core.pybinds.tflite_registrar import SELECT_TFTEXT_OPS
 
-        return InterpreterWithCustomOps(SELECT_TFTEXT_OPS, **self._source)
+        return InterpreterWithCustomOps(SELECT_TFTEXT_OPS, **self._options)
 
     def __call__(self, model_inputs: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
         """Returns the outputs of `serving_default`, or with `details` of `details` if it exists."""
@@ -58,15 +74,16 @@ class TFLiteRunner:
 
         If its shapes are static, the batch is padded, and a larger one is run in pieces.
         """
-        run = self.interpreter.get_signature_runner(signature)
-        details = run.get_input_details()
-        shapes = {name: tuple(about["shape_signature"]) for name, about in details.items()}
-        inputs = {
-            name: np.asarray(inputs[name], _dtype(about["dtype"]))
-            for name, about in details.items()
-        }
-        has_batch = is_static(shapes) and "source" in shapes  # those of `step` have one size
-        return run_in_pieces(run, inputs, shapes) if has_batch else run(**inputs)
+        with self._take() as interpreter:
+            run = interpreter.get_signature_runner(signature)
+            details = run.get_input_details()
+            shapes = {name: tuple(about["shape_signature"]) for name, about in details.items()}
+            inputs = {
+                name: np.asarray(inputs[name], _dtype(about["dtype"]))
+                for name, about in details.items()
+            }
+            has_batch = is_static(shapes) and "source" in shapes  # those of `step` have one size
+            return run_in_pieces(run, inputs, shapes) if has_batch else run(**inputs)
 
     def __repr__(self):
         return f"{type(self).__name__}({None if self.path is None else str(self.path)!r})"

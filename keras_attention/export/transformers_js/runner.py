@@ -34,6 +34,8 @@ class TransformersJSRunner:
             allow.
     """
 
+    default_workers = 1
+
     def __init__(
         self, folder: str | Path, providers: tuple[str, ...] = ("CPUExecutionProvider",)
     ) -> None:
