@@ -35,8 +35,9 @@ settings.load_profile("quick")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import keras
 
-    if keras.backend.backend() == "tensorflow":
-        _mark_slow_on_tensorflow(items)
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    _mark_slow_and_exhaustive(items, on_tensorflow)
+    if on_tensorflow:
         return
     skip = pytest.mark.skip(reason="requires KERAS_BACKEND=tensorflow")
     tops = ROOT / "tests", ROOT / "keras_attention"
@@ -47,15 +48,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
-def _mark_slow_on_tensorflow(items: list[pytest.Item]) -> None:
-    """Marks the tests `slow` that are `slow_on_tensorflow`, after the first `quick_cases`."""
+def _mark_slow_and_exhaustive(items: list[pytest.Item], on_tensorflow: bool) -> None:
+    """Applies the numbers of cases of `slow` and `slow_on_tensorflow`, see setup.cfg."""
     cases: Counter[str] = Counter()
     for item in items:
-        if mark := item.get_closest_marker("slow_on_tensorflow"):
-            function = item.nodeid.partition("[")[0]
-            cases[function] += 1
-            if cases[function] > mark.kwargs.get("quick_cases", 0):
+        function = item.nodeid.partition("[")[0]
+        cases[function] += 1
+        if slow := item.get_closest_marker("slow"):
+            if cases[function] > slow.kwargs.get("cases", cases[function]):
+                item.add_marker(pytest.mark.exhaustive)
+        elif on_tensorflow and (mark := item.get_closest_marker("slow_on_tensorflow")):
+            quick_cases = mark.kwargs.get("quick_cases", 0)
+            if cases[function] > quick_cases:
                 item.add_marker(pytest.mark.slow)
+                if quick_cases:
+                    item.add_marker(pytest.mark.exhaustive)
 
 
 def pytest_collection_finish() -> None:

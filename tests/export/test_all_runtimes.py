@@ -178,7 +178,7 @@ def by_c_api(version, task, inputs, scratch):
 FAMILIES = [rnn, small_transformer, generator, image_captioner, text_classifier, text_tagger]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(cases=2)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_runtimes_return_the_same_words(family, tmp_path):
     keras.utils.set_random_seed(1)

@@ -14,7 +14,7 @@ from keras_attention.models import captioner
 from keras_attention.tasks import Captioner, ModelRunner, load_exported
 from keras_attention.text import WordPieceTokenizer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(cases=1)
 
 WORDS = WordPieceTokenizer.train(["a red circle", "two blue squares"], 60)
 RNG = np.random.default_rng(0)

@@ -160,6 +160,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow(cases=2)
 @pytest.mark.parametrize("options", [*OTHERS.values(), None], ids=[*OTHERS, "an RNN"])
 def test_other_models(make, options, tmp_path):
     task = make("label", **(options or {"encoder": seq2seq(11, 12, 8, 8).encoder}))

@@ -9,15 +9,13 @@ from parities.checks import (
     TOLERANCE,
     keras_export,
     onnx_file,
-    saved_model,
-    tflite,
 )
 from parities.families import FAMILIES, build
 
 pytestmark = pytest.mark.tensorflow_only
 
-# Models of different kinds, which the quick tests check; the slow ones check all.
-QUICK = (
+# Models of different kinds; the tests of the others are exhaustive.
+CHOSEN = (
     "RNN, Bahdanau, tied, sampled",
     "Transformer, rotary, grouped queries, sandwich",
     "causal language model, rotary",
@@ -27,12 +25,16 @@ QUICK = (
 
 # Models whose ONNX files and `model.export` are tested; the table has them of all.
 EXPORTED = (
-    *QUICK,
+    *CHOSEN,
     "RNN, Luong, input feeding, stacked LSTM",
     "RNN, monotonic, recursive",
     "Transformer, ALiBi, window",
     "Transformer, post, marian, sampled",  # with GELU
 )
+
+
+def marks_of(name):
+    return [pytest.mark.slow, *([] if name in CHOSEN else [pytest.mark.exhaustive])]
 
 
 def cases():
@@ -42,13 +44,9 @@ def cases():
                 continue
             if check in (onnx_file, keras_export) and name not in EXPORTED:
                 continue
-            is_export = check in (saved_model, tflite, onnx_file, keras_export)
-            is_quick = name in QUICK and not is_export
-            marks = () if is_quick else pytest.mark.slow
-            yield pytest.param(name, parity, id=f"{name}-{parity}", marks=marks)
+            yield pytest.param(name, parity, id=f"{name}-{parity}", marks=marks_of(name))
 
 
-@pytest.mark.slow_on_tensorflow(quick_cases=1)
 @pytest.mark.parametrize(("name", "parity"), list(cases()))
 def test_parity(name, parity, tmp_path):
     value = PARITIES[parity](name, build(name), tmp_path)
@@ -56,13 +54,13 @@ def test_parity(name, parity, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def backends(tmp_path_factory):
+def backends(tmp_path_factory, request):
+    selected = [each for each in request.session.items if each.name.startswith("test_backends[")]
     folder = tmp_path_factory.mktemp("backends")
-    run_all(folder, list(FAMILIES))
+    run_all(folder, [each.callspec.params["name"] for each in selected])
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks_of(name)) for name in FAMILIES])
 def test_backends(name, backends):
     assert differences(backends, name) <= TOLERANCE

@@ -60,7 +60,7 @@ def small_transformer(source, target):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow(cases=1)
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_a_transformer(make_translator, tmp_path, weights):
     task = make_translator(BeamSearch(2, max_new_tokens=9), build=small_transformer)
