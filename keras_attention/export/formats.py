@@ -92,6 +92,13 @@ def _litert_lm_runner(folder):
     return LiteRTLMRunner(folder)
 
 
+def _run_litert_lm(folder, recorded, contents):
+    from keras_attention.export.litert_lm.runner import LiteRTLMRunner
+
+    runners = [LiteRTLMRunner(folder, compiled) for compiled in (False, True)]
+    return [[runner.call(each) for each in recorded["inputs"]] for runner in runners]
+
+
 FORMATS = {
     "saved_model": ExportFormat(
         "saved_model.pb", "TensorFlow", _saved_model_runner, _run_saved_model
@@ -102,7 +109,7 @@ FORMATS = {
     "transformers_js": ExportFormat(
         "onnx/decoder_model_merged.onnx", "ONNX Runtime", _transformers_js_runner
     ),
-    "litert_lm": ExportFormat("model.litertlm", "LiteRT", _litert_lm_runner),
+    "litert_lm": ExportFormat("model.litertlm", "LiteRT", _litert_lm_runner, _run_litert_lm),
 }
 
 

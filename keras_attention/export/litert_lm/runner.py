@@ -19,6 +19,7 @@ from keras_attention.export.litert_lm.graphs import (
     prefill_name,
 )
 from keras_attention.export.litert_lm.lengths import split_prompt
+from keras_attention.export.tflite.compiled_model import CompiledModelRunner
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.generation import GreedySearch
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
@@ -32,21 +33,26 @@ class LiteRTLMRunner:
 
     Args:
         folder: folder of the export.
+        compiled: whether to run the functions with LiteRT's `CompiledModel`, as LiteRT-LM does, in
+            place of `Interpreter`.
 
     Raises:
         ValueError: If `export.json` asks for more than `keras_attention.utils.limits` allow.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, compiled: bool = False) -> None:
         self.folder = Path(folder)
         model, _, metadata = read_bundle(self.folder / FILE)
-        self.runner = TFLiteRunner(model)
-        self.default_workers = self.runner.default_workers
-        functions = self.runner.interpreter.get_signature_list()
+        runner = TFLiteRunner(model)
+        self._call = (CompiledModelRunner(model) if compiled else runner).call
+        self.default_workers = runner.default_workers
+        interpreter = runner.interpreter
+        functions = interpreter.get_signature_list()
         names = [name for name in functions if name.startswith(PREFILL)]
         self.prefill_lengths = sorted(int(name.split("_")[-1]) for name in names)
         self.max_tokens = metadata.max_num_tokens
-        details = self.runner.interpreter.get_signature_runner(DECODE).get_input_details()
+        decode = interpreter.get_signature_runner(DECODE)
+        details = decode.get_input_details()
         self._slots = int(details[MASK]["shape"][-1])
         self._cache_shapes = {
             name: about["shape"] for name, about in details.items() if name.startswith(CACHE)
@@ -54,8 +60,8 @@ class LiteRTLMRunner:
         self.suppressed = list(metadata.suppress_tokens.ids)
         limit = read_json(self.folder / "export.json")["max_new_tokens"]
         self.strategy = GreedySearch(limit, suppress_tokens=self.suppressed)
-        outputs = self.runner.interpreter.get_signature_runner(DECODE).get_output_details()
-        decoder = SimpleNamespace(vocabulary_size=int(outputs[LOGITS]["shape"][-1]))
+        logits = decode.get_output_details()[LOGITS]
+        decoder = SimpleNamespace(vocabulary_size=int(logits["shape"][-1]))
         check_saved_strategy(self.strategy, decoder)
 
     def __call__(self, model_inputs: np.ndarray, details: bool = False) -> dict[str, np.ndarray]:
@@ -125,7 +131,7 @@ class LiteRTLMRunner:
             inputs[TOKENS][0, i] = token
             inputs[POSITIONS][i] = position + i
             inputs[MASK][0, 0, i, : position + i + 1] = 0.0
-        return self.runner.call(function, {**inputs, **caches})
+        return self._call(function, {**inputs, **caches})
 
     def _log_probs(self, logits: np.ndarray) -> np.ndarray:
         greatest = logits.max()

@@ -19,6 +19,7 @@ from keras_attention.export.signatures import Exportable
 from keras_attention.export.tflite.writer import convert
 from keras_attention.export.verification.compare import (
     ExportError,
+    check_same,
     compare,
     predictions_of_model,
     sample_batches,
@@ -67,8 +68,9 @@ def export_litert_lm(
     """Writes `model.litertlm`, the tokenizer, `export.json` and `verification.json`.
 
     Greedy search with the functions of the file, run by LiteRT, must return what the model's greedy
-    search returns, or, with weights of reduced precision, score nearly as well. The tokenizer of
-    the file must return the ids of the task's.
+    search returns, or, with weights of reduced precision, score nearly as well. LiteRT's
+    `CompiledModel`, which LiteRT-LM uses, must return the same. The tokenizer of the file must
+    return the ids of the task's.
 
     Args:
         exportable: what to export; it predicts with greedy search, and its only signature says how
@@ -126,6 +128,9 @@ def export_litert_lm(
             results = {"agreement": _compare_exactly(exportable, runner, batches)}
         else:
             results = compare_quality(exportable, runner, references, allow_loss)
+        results["compiled_model_agreement"] = _compare_apis(
+            exportable, runner, new, PRECISIONS[weights].signature_tolerance
+        )
         latency = record_samples(exportable, runner, new)
         runtime = f"LiteRT {importlib.metadata.version('ai-edge-litert')}, built-in operations"
         contents = report("litert_lm", runtime, exportable, batches, latency, new)
@@ -143,3 +148,13 @@ def _compare_exactly(exportable, runner, batches):
         signature.comparison.predictions(runner(batch.model_inputs), batch) for batch in encoded
     ]
     return compare(expected, received, batches)
+
+
+def _compare_apis(exportable, runner, folder, tolerance):
+    """Runs all samples with `CompiledModel`, which LiteRT-LM uses; ids must be equal."""
+    compiled = LiteRTLMRunner(folder, compiled=True)
+    for sample in exportable.samples:
+        inputs = exportable.encode([sample]).model_inputs
+        names = f"CompiledModel for {sample!r}", "Interpreter"
+        check_same(compiled(inputs), runner(inputs), tolerance, names)
+    return dict.fromkeys(("compared", "equal"), len(exportable.samples))

@@ -22,15 +22,16 @@ class CompiledModelRunner:
     Its outputs are those of `TFLiteRunner`. Buffers are used again for each call, as in an app.
 
     Args:
-        path: the `.tflite` file.
+        model: the `.tflite` file, or its contents.
 
     Raises:
         ValueError: If shapes of the file are free: `CompiledModel` returns wrong outputs for such
             files, without an error.
     """
 
-    def __init__(self, path: Path):
-        interpreter = TFLiteRunner(path).interpreter
+    def __init__(self, model: Path | bytes):
+        runner = TFLiteRunner(model)
+        interpreter = runner.interpreter
         self._inputs = {
             name: interpreter.get_signature_runner(name).get_input_details()
             for name in interpreter.get_signature_list()
@@ -42,9 +43,9 @@ class CompiledModelRunner:
         if not all(map(is_static, self._shapes.values())):
             raise ValueError(
                 "`CompiledModel` needs a file of static shapes, from an export with `static`; run "
-                f"this one with `Interpreter`. Received: {str(path)!r} with {self._shapes}"
+                f"this one with `Interpreter`. Received: {runner!r} with {self._shapes}"
             )
-        self.path = path
+        self.model = model
         self._of_thread = threading.local()
 
     @property
@@ -53,7 +54,10 @@ class CompiledModelRunner:
         from ai_edge_litert.compiled_model import CompiledModel
 
         if not hasattr(self._of_thread, "model"):
-            self._of_thread.model = CompiledModel.from_file(str(self.path))
+            if isinstance(self.model, bytes):
+                self._of_thread.model = CompiledModel.from_buffer(self.model)
+            else:
+                self._of_thread.model = CompiledModel.from_file(str(self.model))
             self._of_thread.buffers = {}
         return self._of_thread.model
 

@@ -24,7 +24,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
 
     A SavedModel is run by TensorFlow's C API in a process of its own, a TFLite file by LiteRT's
     `Interpreter` and, if its shapes are static, by `CompiledModel`, a LiteRT-LM file by
-    `Interpreter`, a CTranslate2 model by CTranslate2, ONNX files by ONNX Runtime. The Keras model
+    both, a CTranslate2 model by CTranslate2, ONNX files by ONNX Runtime. The Keras model
     is not needed.
 
     Args:

@@ -33,6 +33,14 @@ def test_loaded_export(written, task):
         loaded.attention("ab")
 
 
+def test_compiled_model(written, task):
+    """Buffers are used again for each call, so short prompts follow long ones."""
+    runner = LiteRTLMRunner(written.folder, compiled=True)
+    inputs = model_inputs(task, PROMPTS)
+    for _ in range(2):
+        np.testing.assert_array_equal(runner(inputs)["ids"], task.runner(inputs)["ids"])
+
+
 def test_prompts_that_do_not_fit(written):
     runner = LiteRTLMRunner(written.folder)
     assert runner(np.full((1, 55), 5))["ids"].shape == (1, 1, 24)

@@ -36,6 +36,7 @@ def test_folder_and_report(written):
     # each sample alone and in batches, with an empty and a long one
     assert agreement["compared"] == agreement["equal"] == 2 * (5 + 2)
     assert agreement["max_score_difference"] < 1e-4
+    assert report["compiled_model_agreement"] == {"compared": 7, "equal": 7}
 
 
 def test_verified_again(written, tmp_path):
