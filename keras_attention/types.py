@@ -122,7 +122,7 @@ class Preprocessor(Protocol):
         input_spec: specification of the raw inputs of an exported signature.
         model_input_spec: specification of the model inputs.
         allows_empty_batch: whether the graph of an export runs on an empty batch.
-        tokenizers: the tokenizers, whose resources an export has to track.
+        tokenizers: the tokenizers.
     """
 
     item_name: str
@@ -200,7 +200,7 @@ class Postprocessor(Protocol):
     """Converts outputs of a runner to results, eagerly or in a graph.
 
     Attributes:
-        tokenizers: the tokenizers, whose resources an export has to track.
+        tokenizers: the tokenizers.
     """
 
     @property

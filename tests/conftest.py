@@ -14,7 +14,7 @@ def small_labeler(
     scale: float = 0.8,
     **options,
 ):
-    # Here, since tasks import TensorFlow, which the tests of other backends do without.
+    # Here, since the tests of layers and models do without tokenizers.
     from keras_attention.models import classifier, tagger
     from keras_attention.tasks import TextClassifier, TextTagger
     from keras_attention.text import CharacterTokenizer

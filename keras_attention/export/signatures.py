@@ -1,5 +1,7 @@
 """Signatures: the functions of an exported file, and how each of them is verified."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from keras_attention.types import Batch, Tensor
+from keras_attention.utils.lazy_tensorflow import tf
 
 
 class Predictions(NamedTuple):
@@ -95,7 +97,6 @@ class Exportable:
         metric: `metric(results, references)`, points out of 100 by name.
         metadata: what `export.json` and `verification.json` say of the model.
         save_assets: writes the files of the tokenizers to a folder; returns further metadata.
-        resources: objects whose resources the graphs use.
         num_bytes: size of the weights.
         first_recorded: index of the first sample that may be written into the export, with those
             after it.
@@ -115,7 +116,6 @@ class Exportable:
     metric: Callable[[Sequence, Sequence], dict[str, float]]
     metadata: dict[str, Any]
     save_assets: Callable[[Path], dict[str, Any]]
-    resources: Sequence[Any]
     num_bytes: int
     first_recorded: int = 0
     allows_empty_batch: bool = True
@@ -160,9 +160,7 @@ def trace_once(
     return tf.function(function, input_signature=[input_spec], autograph=False)
 
 
-def save_signatures(
-    signatures: Sequence[Signature], folder: str | Path, resources: Sequence[Any] = ()
-) -> None:
+def save_signatures(signatures: Sequence[Signature], folder: str | Path) -> None:
     """Writes a SavedModel that contains the signatures and the weights that they use.
 
     `keras.export.ExportArchive` passes `tf.function`s to `tf.saved_model.save`, which traces each
@@ -172,7 +170,6 @@ def save_signatures(
     Args:
         signatures: functions of the SavedModel.
         folder: where it is written.
-        resources: objects whose resources the graphs use, such as tables of tokenizers.
     """
     traced = {
         signature.name: trace_once(signature.function, signature.input_spec).get_concrete_function()
@@ -180,7 +177,6 @@ def save_signatures(
     }
     traced.setdefault("serving_default", traced[signatures[0].name])
     module = tf.Module()
-    module.resources = list(resources)
     module.weights = list({id(v): v for each in traced.values() for v in each.variables}.values())
     tf.saved_model.save(module, str(folder), signatures=traced)
 

@@ -1,19 +1,23 @@
 """Captioning of images with an encoder-decoder."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from keras_attention.generation import GreedySearch, Strategy
-from keras_attention.images import Image
-from keras_attention.images.preprocessors import ImagePreprocessor
 from keras_attention.models import EncoderDecoder
 from keras_attention.tasks.generation_task import GenerationTask
 from keras_attention.tasks.runner import ModelRunner
 from keras_attention.tasks.task import check_vocabulary_size
 from keras_attention.text import Tokenizer, load_tokenizer
 from keras_attention.text.postprocessors import CaptionPostprocessor
+
+if TYPE_CHECKING:  # images import TensorFlow, which other tasks do without
+    from keras_attention.images import Image
+    from keras_attention.images.preprocessors import ImagePreprocessor
 
 
 class ImageAlignment(NamedTuple):
@@ -67,6 +71,8 @@ class Captioner(GenerationTask):
     def __init__(
         self, model: EncoderDecoder, target_tokenizer: Tokenizer, strategy: Strategy | None = None
     ):
+        from keras_attention.images.preprocessors import ImagePreprocessor
+
         super().__init__(
             ImagePreprocessor(model.encoder.image_size),
             ModelRunner(model, strategy or GreedySearch()),
@@ -113,6 +119,8 @@ class Captioner(GenerationTask):
     def load_parts(
         cls, folder: Path, config: dict[str, Any]
     ) -> tuple[ImagePreprocessor, CaptionPostprocessor]:
+        from keras_attention.images.preprocessors import ImagePreprocessor
+
         postprocessor = CaptionPostprocessor(
             load_tokenizer(folder / "target"), config["grid_shape"]
         )

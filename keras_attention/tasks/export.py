@@ -151,7 +151,6 @@ def exportable(
         metric=comparison.metric,
         metadata=task.metadata,
         save_assets=task.save_parts,
-        resources=list({id(each): each for each in tokenizers_of(task)}.values()),
         first_recorded=0 if record_samples else len(verified),
         num_bytes=sum(x.dtype.size * x.shape.num_elements() for x in weights),
         allows_empty_batch=preprocessor.allows_empty_batch,

@@ -1,18 +1,22 @@
 """Base of the tasks that generate text."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from keras_attention.generation import Strategy
-from keras_attention.images.preprocessors import ImagePreprocessor
 from keras_attention.ops.ids import END, PAD
 from keras_attention.tasks.task import Task
 from keras_attention.text import Tokenizer
 from keras_attention.text.postprocessors import GeneratedText, TextPostprocessor
 from keras_attention.text.preprocessors import TextPreprocessor
+
+if TYPE_CHECKING:  # images import TensorFlow, which other tasks do without
+    from keras_attention.images.preprocessors import ImagePreprocessor
 
 
 class Alignment(NamedTuple):

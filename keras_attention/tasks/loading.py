@@ -59,8 +59,8 @@ def load_exported(folder: str | Path) -> Task:
             written.
     """
     from keras_attention.export.formats import FORMATS, export_format, find_export
-    from keras_attention.export.saved_model.writer import EXPORT_FORMAT, EXTRA
-    from keras_attention.export.verification.report import REPORT
+    from keras_attention.export.saved_model.versions import EXTRA
+    from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT
 
     folder = find_export(folder)
     read_manifest(folder / REPORT)

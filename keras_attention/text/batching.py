@@ -1,16 +1,18 @@
 """Batches of sentence pairs grouped by length, for `model.fit`."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_attention.ops.ids import PAD, START
 from keras_attention.text.files import Pair
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.utils.batches import ShuffledBatches
+from keras_attention.utils.lazy_tensorflow import tf
 from keras_attention.utils.validation import check_pairs
 
 

@@ -1,14 +1,16 @@
 """Batches of texts with labels or word tags, for classification and tagging."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from keras_attention.ops.ids import PAD, UNKNOWN
 from keras_attention.text.batching import assign_buckets, pad_buckets
 from keras_attention.text.tokenizer import Tokenizer, append_end
 from keras_attention.utils.batches import ShuffledBatches
+from keras_attention.utils.lazy_tensorflow import tf
 from keras_attention.utils.validation import check_texts
 
 

@@ -1,11 +1,14 @@
 """Tokenizer of Marian models: SentencePiece pieces with ids from a separate vocabulary."""
 
+from __future__ import annotations
+
+import functools
 import re
+import string
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
-import tensorflow_text as tf_text
+from sentencepiece import SentencePieceProcessor
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from keras_attention.ops.ids import SPECIALS, UNKNOWN
@@ -16,7 +19,9 @@ from keras_attention.text.sentencepiece_tflite import (
     can_split,
 )
 from keras_attention.text.tokenizer import Tokenizer
+from keras_attention.utils.lazy_tensorflow import tf, tf_text
 
+LANGUAGE_CODE = re.compile(r"\A>>.*?<<", re.DOTALL)  # at the beginning of a text
 HASH_BUCKETS = 2**62  # large enough to rule out collisions in practice
 
 
@@ -43,16 +48,13 @@ class MarianTokenizer(Tokenizer):
     def __init__(self, proto: bytes, vocabulary: Sequence[str]) -> None:
         super().__init__(vocabulary, lowercase=False, normalization=None)
         self._proto = proto
-        self._surfaces = _surfaces(proto, self._vocabulary)
-        # A sorted array of hashes: an export would have to initialize a lookup table.
-        tokens = tf.constant(self._vocabulary[len(SPECIALS) :])
-        hashes = _hash(tokens).numpy()
-        order = np.argsort(hashes)
-        self._hashes = hashes[order]
-        self._ids = (order + len(SPECIALS)).astype("int32")
+        self._processor = load_processor(proto)
+        self._surfaces = _surfaces(self._processor, self._vocabulary)
+        tokens = enumerate(self._vocabulary[len(SPECIALS) :], start=len(SPECIALS))
+        self._id_of_token = {token: id for id, token in tokens}
 
     @classmethod
-    def _read(cls, content: bytes, config: dict) -> "MarianTokenizer":
+    def _read(cls, content: bytes, config: dict) -> MarianTokenizer:
         return cls(content, **config)
 
     def _write(self) -> bytes:
@@ -103,11 +105,35 @@ class MarianTokenizer(Tokenizer):
         return tokens.with_values(self._token_ids(tokens.values))
 
     def _token_ids(self, tokens: tf.Tensor) -> tf.Tensor:
+        sorted_hashes, ids = self._hash_table
         hashes = _hash(tokens)
-        indices = tf.searchsorted(self._hashes, hashes)
-        indices = tf.minimum(indices, len(self._hashes) - 1)
-        known = tf.gather(self._hashes, indices) == hashes
-        return tf.where(known, tf.gather(self._ids, indices), UNKNOWN)
+        indices = tf.searchsorted(sorted_hashes, hashes)
+        indices = tf.minimum(indices, len(sorted_hashes) - 1)
+        known = tf.gather(sorted_hashes, indices) == hashes
+        return tf.where(known, tf.gather(ids, indices), UNKNOWN)
+
+    @functools.cached_property
+    def _hash_table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sorted hashes of the tokens, and their ids."""
+        # In place of TensorFlow's lookup table, which an export would have to initialize.
+        with tf.init_scope():  # since the first use may be in a graph
+            hashes = _hash(tf.constant(self._vocabulary[len(SPECIALS) :])).numpy()
+        order = np.argsort(hashes)
+        return hashes[order], (order + len(SPECIALS)).astype("int32")
+
+    def _split_to_lists(self, texts: list[str]) -> list[list[int]]:
+        codes = [LANGUAGE_CODE.match(text) for text in texts]
+        others = [LANGUAGE_CODE.sub("", text) for text in texts]
+        pieces = self._processor.encode(others, out_type=str)
+        rows = [[code[0], *row] if code else row for code, row in zip(codes, pieces, strict=True)]
+        return [[self._id_of_token.get(token, UNKNOWN) for token in row] for row in rows]
+
+    def _join_to_texts(self, rows: list[list[int]]) -> list[str]:
+        texts = [b"".join(self._surfaces[id] for id in row) for row in rows]
+        return [
+            text.decode("utf-8", "replace").replace("▁", " ").strip(string.whitespace)
+            for text in texts
+        ]
 
     def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
         text = tf.strings.reduce_join(tf.gather(tf.constant(self._surfaces), ids), axis=1)
@@ -123,9 +149,8 @@ def _hash(tokens: tf.Tensor) -> tf.Tensor:
     return tf.strings.to_hash_bucket_fast(tokens, HASH_BUCKETS)
 
 
-def _surfaces(proto: bytes, vocabulary: Sequence[str]) -> list[bytes]:
+def _surfaces(model: SentencePieceProcessor, vocabulary: Sequence[str]) -> list[bytes]:
     """Returns the text of each token, empty for special tokens."""
-    model = load_processor(proto)
 
     def surface(token):
         id = model.piece_to_id(token)  # the id of [UNK] if there is no such piece

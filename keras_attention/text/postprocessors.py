@@ -4,16 +4,18 @@ Called eagerly, a postprocessor returns one result for each input. In the graph 
 signature `best` and `details` return dictionaries of tensors.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import tensorflow as tf
 
 from keras_attention.ops.ids import PAD
 from keras_attention.text.preprocessors import token_names, with_tflite_tokenizer
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.types import Batch
+from keras_attention.utils.lazy_tensorflow import tf
 from keras_attention.utils.validation import check_texts
 
 
@@ -51,7 +53,7 @@ class TextPostprocessor:
 
     @property
     def tokenizers(self) -> tuple[Tokenizer, ...]:
-        """The tokenizers, whose resources an export has to track."""
+        """The tokenizers."""
         return (self.tokenizer,)
 
     def for_tflite(self) -> Self | None:
@@ -78,14 +80,15 @@ class TextPostprocessor:
         return result[0].text
 
     def detokenize(self, ids: Any, batch: Batch) -> tf.Tensor:
-        """Decodes ids `(batch, n, length)` to strings `(batch, n)`, eagerly or in a graph."""
+        """Decodes ids `(batch, n, length)` to strings `(batch, n)`, in a graph."""
         rows = tf.reshape(ids, (-1, ids.shape[-1]))  # (B * N, L)
         return tf.reshape(self.tokenizer.detokenize(rows), tf.shape(ids)[:2])
 
     def texts(self, ids: np.ndarray, batch: Batch) -> list[list[str]]:
         """Decodes ids `(batch, n, length)` to lists of strings."""
-        rows = self.detokenize(ids, batch).numpy().tolist()
-        return [[text.decode("utf-8") for text in row] for row in rows]
+        batch_size, n, length = ids.shape
+        texts = self.tokenizer.detokenize_to_texts(ids.reshape(-1, length))
+        return [texts[row * n : (row + 1) * n] for row in range(batch_size)]
 
     def best(self, outputs: dict[str, tf.Tensor], batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `text` and `score` `(batch,)` of the best hypothesis, in a graph."""
@@ -123,6 +126,14 @@ class ContinuationPostprocessor(TextPostprocessor):
         start = tf.strings.length(prompt)
         text = tf.strings.substr(whole, start, tf.strings.length(whole) - start)
         return tf.reshape(text, tf.shape(ids)[:2])
+
+    def texts(self, ids: np.ndarray, batch: Batch) -> list[list[str]]:
+        batch_size, n, _ = ids.shape
+        inputs = np.asarray(batch.model_inputs)
+        starts = [len(text) for text in self.tokenizer.detokenize_to_texts(inputs)]
+        prompts = np.broadcast_to(inputs[:, None], (batch_size, n, inputs.shape[1]))
+        whole = super().texts(np.concatenate([prompts, ids], axis=2), batch)
+        return [[text[start:] for text in row] for row, start in zip(whole, starts, strict=True)]
 
 
 class CaptionPostprocessor(TextPostprocessor):

@@ -1,19 +1,24 @@
 """Preprocessors of the text tasks: strings to the ids that a model reads, eagerly or in a graph."""
 
+from __future__ import annotations
+
 import copy
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import tensorflow as tf
 
-from keras_attention.ops.ids import PAD, SPECIALS
+from keras_attention.ops.ids import PAD, SPECIALS, UNKNOWN
 from keras_attention.text.batching import bucket_lengths
 from keras_attention.text.labeled import encode_words, split_words
-from keras_attention.text.tokenizer import Tokenizer
+from keras_attention.text.tokenizer import Tokenizer, append_end_to_lists
 from keras_attention.types import Batch
+from keras_attention.utils.lazy_tensorflow import tf
 from keras_attention.utils.validation import check_static, check_texts
+
+WORD = re.compile(r"\S+", re.ASCII)  # TensorFlow splits at the same white space
 
 
 class TextPreprocessor:
@@ -43,7 +48,7 @@ class TextPreprocessor:
 
     @property
     def tokenizers(self) -> tuple[Tokenizer, ...]:
-        """The tokenizers, whose resources an export has to track."""
+        """The tokenizers."""
         return (self.tokenizer,)
 
     def for_tflite(self) -> Self | None:
@@ -93,6 +98,10 @@ class TextPreprocessor:
         """Encodes texts to ids `(batch, None)`, eagerly or in a graph."""
         return self.tokenizer.encode_ragged(texts, self.max_length)
 
+    def encode_to_lists(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encodes a list of texts to lists of ids, as `encode` does."""
+        return self.tokenizer.encode_to_lists(texts, self.max_length)
+
     def encode_normalized(self, texts: tf.Tensor) -> Batch:
         """Encodes texts in the tokenizer's normal form, with operations that TFLite has."""
         return Batch(self.tokenizer.encode_normal(texts, self.max_length))  # (B, S)
@@ -104,7 +113,7 @@ class TextPreprocessor:
     def encode_examples(self, texts: Sequence[str]) -> list:
         """Encodes any number of texts, one example each, so that `len` is their length."""
         check_texts("texts", texts)
-        return split_rows(self.encode(list(texts))) if len(texts) else []
+        return [np.array(row, "int32") for row in self.encode_to_lists(texts)]
 
     def pad_examples(self, examples: list) -> Batch:
         """Pads examples to one of a few lengths, so that few shapes are compiled."""
@@ -170,16 +179,24 @@ class PromptPreprocessor(TextPreprocessor):
 
     def encode(self, texts: Sequence[str] | tf.Tensor) -> tf.RaggedTensor:
         """Encodes prompts to ids `(batch, None)`; longer prompts lose their first tokens."""
-        ids, limit = self.tokenizer.tokenize(texts), self.max_length
+        ids = self.tokenizer.tokenize(texts)
         if tf.executing_eagerly():
-            count = sum(length > limit for length in ids.row_lengths().numpy())
-            if count:
-                warnings.warn(
-                    f"{count} of {ids.nrows()} prompts have more than {limit} tokens and lost "
-                    "their first tokens.",
-                    stacklevel=4,
-                )
-        return ids[:, -limit:]
+            self._warn_if_longer(ids.row_lengths().numpy())
+        return ids[:, -self.max_length :]
+
+    def encode_to_lists(self, texts: Sequence[str]) -> list[list[int]]:
+        rows = self.tokenizer.tokenize_to_lists(texts)
+        self._warn_if_longer([len(row) for row in rows])
+        return [row[-self.max_length :] for row in rows]
+
+    def _warn_if_longer(self, lengths: Sequence[int]) -> None:
+        count = sum(length > self.max_length for length in lengths)
+        if count:
+            warnings.warn(
+                f"{count} of {len(lengths)} prompts have more than {self.max_length} tokens and "
+                "lost their first tokens.",
+                stacklevel=5,
+            )
 
 
 class WordPreprocessor(TextPreprocessor):
@@ -203,12 +220,23 @@ class WordPreprocessor(TextPreprocessor):
 
     def encode_examples(self, texts: Sequence[str]) -> list:
         """Encodes any number of texts, one `WordExample` each."""
-        if not len(texts):
-            return []
-        words = split_words(texts)
-        ids, starts = encode_words(words, self.tokenizer, self.max_length)
-        rows = zip(*map(split_rows, (ids, words, starts)), strict=True)
-        return [WordExample(*row) for row in rows]
+        check_texts("texts", texts)
+        words = [WORD.findall(text) for text in texts]
+        remaining = iter(self.tokenizer.tokenize_to_lists([word for row in words for word in row]))
+        tokens = [[next(remaining) or [UNKNOWN] for _ in row] for row in words]
+        ids = [[id for word in row for id in word] for row in tokens]
+        starts = [
+            [position == 0 for word in row for position in range(len(word))] for row in tokens
+        ]
+        ids = append_end_to_lists(ids, self.max_length)
+        return [
+            WordExample(
+                np.array(row_ids, "int32"),
+                np.array([word.encode("utf-8") for word in row_words], "object"),
+                np.array([*row_starts[: len(row_ids) - 1], False]),
+            )
+            for row_ids, row_words, row_starts in zip(ids, words, starts, strict=True)
+        ]
 
     def pad_examples(self, examples: list) -> Batch:
         ids = self._pad([example.ids for example in examples])  # (B, S)
@@ -245,11 +273,6 @@ def with_tflite_tokenizer(processor: Any) -> Any:
     return result
 
 
-def split_rows(ids: tf.RaggedTensor) -> list[np.ndarray]:
-    """Returns the rows as arrays; iterating over a ragged tensor is a hundred times as slow."""
-    return np.split(ids.values.numpy(), ids.row_splits.numpy()[1:-1])
-
-
 def pad_to_one_column(ids: tf.RaggedTensor) -> tf.Tensor:
     """Pads ids `(batch, None)` to `(batch, length)`, where length is at least 1."""
     padded = ids.to_tensor(PAD)
@@ -273,4 +296,4 @@ def random_texts(tokenizer: Tokenizer, count: int = 8, seed: int = 0) -> list[st
     rng = np.random.default_rng(seed)
     ids = rng.integers(len(SPECIALS), tokenizer.vocabulary_size, (count, 16))
     ids[np.arange(16) >= rng.integers(1, 17, (count, 1))] = PAD
-    return [text.decode("utf-8") for text in tokenizer.detokenize(ids).numpy()]
+    return tokenizer.detokenize_to_texts(ids)

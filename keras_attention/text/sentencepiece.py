@@ -1,24 +1,26 @@
 """SentencePiece tokenizers: subword pieces of raw text, and single characters."""
 
+from __future__ import annotations
+
 import io
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-import tensorflow_text as tf_text
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, START, UNKNOWN
 from keras_attention.text.files import PathLike
+from keras_attention.text.normalization import training_lines
 from keras_attention.text.sentencepiece_tflite import (
     TFLiteSentencePiece,
     can_split,
     piece_surfaces,
 )
-from keras_attention.text.tokenizer import Tokenizer, training_lines
+from keras_attention.text.tokenizer import Tokenizer
+from keras_attention.utils.lazy_tensorflow import tf, tf_text
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -28,8 +30,8 @@ class SentencePieceTokenizer(Tokenizer):
     pieces restores the text, except for spaces at its ends and repeated spaces. A "▁" in the text
     comes back as a space. Characters that did not occur in the training text become `[UNK]`.
 
-    The model is learned by the `sentencepiece` library, and text is split by tensorflow-text's
-    `SentencepieceTokenizer`.
+    The model is learned by the `sentencepiece` library, which also splits lists of texts. In a
+    graph, text is split by tensorflow-text's `SentencepieceTokenizer`.
 
     Args:
         proto: Serialized SentencePiece model with pad, bos, eos and unk at ids 0 to 3.
@@ -52,7 +54,8 @@ class SentencePieceTokenizer(Tokenizer):
     def __init__(
         self, proto: bytes, lowercase: bool = False, normalization: str | None = "NFC"
     ) -> None:
-        super().__init__(_read_pieces(proto), lowercase, normalization)
+        self._processor = load_processor(proto)
+        super().__init__(_read_pieces(self._processor), lowercase, normalization)
         self._proto = proto
 
     @classmethod
@@ -63,7 +66,7 @@ class SentencePieceTokenizer(Tokenizer):
         lowercase: bool = False,
         normalization: str | None = "NFC",
         model_type: str = "unigram",
-    ) -> "SentencePieceTokenizer":
+    ) -> SentencePieceTokenizer:
         """Learns a vocabulary, deterministically.
 
         Args:
@@ -91,7 +94,7 @@ class SentencePieceTokenizer(Tokenizer):
         return cls(proto, lowercase, normalization)
 
     @classmethod
-    def _read(cls, content: bytes, config: dict) -> "SentencePieceTokenizer":
+    def _read(cls, content: bytes, config: dict) -> SentencePieceTokenizer:
         return cls(content, **config)
 
     def _write(self) -> bytes:
@@ -120,6 +123,12 @@ class SentencePieceTokenizer(Tokenizer):
 
     def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
         return self._runtime().detokenize(ids)
+
+    def _split_to_lists(self, texts: list[str]) -> list[list[int]]:
+        return self._processor.encode(texts)
+
+    def _join_to_texts(self, rows: list[list[int]]) -> list[str]:
+        return self._processor.decode(rows) if rows else []
 
     def _runtime(self) -> tf_text.SentencepieceTokenizer:
         # Created in each call or graph: its resource is destroyed when
@@ -157,7 +166,7 @@ class CharacterTokenizer(SentencePieceTokenizer):
         vocabulary_size: int | None = None,
         lowercase: bool = False,
         normalization: str | None = "NFC",
-    ) -> "CharacterTokenizer":
+    ) -> CharacterTokenizer:
         """Learns the characters of a text.
 
         Args:
@@ -223,17 +232,28 @@ def _learn(lines: list[str], model_type: str, vocabulary_size: int, **options) -
 
 
 def load_processor(proto: bytes) -> SentencePieceProcessor:
-    """Loads a serialized model with the sentencepiece library, to read its pieces."""
+    """Loads a serialized model with the sentencepiece library.
+
+    Raises:
+        ValueError: If the model is damaged. One in which a character is a control symbol is, too:
+            TensorFlow Text fails on a text with this character.
+    """
     try:
-        return SentencePieceProcessor(model_proto=proto)
+        model = SentencePieceProcessor(model_proto=proto)
     except (RuntimeError, TypeError):
         raise ValueError(
             f"`proto` must be a serialized SentencePiece model. Received: proto[:20]={proto[:20]!r}"
         ) from None
+    for id in range(model.vocab_size()):
+        if model.is_control(id) and len(model.id_to_piece(id)) == 1:
+            raise ValueError(
+                "No character may be a control symbol of `proto`. "
+                f"Received: {model.id_to_piece(id)!r}"
+            )
+    return model
 
 
-def _read_pieces(proto: bytes) -> list[str]:
-    model = load_processor(proto)
+def _read_pieces(model: SentencePieceProcessor) -> list[str]:
     ids = (model.pad_id(), model.bos_id(), model.eos_id(), model.unk_id())
     if ids != (PAD, START, END, UNKNOWN):
         raise ValueError(

@@ -1,14 +1,15 @@
 """SentencePiece by operations that TFLite has, for strings in an exported file."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
-import tensorflow_text as tf_text
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from keras_attention.ops.ids import PAD
 from keras_attention.text.tokenizer import Tokenizer, is_text
+from keras_attention.utils.lazy_tensorflow import tf, tf_text
 
 UNKNOWN_PENALTY = 10.0  # of an unknown character in SentencePiece
 

@@ -1,38 +1,46 @@
 """Base class of the tokenizers: special ids, normalization, encoding, decoding and saving."""
 
+from __future__ import annotations
+
 import collections
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-import tensorflow_text as tf_text
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, UNKNOWN
-from keras_attention.text.files import PathLike, iterate_lines
+from keras_attention.text.files import PathLike
+from keras_attention.text.normalization import (
+    as_strings,
+    check_normalization,
+    normalize,
+    normalize_text,
+)
+from keras_attention.types import Tensor
+from keras_attention.utils.lazy_tensorflow import tf
 
-NORMALIZATIONS = ("NFC", "NFKC", None)
 CONFIG_FILE = "tokenizer.json"
 
 
-class Tokenizer(tf.Module):
+class Tokenizer:
     """Base class of the tokenizers: text to ids and back, as operations of a TensorFlow graph.
 
     Ids 0 to 3 are `[PAD]`, `[START]`, `[END]` and `[UNK]` in every vocabulary. Special ids are
     never produced from text, even if it contains a special token's string. `tokenize`, `encode`
     and `detokenize` work eagerly, in `tf.function` and in `tf.data` maps, with every Keras backend.
 
-    A tokenizer is a `tf.Module`. It is tracked automatically as an attribute of a Keras layer or
-    model; for an export, call `ExportArchive.track(tokenizer)`.
+    `tokenize_to_lists`, `encode_to_lists` and `detokenize_to_texts` take and return Python lists
+    instead, with the same results. All tokenizers but `WordPieceTokenizer` do so without
+    TensorFlow, which is imported when it is first needed.
 
     A subclass defines `vocabulary_file`, `train`, `_read` and `_write` (the vocabulary as bytes),
-    `_split` (text to ids) and `_join` (ids to text).
+    `_split` (text to ids) and `_join` (ids to text), and may define `_split_to_lists` and
+    `_join_to_texts`, the same without TensorFlow.
 
     Args:
         vocabulary: The tokens in the order of their ids, beginning with the four special tokens.
@@ -49,7 +57,6 @@ class Tokenizer(tf.Module):
     def __init__(
         self, vocabulary: Sequence[str], lowercase: bool, normalization: str | None
     ) -> None:
-        super().__init__()
         vocabulary = tuple(vocabulary)
         if len(vocabulary) < 5 or vocabulary[:4] != SPECIALS:
             raise ValueError(
@@ -63,7 +70,7 @@ class Tokenizer(tf.Module):
             )
         if not isinstance(lowercase, bool):
             raise ValueError(f"`lowercase` must be a bool. Received: lowercase={lowercase!r}")
-        _check_normalization(normalization)
+        check_normalization(normalization)
         self._vocabulary = vocabulary
         self.lowercase = lowercase
         self.normalization = normalization
@@ -122,7 +129,7 @@ class Tokenizer(tf.Module):
         Raises:
             ValueError: If `strings` is not of rank 1.
         """
-        return normalize(_as_strings(strings), self.lowercase, self.normalization)
+        return normalize(as_strings(strings), self.lowercase, self.normalization)
 
     def encode(
         self, strings: Sequence[str] | tf.Tensor, max_length: int | None = None
@@ -185,17 +192,95 @@ class Tokenizer(tf.Module):
             dense = ids.to_tensor(PAD)
         elif not tf.is_tensor(ids):
             dense = _as_array(ids)
-        if len(dense.shape) != 2:
-            raise ValueError(
-                f"`ids` must have shape (batch, time). Received: ids.shape={dense.shape}"
-            )
+        _check_rank(dense)
         if tf.executing_eagerly():
             self._check_range(np.asarray(dense))
         known = (dense >= 0) & (dense < self.vocabulary_size)
         dense = tf.where(known, tf.cast(dense, "int32"), UNKNOWN)
         return self._join(tf.ragged.boolean_mask(dense, is_text(dense)))
 
-    def for_tflite(self) -> "Tokenizer | None":
+    def tokenize_to_lists(self, texts: Sequence[str]) -> list[list[int]]:
+        """Converts a list of texts to lists of ids, without special tokens, as `tokenize` does.
+
+        Args:
+            texts: Strings.
+
+        Returns:
+            A list of ids for each text.
+
+        Raises:
+            ValueError: If a text contains a surrogate, which is no character.
+        """
+        return self._split_to_lists(
+            [normalize_text(text, self.lowercase, self.normalization) for text in texts]
+        )
+
+    def encode_to_lists(
+        self, texts: Sequence[str], max_length: int | None = None
+    ) -> list[list[int]]:
+        """Converts a list of texts to lists of ids that end with `[END]`, as `encode` does.
+
+        Args:
+            texts: Strings.
+            max_length: Maximum length of a list, including `[END]`. Longer ones are truncated
+                before `[END]`, with a warning that gives their number. `None` sets no limit.
+
+        Returns:
+            A list of ids for each text.
+
+        Raises:
+            ValueError: If a text contains a surrogate, or `max_length` is not positive.
+
+        Example:
+
+        >>> from keras_attention.text import CharacterTokenizer
+        >>> CharacterTokenizer.train(["abba"]).encode_to_lists(["ba", ""])
+        [[5, 4, 2], [2]]
+        """
+        return append_end_to_lists(self.tokenize_to_lists(texts), max_length)
+
+    def detokenize_to_texts(self, ids: Sequence[Sequence[int]] | Tensor) -> list[str]:
+        """Converts ids to a list of texts, as `detokenize` does.
+
+        Args:
+            ids: Ids of shape `(B, T)`: a tensor of any backend, an array or lists of one length.
+
+        Returns:
+            B strings.
+
+        Raises:
+            ValueError: If `ids` is not of rank 2 or contains an id that is not in the vocabulary.
+        """
+        rows = _as_array(ids)
+        _check_rank(rows)
+        self._check_range(rows)
+        ended = np.cumsum(rows == END, axis=1) > 0  # (B, T)
+        is_text = ~ended & (rows >= UNKNOWN)
+        return self._join_to_texts(
+            [row[mask].tolist() for row, mask in zip(rows, is_text, strict=True)]
+        )
+
+    @classmethod
+    def _read(cls, content: bytes, config: dict) -> Tokenizer:
+        raise NotImplementedError("Tokenizer is abstract.")
+
+    def _write(self) -> bytes:
+        raise NotImplementedError("Tokenizer is abstract.")
+
+    def _split(self, strings: tf.Tensor) -> tf.RaggedTensor:
+        raise NotImplementedError("Tokenizer is abstract.")
+
+    def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        raise NotImplementedError("Tokenizer is abstract.")
+
+    def _split_to_lists(self, texts: list[str]) -> list[list[int]]:
+        return self._split(tf.constant(texts, "string", [len(texts)])).to_list()
+
+    def _join_to_texts(self, rows: list[list[int]]) -> list[str]:
+        texts = self._join(tf.ragged.constant(rows, "int32", ragged_rank=1))
+        return [text.decode("utf-8") for text in texts.numpy()]
+
+    def for_tflite(self) -> Tokenizer | None:
         """Returns a tokenizer of operations that TFLite has, `None` if TFLite lacks some."""
         return None
 
@@ -230,95 +315,45 @@ def is_text(ids: tf.Tensor) -> tf.Tensor:
     return (ended == 0) & (ids >= UNKNOWN)
 
 
-def normalize(strings: tf.Tensor, lowercase: bool, normalization: str | None) -> tf.Tensor:
-    """Normalizes strings: UTF-8, plain spaces, one Unicode normal form, optional lower case."""
-    strings = tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8")
-    # `tf.strings.lower` ends a text at a null character.
-    strings = tf.strings.regex_replace(strings, r"[\s\x00]", " ")
-    if normalization is not None:
-        strings = tf_text.normalize_utf8(strings, normalization)
-    if lowercase:
-        # Not tf_text.case_fold_utf8, which writes "ß" as "ss".
-        strings = tf.strings.lower(strings, encoding="utf-8")
-    return strings
-
-
-def training_lines(
-    source: PathLike | Iterable[str], lowercase: bool, normalization: str | None
-) -> list[str]:
-    """Reads and normalizes the text from which a vocabulary is learned.
-
-    Args:
-        source: A file, a list of files, or an iterable of lines.
-        lowercase: See `Tokenizer`.
-        normalization: See `Tokenizer`.
-
-    Returns:
-        List of the normalized lines that are not blank.
-
-    Raises:
-        ValueError: If there is no text, `normalization` is unknown, or a file cannot be read (see
-            `read_lines`).
-    """
-    _check_normalization(normalization)
-    lines = iterate_lines(source)
-    texts = []
-    for chunk in _chunks(lines, 10_000):
-        normalized = normalize(_as_strings(chunk), lowercase, normalization).numpy()
-        texts += [text for line in normalized if (text := line.decode("utf-8")).strip()]
-    if not texts:
-        raise ValueError(
-            "`source` must contain at least one line that is not blank. "
-            f"Received: source={source!r}"
-        )
-    return texts
-
-
-def _check_normalization(normalization: str | None) -> None:
-    if normalization not in NORMALIZATIONS:
-        raise ValueError(
-            f"`normalization` must be one of {NORMALIZATIONS}. "
-            f"Received: normalization={normalization!r}"
-        )
-
-
-def _chunks(lines: Iterator[str], size: int) -> Iterator[list[str]]:
-    lines = iter(lines)
-    while chunk := list(islice(lines, size)):
-        yield chunk
-
-
-def _as_strings(strings: Sequence[str] | tf.Tensor) -> tf.Tensor:
-    strings = tf.convert_to_tensor(strings, dtype=tf.string)
-    if strings.shape.rank != 1:
-        raise ValueError(
-            f"`strings` must be a list or a tensor of shape (batch,). Received: {strings}"
-        )
-    return strings
-
-
-def _as_array(ids: Sequence) -> np.ndarray:
+def _as_array(ids: Sequence | Tensor) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(ids)).astype("int64")
 
 
 def append_end(ids: tf.RaggedTensor, max_length: int | None) -> tf.RaggedTensor:
     """Appends `[END]` to each row, truncating it to `max_length` including `[END]`."""
     if max_length is not None:
-        if max_length < 1:
-            raise ValueError(f"`max_length` must be at least 1. Received: max_length={max_length}")
-        _warn_if_longer(ids, max_length - 1)
+        _check_max_length(max_length)
+        if tf.executing_eagerly():
+            _warn_if_longer(ids.row_lengths().numpy(), max_length - 1)
         ids = ids[:, : max_length - 1]
     ends = tf.fill([ids.nrows(), 1], END)  # (B, 1)
     return tf.concat([ids, ends], axis=1)
 
 
-def _warn_if_longer(ids: tf.RaggedTensor, length: int) -> None:
-    if not tf.executing_eagerly():
-        return
-    count = int(tf.reduce_sum(tf.cast(ids.row_lengths() > length, "int32")))
+def append_end_to_lists(rows: list[list[int]], max_length: int | None) -> list[list[int]]:
+    """Appends `[END]` to each list, truncating it to `max_length` including `[END]`."""
+    if max_length is not None:
+        _check_max_length(max_length)
+        _warn_if_longer([len(row) for row in rows], max_length - 1)
+        rows = [row[: max_length - 1] for row in rows]
+    return [[*row, END] for row in rows]
+
+
+def _check_max_length(max_length: int) -> None:
+    if max_length < 1:
+        raise ValueError(f"`max_length` must be at least 1. Received: max_length={max_length}")
+
+
+def _check_rank(ids: Tensor) -> None:
+    if len(ids.shape) != 2:
+        raise ValueError(f"`ids` must have shape (batch, time). Received: ids.shape={ids.shape}")
+
+
+def _warn_if_longer(lengths: Sequence[int], length: int) -> None:
+    count = sum(each > length for each in lengths)
     if count:
         warnings.warn(
-            f"{count} of {ids.nrows()} texts have more than {length} tokens and were truncated.",
+            f"{count} of {len(lengths)} texts have more than {length} tokens and were truncated.",
             stacklevel=5,
         )
 

@@ -43,5 +43,5 @@ def load_tokenizer(folder: PathLike) -> Tokenizer:
     with errors_name_file(folder, f"`folder` must hold a {class_name} written by `save`"):
         tokenizer = tokenizer_class._read(content, saved["config"])
         # A damaged model can be read and then fail on a text with one of its pieces.
-        tokenizer.tokenize(["".join(tokenizer.vocabulary)])
+        tokenizer.tokenize_to_lists(["".join(tokenizer.vocabulary)])
         return tokenizer

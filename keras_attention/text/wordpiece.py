@@ -1,14 +1,14 @@
 """WordPiece tokenizer: each word is split into the longest matching pieces."""
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
 
-import tensorflow as tf
-import tensorflow_text as tf_text
-from tensorflow_text.tools.wordpiece_vocab.bert_vocab_from_dataset import bert_vocab_from_dataset
+from collections.abc import Iterable, Sequence
 
 from keras_attention.ops.ids import SPECIALS
 from keras_attention.text.files import PathLike
-from keras_attention.text.tokenizer import Tokenizer, training_lines
+from keras_attention.text.normalization import training_lines
+from keras_attention.text.tokenizer import Tokenizer
+from keras_attention.utils.lazy_tensorflow import tf, tf_text
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -60,7 +60,7 @@ class WordPieceTokenizer(Tokenizer):
         vocabulary_size: int,
         lowercase: bool = False,
         normalization: str | None = "NFC",
-    ) -> "WordPieceTokenizer":
+    ) -> WordPieceTokenizer:
         """Learns a vocabulary, in about half a minute for 60,000 sentences.
 
         Args:
@@ -77,6 +77,10 @@ class WordPieceTokenizer(Tokenizer):
         Raises:
             ValueError: If there is no text, or `vocabulary_size` is too small for its characters.
         """
+        from tensorflow_text.tools.wordpiece_vocab.bert_vocab_from_dataset import (
+            bert_vocab_from_dataset,
+        )
+
         lines = training_lines(source, lowercase, normalization)
         # No threshold above this count can fill the vocabulary; the bound halves the search.
         upper_threshold = sum(map(len, lines)) // max(1, vocabulary_size) + 2
@@ -90,13 +94,13 @@ class WordPieceTokenizer(Tokenizer):
         return cls(_drop_rarest(vocabulary, vocabulary_size), lowercase, normalization)
 
     @classmethod
-    def _read(cls, content: bytes, config: dict) -> "WordPieceTokenizer":
+    def _read(cls, content: bytes, config: dict) -> WordPieceTokenizer:
         return cls(content.decode("utf-8").removesuffix("\n").split("\n"), **config)
 
     def _write(self) -> bytes:
         return "".join(f"{token}\n" for token in self._vocabulary).encode("utf-8")
 
-    def for_tflite(self) -> "WordPieceTokenizer":
+    def for_tflite(self) -> WordPieceTokenizer:
         return self
 
     def _split(self, strings: tf.Tensor) -> tf.RaggedTensor:

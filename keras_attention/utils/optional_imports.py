@@ -1,8 +1,10 @@
-"""A check of optional dependencies, whose error names the extra to install."""
+"""A check of optional dependencies, whose error names the extra to install; late imports."""
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 # Import names of the packages that each extra of setup.cfg adds.
 EXTRAS = {
@@ -42,6 +44,30 @@ def require_extra(extra: str, feature: str, packages: Sequence[str] = ()) -> Non
             f"`{feature}` requires the extra `{extra}`: in a checkout of the project, run "
             f'`pip install -e ".[{extra}]"`. Received: no package {", ".join(map(repr, missing))}'
         )
+
+
+class LazyModule:
+    """A module that is imported when one of its attributes is first used.
+
+    Args:
+        name: Import name of the module.
+
+    Example:
+
+    >>> from keras_attention.utils.optional_imports import LazyModule
+    >>> json = LazyModule("json")
+    >>> json.dumps([1])
+    '[1]'
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r})"
 
 
 def _is_installed(name: str) -> bool:

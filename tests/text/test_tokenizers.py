@@ -161,7 +161,6 @@ def test_save_and_load(tokenizer, tmp_path):
 
 def test_saved_model(tokenizer, tmp_path):
     archive = keras.export.ExportArchive()
-    archive.track(tokenizer)
     archive.add_endpoint(
         "serve",
         lambda text: tokenizer.detokenize(tokenizer.encode(text, 64)),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_attention.utils.optional_imports import EXTRAS, require_extra
+from keras_attention.utils.optional_imports import EXTRAS, LazyModule, require_extra
 
 # Imports each part in a process that cannot import a package, as if it were not installed. The
 # processes are forks of a new interpreter that has imported Keras.
@@ -83,3 +83,17 @@ def test_extras_are_those_of_setup_cfg():
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[2] / "setup.cfg")
     assert set(EXTRAS) <= set(config["options.extras_require"])
+
+
+def test_lazy_module_is_imported_when_it_is_used(tmp_path, monkeypatch):
+    (tmp_path / "module_of_this_test.py").write_text("value = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = LazyModule("module_of_this_test")
+    assert repr(module) == "LazyModule('module_of_this_test')"
+    assert "module_of_this_test" not in sys.modules
+    assert module.value == 3
+    assert "module_of_this_test" in sys.modules
+    with pytest.raises(AttributeError, match="other"):
+        _ = module.other
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        _ = LazyModule("no_such_module").value

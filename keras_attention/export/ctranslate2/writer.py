@@ -11,7 +11,6 @@ import keras
 from keras_attention.export.ctranslate2.runner import FILE, CTranslate2Runner
 from keras_attention.export.ctranslate2.specification import make_specification
 from keras_attention.export.ctranslate2.unsupported import check_supported
-from keras_attention.export.saved_model.writer import EXPORT_FORMAT
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.verification.compare import (
     ExportError,
@@ -19,7 +18,7 @@ from keras_attention.export.verification.compare import (
     sample_batches,
 )
 from keras_attention.export.verification.quality import check_references, compare_quality
-from keras_attention.export.verification.report import REPORT, report
+from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT, report
 from keras_attention.export.verification.samples import record_samples
 from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.models import CausalLM

@@ -14,7 +14,6 @@ from keras_attention.export.litert_lm.lengths import choose_lengths
 from keras_attention.export.litert_lm.runner import LiteRTLMRunner
 from keras_attention.export.litert_lm.sentencepiece import compare_tokenizers, embed_normalization
 from keras_attention.export.litert_lm.unsupported import check_supported
-from keras_attention.export.saved_model.writer import EXPORT_FORMAT
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.tflite.writer import convert
 from keras_attention.export.verification.compare import (
@@ -25,7 +24,7 @@ from keras_attention.export.verification.compare import (
     sample_batches,
 )
 from keras_attention.export.verification.quality import check_references, compare_quality
-from keras_attention.export.verification.report import REPORT, report
+from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT, report
 from keras_attention.export.verification.samples import record_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.generation import Strategy

@@ -9,7 +9,7 @@ import onnx
 
 from keras_attention.export.onnx.conversion import convert
 from keras_attention.export.onnx.runner import FILE, ONNXRunner
-from keras_attention.export.saved_model.writer import EXPORT_FORMAT, check_backend
+from keras_attention.export.saved_model.writer import check_backend
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.verification.compare import (
     ExportError,
@@ -18,7 +18,7 @@ from keras_attention.export.verification.compare import (
     predictions_of_model,
     sample_batches,
 )
-from keras_attention.export.verification.report import REPORT, report
+from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk

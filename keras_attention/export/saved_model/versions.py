@@ -13,6 +13,7 @@ from keras_attention.utils.full_disk import explain_full_disk
 from keras_attention.utils.manifest import file_digest
 
 BASE_DIGESTS = "base_path_sha256"  # key in `verification.json`
+EXTRA = "assets.extra"  # files of no concern to TF Serving, except for the warm-up requests
 TEMPORARY_PREFIX = ".writing-"  # not a number, so TF Serving ignores the folder
 
 

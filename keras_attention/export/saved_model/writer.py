@@ -9,16 +9,18 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from keras_attention.export.saved_model import serving_files
 from keras_attention.export.saved_model.verify import verify_saved_model
-from keras_attention.export.saved_model.versions import BASE_DIGESTS, base_digests, new_version
+from keras_attention.export.saved_model.versions import (
+    BASE_DIGESTS,
+    EXTRA,
+    base_digests,
+    new_version,
+)
 from keras_attention.export.signatures import Exportable, save_signatures
 from keras_attention.export.verification.compare import sample_batches
-from keras_attention.export.verification.report import REPORT, report
+from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.utils.atomic_io import write_json
 from keras_attention.utils.manifest import write_manifest
-
-EXTRA = "assets.extra"  # files of no concern to TF Serving, except for the warm-up requests
-EXPORT_FORMAT = 2  # of `export.json`
 
 
 def export_saved_model(exportable: Exportable, folder: str | Path) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def check_backend() -> None:
 
 def write_saved_model(exportable: Exportable, folder: Path) -> None:
     """Traces the signatures and writes them, with the files of the tokenizers."""
-    save_signatures(exportable.signatures, folder, exportable.resources)
+    save_signatures(exportable.signatures, folder)
     write_defaults(exportable, folder)
     extra = folder / EXTRA
     extra.mkdir()

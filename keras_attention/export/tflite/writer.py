@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_attention.export.saved_model.writer import EXPORT_FORMAT, check_backend
+from keras_attention.export.saved_model.writer import check_backend
 from keras_attention.export.signatures import (
     Exportable,
     Signature,
@@ -33,7 +33,7 @@ from keras_attention.export.verification.compare import (
     sample_batches,
 )
 from keras_attention.export.verification.quality import check_references, compare_quality
-from keras_attention.export.verification.report import REPORT, report
+from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.ops import masks
@@ -173,7 +173,7 @@ def write_file(
     encoded = [exportable.encode(batch) for batch in calibration]
     if static := static_shape(exportable.signatures):
         encoded = [pad_batch(batch, static) for batch in encoded]
-    file = convert(exportable.signatures, weights, encoded, exportable.resources)
+    file = convert(exportable.signatures, weights, encoded)
     path.write_bytes(add_metadata(file, exportable.name, about))
 
 
@@ -262,7 +262,6 @@ def convert(
     signatures: Sequence[Signature],
     weights: str = "float32",
     batches: Sequence[Batch] = (),
-    resources: Sequence[Any] = (),
 ) -> bytes:
     """Returns the TFLite file.
 
@@ -270,7 +269,6 @@ def convert(
         signatures: functions of the file.
         weights: one of `tolerances.PRECISIONS`.
         batches: model inputs from which `"full_int8"` takes the ranges of activations.
-        resources: objects whose resources the graphs use.
 
     Raises:
         ExportError: If an operation is not one of TFLite's own.
@@ -278,7 +276,7 @@ def convert(
     with tempfile.TemporaryDirectory() as scratch:
         with masks.mask_value_scope(PRECISIONS[weights].mask_value), explicit_scope(True):
             # traced here
-            save_signatures(signatures, scratch, resources)
+            save_signatures(signatures, scratch)
         names = [signature.name for signature in signatures]
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=names)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]

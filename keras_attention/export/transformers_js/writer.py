@@ -10,7 +10,6 @@ import onnx
 from tokenizers import Tokenizer as FastTokenizer
 
 from keras_attention.export.onnx.writer import verify_and_record
-from keras_attention.export.saved_model.writer import EXPORT_FORMAT
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.transformers_js.config_files import write_config_files
 from keras_attention.export.transformers_js.graphs import convert_decoder, convert_encoder
@@ -19,6 +18,7 @@ from keras_attention.export.transformers_js.runner import TransformersJSRunner
 from keras_attention.export.transformers_js.tokenizer_json import JointTokenizer, join_tokenizers
 from keras_attention.export.transformers_js.unsupported import check_supported
 from keras_attention.export.verification.compare import ExportError
+from keras_attention.export.verification.report import EXPORT_FORMAT
 from keras_attention.generation import Strategy
 from keras_attention.ops.ids import UNKNOWN
 from keras_attention.text import Tokenizer
@@ -65,7 +65,7 @@ def export_transformers_js(
     with explain_full_disk(what, folder, ExportError), replace_folder(folder) as new:
         about: dict[str, Any] = {"export": "transformers_js", "format": EXPORT_FORMAT}
         about |= {"task": exportable.name, **exportable.save_assets(new), **exportable.metadata}
-        joint = join_tokenizers(*tokenizers)
+        joint = join_tokenizers(*tokenizers)  # type: ignore[arg-type]  # by `check_supported`
         write_json(new / "export.json", {**about, "source_offset": joint.offset})
         write_json(new / "tokenizer.json", joint.contents)
         max_length = about["max_source_length"]

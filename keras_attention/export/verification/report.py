@@ -19,6 +19,7 @@ PACKAGES = (
     "ctranslate2", "onnx", "onnxruntime", "tf2onnx", "tokenizers", "numpy",
 )  # fmt: skip
 REPORT = "verification.json"
+EXPORT_FORMAT = 2  # of `export.json`
 # Types of what `verify` reads of the report of a SavedModel.
 SAVED_MODEL_TYPES = {"tensorflow_text_operations": list, BASE_DIGESTS: dict}
 
