@@ -310,7 +310,7 @@ class Task:
 
         - `weights`, `references`, `allow_loss`: see `export.ctranslate2.writer.export_ctranslate2`.
 
-        With `format="litert_lm"`, for a `TextGenerator` with a SentencePiece model or characters:
+        With `format="litert_lm"`, for a `TextGenerator`:
 
         - `prefill_lengths`, `cache_length`, `weights`, `references`, `allow_loss`: see
           `export.litert_lm.writer.export_litert_lm`.

@@ -17,7 +17,7 @@ EXTRAS = {
     "int4": ("ai_edge_quantizer",),
     "ctranslate2": ("ctranslate2",),
     "onnx": ("onnx", "onnxruntime", "tf2onnx", "tokenizers"),
-    "litert_lm": ("litert_lm_builder",),
+    "litert_lm": ("litert_lm_builder", "tokenizers"),
     "ray": ("ray", "pandas", "pyarrow"),
 }
 

@@ -6,7 +6,7 @@ litert-lm-builder writes it.
 
 import io
 import tempfile
-from collections.abc import Sequence
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +17,18 @@ from litert_lm_builder.runtime.proto.llm_metadata_pb2 import LlmMetadata
 from litert_lm_builder.runtime.proto.sampler_params_pb2 import SamplerParameters
 
 from keras_attention import __version__
+from keras_attention.export.litert_lm.tokenizer_section import (
+    HUGGING_FACE,
+    SENTENCEPIECE,
+    TokenizerSection,
+)
 from keras_attention.generation import Sampling, Strategy
 from keras_attention.ops.ids import END, PAD, START
+from keras_attention.utils.limits import limits
 
 FILE = "model.litertlm"
 SECTIONS = schema.AnySectionDataType
+NUM_SIZE_BYTES = 8  # of the size in front of a compressed section
 
 
 class Bundle(NamedTuple):
@@ -29,12 +36,12 @@ class Bundle(NamedTuple):
 
     Attributes:
         model: contents of the TFLite file.
-        tokenizer: serialized SentencePiece model.
+        tokenizer: the tokenizer.
         metadata: the special ids, the sampling and the maximum number of tokens.
     """
 
     model: bytes
-    tokenizer: bytes
+    tokenizer: TokenizerSection
     metadata: LlmMetadata
 
 
@@ -73,13 +80,17 @@ def write_bundle(path: Path, bundle: Bundle) -> None:
     producer = f"keras-attention {__version__}"
     builder.add_system_metadata(Metadata("Authors", producer, DType.STRING))
     with tempfile.TemporaryDirectory() as scratch:  # the builder reads files
-        files = [Path(scratch, name) for name in ("model", "tokenizer", "metadata")]
-        contents = bundle.model, bundle.tokenizer, bundle.metadata.SerializeToString()
+        kind, tokenizer_content = bundle.tokenizer
+        files = [Path(scratch, name) for name in ("model.tflite", kind, "metadata.pb")]
+        contents = bundle.model, tokenizer_content, bundle.metadata.SerializeToString()
         for file, content in zip(files, contents, strict=True):
             file.write_bytes(content)
         model, tokenizer, metadata = map(str, files)
         builder.add_llm_metadata(metadata)
-        builder.add_sentencepiece_tokenizer(tokenizer)
+        if kind == SENTENCEPIECE:
+            builder.add_sentencepiece_tokenizer(tokenizer)
+        else:
+            builder.add_hf_tokenizer(tokenizer)
         builder.add_tflite_model(model, TfLiteModelType.PREFILL_DECODE)
         with path.open("wb") as stream:
             builder.build(stream)
@@ -93,19 +104,25 @@ def read_bundle(path: Path) -> Bundle:
     """
     header = read_litertlm_header(str(path), io.StringIO()).SectionMetadata()
     sections = [header.Objects(i) for i in range(header.ObjectsLength())]
-    kinds = SECTIONS.TFLiteModel, SECTIONS.SP_Tokenizer, SECTIONS.LlmMetadataProto
-    model, tokenizer, metadata = (_read_section(path, sections, kind) for kind in kinds)
-    return Bundle(model, tokenizer, LlmMetadata.FromString(metadata))
+    offsets = {each.DataType(): (each.BeginOffset(), each.EndOffset()) for each in sections}
 
+    def read(kind):
+        if kind not in offsets:
+            raise ValueError(
+                f"The file must have a section of kind {kind}. Received: {str(path)!r} with "
+                f"sections of the kinds {sorted(offsets)}"
+            )
+        begin, end = offsets[kind]
+        with path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
 
-def _read_section(path: Path, sections: Sequence, kind: int) -> bytes:
-    matching = [each for each in sections if each.DataType() == kind]
-    if len(matching) != 1:
-        raise ValueError(
-            f"A `{path.suffix}` file must have one section of each kind. "
-            f"Received: {len(matching)} of kind {kind} in {str(path)!r}"
-        )
-    begin, end = matching[0].BeginOffset(), matching[0].EndOffset()
-    with path.open("rb") as file:
-        file.seek(begin)
-        return file.read(end - begin)
+    if SECTIONS.HF_Tokenizer_Zlib in offsets:
+        compressed = read(SECTIONS.HF_Tokenizer_Zlib)
+        decompressor = zlib.decompressobj()
+        content = decompressor.decompress(compressed[NUM_SIZE_BYTES:], limits.tokenizer_bytes)
+        tokenizer = TokenizerSection(HUGGING_FACE, content)
+    else:
+        tokenizer = TokenizerSection(SENTENCEPIECE, read(SECTIONS.SP_Tokenizer))
+    metadata = LlmMetadata.FromString(read(SECTIONS.LlmMetadataProto))
+    return Bundle(read(SECTIONS.TFLiteModel), tokenizer, metadata)

@@ -7,10 +7,9 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from sentencepiece import SentencePieceTrainer
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
-from keras_attention.export.verification.compare import ExportError
 from keras_attention.text import SentencePieceTokenizer
 
 SPACES = dict.fromkeys("\t\n\f\r", " ")
@@ -102,28 +101,3 @@ def _compile(rules):
             minloglevel=2,
         )
     return ModelProto.FromString(model.getvalue()).normalizer_spec.precompiled_charsmap
-
-
-def compare_tokenizers(
-    proto: bytes, tokenizer: SentencePieceTokenizer, samples: Iterable[str]
-) -> None:
-    """Compares the ids of a SentencePiece model with those of a tokenizer.
-
-    Args:
-        proto: the model of the export.
-        tokenizer: the tokenizer of the task.
-        samples: texts. Null characters, which end a text in LiteRT-LM, are left out.
-
-    Raises:
-        ExportError: If they differ.
-    """
-    processor = SentencePieceProcessor(model_proto=proto)
-    for sample in samples:
-        text = sample.replace("\0", "")
-        received = processor.encode(text)
-        expected = tokenizer.tokenize([text])[0].numpy().tolist()
-        if received != expected:
-            raise ExportError(
-                f"The tokenizer of the export must return what the task's returns for {text!r}: "
-                f"{expected}. Received: {received}"
-            )

@@ -6,6 +6,7 @@ import keras
 
 from keras_attention.decoders import CausalLMDecoder
 from keras_attention.export.litert_lm.sentencepiece import has_own_rules
+from keras_attention.export.litert_lm.tokenizer_section import WRITERS
 from keras_attention.generation import GreedySearch, Sampling, Strategy
 from keras_attention.models import CausalLM
 from keras_attention.text import SentencePieceTokenizer, Tokenizer
@@ -52,7 +53,11 @@ def _unsupported_in_strategy(strategy: Strategy | None) -> Iterator[str]:
 def _unsupported_in_tokenizers(tokenizers: Sequence[Tokenizer]) -> Iterator[str]:
     # Reads the same one before and after the model.
     for tokenizer in {id(each): each for each in tokenizers}.values():
-        if not isinstance(tokenizer, SentencePieceTokenizer):
+        if type(tokenizer) not in WRITERS:
             yield f"tokenizer: {type(tokenizer).__name__}"
-        elif tokenizer.lowercase and has_own_rules(tokenizer):
+        elif (
+            isinstance(tokenizer, SentencePieceTokenizer)
+            and tokenizer.lowercase
+            and has_own_rules(tokenizer)
+        ):
             yield "tokenizer: lowercase=True with a SentencePiece model that has rules of its own"

@@ -12,7 +12,7 @@ from keras_attention.export.litert_lm.bundle import FILE, Bundle, describe, writ
 from keras_attention.export.litert_lm.graphs import list_functions
 from keras_attention.export.litert_lm.lengths import choose_lengths
 from keras_attention.export.litert_lm.runner import LiteRTLMRunner
-from keras_attention.export.litert_lm.sentencepiece import compare_tokenizers, embed_normalization
+from keras_attention.export.litert_lm.tokenizer_section import compare_tokenizers, make_section
 from keras_attention.export.litert_lm.unsupported import check_supported
 from keras_attention.export.signatures import Exportable
 from keras_attention.export.tflite.writer import convert
@@ -115,12 +115,12 @@ def export_litert_lm(
         write_json(
             new / "export.json", {**about, **exportable.save_assets(new), **exportable.metadata}
         )
-        tokenizer: Any = language_model.tokenizers[0]
-        proto = embed_normalization(tokenizer)
-        compare_tokenizers(proto, tokenizer, exportable.samples)
+        tokenizer = language_model.tokenizers[0]
+        section = make_section(tokenizer)
+        compare_tokenizers(section, tokenizer, exportable.samples)
         file = convert(list_functions(model.decoder, lengths), weights)
         metadata = describe(strategy, model.decoder.vocabulary_size, lengths.max_tokens)
-        write_bundle(new / FILE, Bundle(file, proto, metadata))
+        write_bundle(new / FILE, Bundle(file, section, metadata))
         del file  # as large as the written one
         runner = LiteRTLMRunner(new)
         if is_exact:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
+from keras_attention.export.tokenizer_json import normalization_steps, replace
 from keras_attention.ops.ids import END, SPECIALS, UNKNOWN
 from keras_attention.text import MarianTokenizer, SentencePieceTokenizer
 
@@ -90,40 +91,32 @@ def _normalizer(tokenizer):
     """Returns the normalization of a tokenizer, and of its SentencePiece model."""
     model = ModelProto.FromString(tokenizer.proto)
     spec = model.normalizer_spec
-    steps = [_replace(r"[\t\n\f\r\x00]", " ")]
-    if tokenizer.normalization:
-        steps.append({"type": tokenizer.normalization})
-    if tokenizer.lowercase:
-        steps.append({"type": "Lowercase"})
+    steps = normalization_steps(tokenizer)
     if isinstance(tokenizer, MarianTokenizer) and spec.precompiled_charsmap:
         rules = base64.b64encode(spec.precompiled_charsmap).decode("ascii")
         steps.append({"type": "Precompiled", "precompiled_charsmap": rules})
     if spec.remove_extra_whitespaces:
-        steps += [_replace(r"\A +| +\z", ""), _replace(" {2,}", " ")]
-    steps.append(_replace(" ", SPACE))
+        steps += [replace(r"\A +| +\z", ""), replace(" {2,}", " ")]
+    steps.append(replace(" ", SPACE))
     if spec.add_dummy_prefix:
         steps.append({"type": "Prepend", "prepend": SPACE})
     if spec.remove_extra_whitespaces:
-        steps.append(_replace(rf"{SPACE}+\z", ""))
+        steps.append(replace(rf"{SPACE}+\z", ""))
     if isinstance(tokenizer, MarianTokenizer):  # a single one may be a token of the target
         known = sorted({SPACE, *(each.piece for each in model.pieces if len(each.piece) == 1)})
         escaped = (rf"\{each}" if each in r"[]\^-" else each for each in known)
-        steps.append(_replace(f"[^{''.join(escaped)}]{{2,}}", UNKNOWN_RUN))
+        steps.append(replace(f"[^{''.join(escaped)}]{{2,}}", UNKNOWN_RUN))
     return {"type": "Sequence", "normalizers": steps}
 
 
 def _decoder(tokenizer):
     spec = ModelProto.FromString(tokenizer.proto).normalizer_spec
-    steps = [_replace(MARK, ""), _replace(SPACE, " "), {"type": "Fuse"}]
+    steps = [replace(MARK, ""), replace(SPACE, " "), {"type": "Fuse"}]
     if isinstance(tokenizer, MarianTokenizer):
-        steps.append(_replace(r"\A +| +\z", ""))
+        steps.append(replace(r"\A +| +\z", ""))
     elif spec.add_dummy_prefix:
-        steps.append(_replace(r"\A +", ""))
+        steps.append(replace(r"\A +", ""))
     return {"type": "Sequence", "decoders": steps}
-
-
-def _replace(pattern, content):
-    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": content}
 
 
 def _append_end():

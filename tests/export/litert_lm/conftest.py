@@ -10,7 +10,12 @@ from exports import Export, write_once
 from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.models import causal_lm
 from keras_attention.tasks import TextGenerator
-from keras_attention.text import CharacterTokenizer, SentencePieceTokenizer, packed_batches
+from keras_attention.text import (
+    CharacterTokenizer,
+    SentencePieceTokenizer,
+    Tokenizer,
+    packed_batches,
+)
 from keras_attention.training import MaskedCrossEntropy
 from small_transformers import SIZES, fill
 
@@ -42,10 +47,16 @@ def task():
 
 @pytest.fixture(scope="session")
 def make_generator() -> Callable[..., TextGenerator]:
-    """Returns untrained tasks that do not end texts, `make_generator(strategy, **options)`."""
+    """Returns untrained tasks that do not end texts.
 
-    def make(strategy: Strategy | None = None, **options: Any) -> TextGenerator:
-        tokenizer = CharacterTokenizer.train(["abcde "])
+    `make_generator(strategy, tokenizer, **options)`; by default the tokenizer knows the characters
+    a to e and spaces.
+    """
+
+    def make(
+        strategy: Strategy | None = None, tokenizer: Tokenizer | None = None, **options: Any
+    ) -> TextGenerator:
+        tokenizer = tokenizer or CharacterTokenizer.train(["abcde "])
         model = fill(causal_lm(tokenizer.vocabulary_size, **{**SIZES, "num_layers": 1, **options}))
         return TextGenerator(model, tokenizer, strategy or GreedySearch(max_new_tokens=8), 7)
 

@@ -4,26 +4,40 @@ import io
 
 import pytest
 from litert_lm_builder import litertlm_peek
+from litert_lm_builder.litertlm_builder import LitertLmFileBuilder
 
 from keras_attention.export.litert_lm.bundle import Bundle, describe, read_bundle, write_bundle
+from keras_attention.export.litert_lm.tokenizer_section import (
+    HUGGING_FACE,
+    SENTENCEPIECE,
+    TokenizerSection,
+)
 from keras_attention.generation import GreedySearch, Sampling
 
 pytestmark = pytest.mark.tensorflow_only
 
 
-def test_contents(tmp_path):
-    bundle = Bundle(b"model", b"tokenizer", describe(GreedySearch(), 12, 40))
+@pytest.mark.parametrize(
+    ("kind", "section"), [(SENTENCEPIECE, "SP_Tokenizer"), (HUGGING_FACE, "HF_Tokenizer_Zlib")]
+)
+def test_contents(kind, section, tmp_path):
+    tokenizer = TokenizerSection(kind, b"tokenizer")
+    bundle = Bundle(b"model", tokenizer, describe(GreedySearch(), 12, 40))
     write_bundle(tmp_path / "x.litertlm", bundle)
     assert read_bundle(tmp_path / "x.litertlm") == bundle
     text = io.StringIO()
     litertlm_peek.peek_litertlm_file(str(tmp_path / "x.litertlm"), None, text)
-    for part in ("tf_lite_prefill_decode", "SP_Tokenizer", "LlmMetadataProto", "keras-attention"):
+    for part in ("tf_lite_prefill_decode", section, "LlmMetadataProto", "keras-attention"):
         assert part in text.getvalue()
 
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "x.litertlm").write_bytes(b"something else" * 10)
     with pytest.raises(ValueError, match="Invalid magic"):
+        read_bundle(tmp_path / "x.litertlm")
+    with (tmp_path / "x.litertlm").open("wb") as stream:
+        LitertLmFileBuilder().build(stream)
+    with pytest.raises(ValueError, match="must have a section of kind .* of the kinds \\[\\]"):
         read_bundle(tmp_path / "x.litertlm")
 
 

@@ -10,6 +10,7 @@ from helpers import model_inputs
 from keras_attention.export.litert_lm.runner import LiteRTLMRunner
 from keras_attention.generation import GreedySearch
 from keras_attention.tasks import TextGenerator, load_exported
+from keras_attention.text import WordPieceTokenizer
 from litert_lm_runtime import generate, needs_litert_lm
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
@@ -81,3 +82,15 @@ def test_litert_lm_stops_at_the_maximum_length(make_generator, tmp_path):
     received = generate(tmp_path / "new" / "model.litertlm", prompts)
     assert [text[:29] for text in received] == task(prompts)
     assert [len(text) for text in received] == [36 - len(prompt) for prompt in prompts]
+
+
+@needs_litert_lm
+def test_litert_lm_with_wordpiece(make_generator, tmp_path):
+    lines = ["The cat sat on the mat, and slept!", "ein großer 漢字 Hund sang singing songs"] * 3
+    tokenizer = WordPieceTokenizer.train(lines, 120, lowercase=True)
+    task = make_generator(None, tokenizer)
+    prompts = ["The cat", "a", "großer 漢字 Hund", "and slept!", "[END] on"]
+    report = task.export(tmp_path / "new", "litert_lm", prompts)
+    assert report["agreement"]["equal"] == report["agreement"]["compared"]
+    received = generate(tmp_path / "new" / "model.litertlm", prompts, 8)
+    assert received == [text.removeprefix(" ") for text in task(prompts)]

@@ -7,9 +7,7 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from helpers import train_sentencepiece
-from keras_attention.export import ExportError
 from keras_attention.export.litert_lm.sentencepiece import (
-    compare_tokenizers,
     embed_normalization,
     has_own_rules,
     list_rules,
@@ -77,10 +75,3 @@ def test_a_model_with_rules_of_its_own_keeps_them():
     tokenizer = SentencePieceTokenizer(train_sentencepiece(LINES, 60, **options))
     assert has_own_rules(tokenizer) and embed_normalization(tokenizer) == tokenizer.proto
     assert not has_own_rules(CharacterTokenizer.train(LINES))
-
-
-def test_different_ids_are_an_error():
-    tokenizer = CharacterTokenizer.train(["abc"], lowercase=True)
-    compare_tokenizers(embed_normalization(tokenizer), tokenizer, ["ABC", "a\0b"])
-    with pytest.raises(ExportError, match=r"the task's returns for 'aB': \[4, 5\]. Received: "):
-        compare_tokenizers(tokenizer.proto, tokenizer, ["ab", "aB"])
