@@ -130,7 +130,7 @@ def test_exports_generate_and_evaluate_like_the_model(exports, model, files, tmp
 
 def test_invalid_exports(exports, model, tmp_path, error_of):
     serving, phone = exports
-    assert "`--ctranslate2`, `--onnx`, `--transformers-js` is" in error_of("export", model)
+    assert "`--onnx`, `--transformers-js`, `--litert-lm` is required" in error_of("export", model)
     assert f"Received: '{phone}'" in error_of("export", phone, "--saved-model", tmp_path / "new")
     missing = tmp_path / "no"
     wrong = "export", model, "--saved-model", tmp_path / "new", "--samples", missing
