@@ -19,25 +19,20 @@ it until the next tokens replace it.
 import tensorflow as tf
 
 from keras_attention.decoders import CausalLMDecoder
+from keras_attention.export.litert_lm.layout import (
+    DECODE,
+    LOGITS,
+    MASK,
+    MASKED,
+    POSITIONS,
+    TOKENS,
+    cache_names,
+    prefill_name,
+)
 from keras_attention.export.litert_lm.lengths import Lengths
 from keras_attention.export.signatures import Signature
 from keras_attention.layers import DecoderBlock
 from keras_attention.ops.heads import KVCache
-
-DECODE, PREFILL, CACHE = "decode", "prefill", "kv_cache"
-TOKENS, POSITIONS, MASK, LOGITS = "tokens", "input_pos", "mask", "logits"
-# LiteRT-LM's score of masked slots; in float32 it is the greatest float times -0.7.
-MASKED = -45824.0
-
-
-def prefill_name(length: int) -> str:
-    """Returns the name of the function that reads `length` tokens of a prompt."""
-    return f"{PREFILL}_{length}"
-
-
-def cache_names(num_layers: int) -> list[KVCache]:
-    """Returns the names of the keys and the values of each block."""
-    return [KVCache(f"{CACHE}_k_{layer}", f"{CACHE}_v_{layer}") for layer in range(num_layers)]
 
 
 def list_functions(decoder: CausalLMDecoder, lengths: Lengths) -> list[Signature]:

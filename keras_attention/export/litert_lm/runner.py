@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from keras_attention.export.litert_lm.bundle import FILE, read_bundle
-from keras_attention.export.litert_lm.graphs import (
+from keras_attention.export.litert_lm.layout import (
     CACHE,
     DECODE,
     LOGITS,

@@ -1,7 +1,10 @@
 """Loaded exports and LiteRT-LM: the results of greedy search with the model."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -40,6 +43,20 @@ def test_compiled_model(written, task):
     inputs = model_inputs(task, PROMPTS)
     for _ in range(2):
         np.testing.assert_array_equal(runner(inputs)["ids"], task.runner(inputs)["ids"])
+
+
+def test_tensorflow_is_not_imported(written, task):
+    script = (
+        "import json, sys; from keras_attention.tasks import load_exported; "
+        f"text = load_exported({str(written.folder)!r})('a dog and'); "
+        "print(json.dumps([text, 'tensorflow' in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert not done.returncode, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [task("a dog and"), False]
 
 
 def test_prompts_that_do_not_fit(written):
