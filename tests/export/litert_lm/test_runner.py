@@ -11,7 +11,7 @@ import pytest
 
 from helpers import model_inputs
 from keras_attention.export.litert_lm.runner import LiteRTLMRunner
-from keras_attention.generation import GreedySearch
+from keras_attention.generation import GreedySearch, Sampling
 from keras_attention.tasks import TextGenerator, load_exported
 from keras_attention.text import WordPieceTokenizer
 from litert_lm_runtime import generate, needs_litert_lm
@@ -111,3 +111,14 @@ def test_litert_lm_with_wordpiece(make_generator, tmp_path):
     assert report["agreement"]["equal"] == report["agreement"]["compared"]
     received = generate(tmp_path / "new" / "model.litertlm", prompts, 8)
     assert received == [text.removeprefix(" ") for text in task(prompts)]
+
+
+@needs_litert_lm
+def test_litert_lm_samples_as_the_file_describes(make_generator, tmp_path):
+    prompts, greedy = ["ab", "c", "dead"], make_generator()
+    texts = {}
+    for temperature in (0.01, 2.0):
+        sampling = Sampling(temperature=temperature, max_new_tokens=8)
+        make_generator(sampling).export(tmp_path / "new", "litert_lm", prompts)
+        texts[temperature] = generate(tmp_path / "new" / "model.litertlm", prompts, 8)
+    assert texts[0.01] == greedy(prompts) != texts[2.0]
