@@ -32,5 +32,5 @@ def profile(run: Callable[[], object], rounds: int) -> Counter:
 
 
 def operation_of(name: str) -> str:
-    """Returns the type of an operation, such as `MatMul`."""
-    return name.rpartition(":")[2]
+    """Returns the type of an operation, such as `MatMul`, also of one that oneDNN computes."""
+    return re.sub(r"^_Mkl(Native)?", "", name.rpartition(":")[2])

@@ -28,6 +28,11 @@ def test_operations_belong_to_parts(name, part):
     assert part_of(name) == part
 
 
+def test_operations_of_onednn_have_the_names_of_tensorflow():
+    assert operation_of("encoder/MatMul:_MklMatMul") == "MatMul"
+    assert operation_of("encoder/MatMul:_MklNativeBatchMatMulV2") == "BatchMatMulV2"
+
+
 def test_profile_has_the_operations_of_all_rounds():
     x = tf.ones((64, 64))
 
