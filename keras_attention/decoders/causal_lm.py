@@ -19,6 +19,7 @@ from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.heads import CachedPast, KVCache
 from keras_attention.ops.ids import START
+from keras_attention.ops.segments import target_segments
 from keras_attention.types import Mask, Tensor
 
 
@@ -148,7 +149,7 @@ class CausalLMDecoder(keras.layers.Layer):
             self.check_prompt_length(prompt.shape[1], max_length)
         start = ops.full_like(prompt[:, :1], START)
         ids = ops.concatenate([start, prompt], axis=1)  # (B, P)
-        segments = _segments(ids)
+        segments = target_segments(ids)
         is_last_text = masks.combine_masks(
             masks.padding_mask(ids), ops.equal(segments, segments[:, -1:])
         )  # (B, P)
@@ -242,7 +243,7 @@ class CausalLMDecoder(keras.layers.Layer):
     def _forward(self, ids, training):
         """Returns the outputs (B, T, D) of all positions, and the keys and values of each block."""
         mask = masks.padding_mask(ids)  # (B, T)
-        segments = _segments(ids)  # (B, T)
+        segments = target_segments(ids)  # (B, T)
         attention_mask = AttentionMask(
             keys=mask, causal=True, query_segments=segments, key_segments=segments
         )
@@ -260,11 +261,6 @@ class CausalLMDecoder(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         return cls(**deserialize_stack_config(config, "embedding"))
-
-
-def _segments(ids):
-    """Numbers the texts of each row: (B, T) -> (B, T)."""
-    return ops.cumsum(ops.cast(ops.equal(ids, START), "int32"), axis=1)
 
 
 def _align_right(ids, mask):

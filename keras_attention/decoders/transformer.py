@@ -18,6 +18,7 @@ from keras_attention.layers.transformer import (
 from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.heads import KVCache
+from keras_attention.ops.segments import target_segments
 from keras_attention.types import Mask, Tensor
 
 
@@ -38,6 +39,8 @@ class TransformerDecoder(keras.layers.Layer):
         target_ids: Target ids, int `(B, T)`, padded with 0.
         encoded: Dictionary of `"sequence"`, the outputs of the encoder, `(B, S, E)`.
         encoded_mask: Bool `(B, S)`, True means attend.
+        source_segments: Int `(B, S)`, for rows of several pairs, each of whose targets begins with
+            START: the number of the text of each source position, as `ops.segments` counts them.
         training: Whether to apply dropout.
 
     Returns:
@@ -108,9 +111,10 @@ class TransformerDecoder(keras.layers.Layer):
         target_ids: Tensor,
         encoded: dict[str, Tensor],
         encoded_mask: Mask = None,
+        source_segments: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
-        x = self.output_vectors(target_ids, encoded, encoded_mask, training)
+        x = self.output_vectors(target_ids, encoded, encoded_mask, source_segments, training)
         return self.embedding.logits(x)  # (B, T, V)
 
     def output_vectors(
@@ -118,18 +122,29 @@ class TransformerDecoder(keras.layers.Layer):
         target_ids: Tensor,
         encoded: dict[str, Tensor],
         encoded_mask: Mask = None,
+        source_segments: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
         """Returns the vectors `(B, T, D)` that `embedding.logits` projects; arguments as `call`."""
         if isinstance(encoded_mask, dict):  # Keras passes a dictionary if the argument is omitted
             encoded_mask = encoded_mask["sequence"]
         target_mask = masks.padding_mask(target_ids)  # (B, T)
-        mask = AttentionMask(keys=target_mask, causal=True)
+        mask, memory_mask = AttentionMask(keys=target_mask, causal=True), None
         positions = masks.positions_from_mask(target_mask)  # (B, T)
+        if source_segments is not None:
+            segments = target_segments(target_ids)  # (B, T)
+            mask = mask._replace(query_segments=segments, key_segments=segments)
+            memory_mask = AttentionMask(query_segments=segments, key_segments=source_segments)
+            positions = masks.segment_positions(segments, target_mask)  # (B, T)
         x = self.embedding(target_ids, positions=positions, training=training)  # (B, T, D)
         memories = self.stack.memories(encoded["sequence"], encoded_mask)
         x, _ = self.stack.full_pass(
-            x, memories, mask=mask, positions=positions, training=bool(training)
+            x,
+            memories,
+            mask=mask,
+            positions=positions,
+            memory_mask=memory_mask,
+            training=bool(training),
         )
         return x
 

@@ -120,6 +120,7 @@ class DecoderBlock(TransformerBlock):
         x: Tensor,
         memory: Memory | None,
         *,
+        memory_mask: Mask = None,
         return_weights: bool = False,
         training: bool = False,
         **self_attention: Any,
@@ -129,6 +130,8 @@ class DecoderBlock(TransformerBlock):
         Args:
             x: `(B, T, D)`.
             memory: From `memory`.
+            memory_mask: Mask of cross-attention, bool `(B, T, S)` or an `AttentionMask`, combined
+                with that of the memory.
             return_weights: Whether to return the attention weights.
             training: Whether to apply dropout.
             **self_attention: Other arguments of `MultiHeadSelfAttention.attend_to_self`: `mask`,
@@ -149,6 +152,7 @@ class DecoderBlock(TransformerBlock):
             y, weights, _ = self.cross_attention.attend(
                 self.cross_attention_residual.before(x),
                 memory,
+                mask=memory_mask,
                 return_weights=return_weights,
                 training=training,
             )

@@ -28,6 +28,8 @@ class TextEncoder(keras.layers.Layer):
 
     Call arguments:
         ids: Token ids, int `(B, S)`, padded with 0.
+        source_segments: Int `(B, S)`, for rows of several texts: the number of each id's text. The
+            texts do not attend to each other, which requires a `TransformerEncoder`.
         training: Whether to apply dropout.
 
     Returns:
@@ -71,19 +73,27 @@ class TextEncoder(keras.layers.Layer):
         build_if_needed(self.body, (*ids_shape, self.embedding.embedding_dim))
         self.built = True
 
-    def compute_output_spec(self, ids, training=None):
+    def compute_output_spec(self, ids, source_segments=None, training=None):
         # Keras would trace the embedding with a length that learned positions may not cover.
         x = keras.KerasTensor((*ids.shape, self.embedding.embedding_dim), dtype=self.compute_dtype)
         return self.body.compute_output_spec(x)
 
-    def call(self, ids: Any, training: bool | None = None):
+    def call(self, ids: Any, source_segments: Any = None, training: bool | None = None):
         mask = masks.padding_mask(ids)  # (B, S)
+        if source_segments is not None:
+            return self._encode_packed(ids, mask, source_segments, training)
         positions = masks.positions_from_mask(mask)  # (B, S)
         x = self.embedding(ids, positions=positions, training=training)  # (B, S, E)
         if not self.reverse:
             return self.body(x, mask=mask, training=training)
         encoded = self.body(ops.flip(x, 1), mask=ops.flip(mask, 1), training=training)
         return {**encoded, "sequence": ops.flip(encoded["sequence"], 1)}
+
+    def _encode_packed(self, ids, mask, segments, training):
+        positions = masks.segment_positions(segments, mask)  # (B, S)
+        x = self.embedding(ids, positions=positions, training=training)  # (B, S, E)
+        pairs = masks.segment_mask(segments, segments)  # (B, S, S)
+        return self.body(x, mask=mask, attention_mask=pairs, training=training)
 
     def compute_mask(self, ids, previous_mask=None):
         return masks.padding_mask(ids)

@@ -140,6 +140,7 @@ class DecoderStack(keras.layers.Layer):
         *,
         mask: Mask,
         positions: Tensor,
+        memory_mask: Mask = None,
         pasts: Sequence[CachedPast | None] | None = None,
         training: bool = False,
     ) -> tuple[Tensor, list[KVCache]]:
@@ -151,6 +152,8 @@ class DecoderStack(keras.layers.Layer):
             mask: Mask of self-attention including the causal mask, bool `(B, T, S)` or an
                 `AttentionMask`; S is T, or L with `pasts`.
             positions: Int `(B, T)` or `(1, T)`.
+            memory_mask: Mask of cross-attention, bool `(B, T, S)` or an `AttentionMask`, combined
+                with that of the memories.
             pasts: Keys and values of earlier positions for each block, `(B, G, L, D)`; `None` if
                 `x` is the whole sequence.
             training: Whether to apply dropout.
@@ -166,6 +169,7 @@ class DecoderStack(keras.layers.Layer):
             x, _, cache = block.full_pass(
                 x,
                 memory,
+                memory_mask=memory_mask,
                 mask=mask,
                 positions=positions,
                 position_bias=self.position_bias,

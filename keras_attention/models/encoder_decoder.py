@@ -1,8 +1,11 @@
 """Encoder-decoder model."""
 
+from typing import Any
+
 import keras
 
 from keras_attention.models.generative_model import GenerativeModel
+from keras_attention.ops.segments import source_segments
 from keras_attention.types import Tensor
 
 
@@ -22,6 +25,10 @@ class EncoderDecoder(GenerativeModel):
             for an invalid one.
         decoder: a decoder of `keras_attention.decoders`, or another layer that follows the protocol
             `keras_attention.types.Decoder`.
+        packed: whether a row may hold several pairs, as those of `text.packed_pair_batches`. Each
+            pair is processed as if it were alone. Requires a `TextEncoder` with a
+            `TransformerEncoder`, and a `TransformerDecoder`. Generation takes one source per row in
+            any case.
 
     Example:
 
@@ -36,19 +43,30 @@ class EncoderDecoder(GenerativeModel):
     (2, 1, 64)
     """
 
-    def __init__(self, encoder: keras.layers.Layer, decoder: keras.layers.Layer, **kwargs):
+    def __init__(
+        self,
+        encoder: keras.layers.Layer,
+        decoder: keras.layers.Layer,
+        packed: bool = False,
+        **kwargs: Any,
+    ):
         source = encoder.source_input()
         target = keras.Input((None,), dtype="int32", name="target")
-        logits = decoder(target, encoder(source), encoder.compute_mask(source))
+        options = {"source_segments": source_segments(source)} if packed else {}
+        mask = encoder.compute_mask(source)
+        logits = decoder(target, encoder(source, **options), mask, **options)
         inputs = {"source": source, "target": target}
         super().__init__(encoder, decoder, inputs=inputs, outputs=logits, **kwargs)
+        self.packed = packed
 
     def output_vectors(self, inputs: dict[str, Tensor], training: bool) -> Tensor:
         source = inputs["source"]
+        options = {"source_segments": source_segments(source)} if self.packed else {}
         return self.decoder.output_vectors(
             inputs["target"],
-            self.encoder(source, training=training),
+            self.encoder(source, **options, training=training),
             self.encoder.compute_mask(source),
+            **options,
             training=training,
         )
 
@@ -57,6 +75,7 @@ class EncoderDecoder(GenerativeModel):
             "name": self.name,
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
+            "packed": self.packed,
             "share_embeddings": getattr(self.encoder, "embedding", None) is self.decoder.embedding,
         }
 

@@ -14,6 +14,7 @@ def transformer(
     size: str = "base",
     *,
     share_embeddings: bool = False,
+    packed: bool = False,
     name: str = "transformer",
     **options: Any,
 ) -> EncoderDecoder:
@@ -26,6 +27,7 @@ def transformer(
         target_vocabulary_size: number of target ids.
         size: `"tiny"`, `"small"`, `"base"` or `"big"`; see `TransformerConfig`.
         share_embeddings: whether source and target have one embedding (section 3.4).
+        packed: whether a row may hold several pairs; see `EncoderDecoder`.
         name: name of the model.
         **options: arguments of `TransformerConfig` in place of the size's: `num_layers`,
             `hidden_dim`, `intermediate_dim`, `num_heads`, `dropout`, `norm`, `positions`,
@@ -65,4 +67,4 @@ def transformer(
         config.make_position_bias(causal=True),
         name="decoder",
     )
-    return EncoderDecoder(encoder, decoder, name=name)
+    return EncoderDecoder(encoder, decoder, packed, name=name)

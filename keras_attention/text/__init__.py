@@ -18,7 +18,7 @@ from keras_attention.text.labeled import (
     tagged_batches,
 )
 from keras_attention.text.marian import MarianTokenizer
-from keras_attention.text.packed import packed_batches
+from keras_attention.text.packed import packed_batches, packed_pair_batches
 from keras_attention.text.sentencepiece import CharacterTokenizer, SentencePieceTokenizer
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.text.tokenizers import load_tokenizer
@@ -41,6 +41,7 @@ __all__ = [
     "labeled_batches",
     "load_tokenizer",
     "packed_batches",
+    "packed_pair_batches",
     "read_lines",
     "read_parallel",
     "split_words",

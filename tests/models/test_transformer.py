@@ -280,3 +280,70 @@ def test_compiled_training_is_training(positions):
 def test_options_that_do_not_go(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
+
+
+PAIRS = [([5, 6, 7, 2], [4, 8, 2]), ([2], [9, 5, 6, 2]), ([8, 2], [2]), ([7, 7, 9, 5, 2], [6, 2])]
+
+
+def rows_of_pairs(*rows):
+    """Returns source, target and labels, padded, of rows with pairs of these numbers."""
+    joined = []
+    for row in rows:
+        sources, labels = zip(*[PAIRS[n] for n in row], strict=True)
+        shifted = [[1, *each[:-1]] for each in labels]
+        joined.append([sum(side, []) for side in (sources, shifted, labels)])
+    return [
+        np.array([side + [0] * (max(map(len, sides)) - len(side)) for side in sides])
+        for sides in zip(*joined, strict=True)
+    ]
+
+
+@pytest.mark.slow_on_tensorflow(quick_cases=2)
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"positions": "sinusoidal"},
+        {"positions": "learned", "max_length": 12, "norm": "post"},
+        {"positions": "rotary"},
+        {"positions": "relative"},
+        {"positions": "alibi", "window": 2},
+    ],
+    ids=lambda options: options["positions"],
+)
+def test_a_packed_pair_is_processed_as_if_it_were_alone(options):
+    model = make(12, 11, packed=True, **options)
+    source, target, labels = rows_of_pairs([0, 1, 2], [3])
+    logits = array(model({"source": source, "target": target}))
+    vectors = model.output_vectors({"source": source, "target": target}, training=False)
+    expected = []
+    for n in range(len(PAIRS)):
+        source_alone, target_alone, _ = rows_of_pairs([n])
+        expected += [array(model({"source": source_alone, "target": target_alone}))[0]]
+    expected = np.concatenate(expected)
+    np.testing.assert_allclose(logits[labels > 0], expected, rtol=1e-4, atol=1e-5)
+    projected = array(model.decoder.embedding.logits(vectors))
+    np.testing.assert_allclose(projected, logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_packed_model_trains_and_is_restored(tmp_path):
+    """With the same weights, the loss of packed rows is that of single pairs."""
+    packed, plain = make(12, 11, packed=True, dropout=0.0), make(12, 11, dropout=0.0)
+    plain.set_weights(packed.get_weights())
+    losses = []
+    for model, rows in (packed, [[0, 1], [2, 3]]), (plain, [[0], [1], [2], [3]]):
+        source, target, labels = rows_of_pairs(*rows)
+        model.compile(keras.optimizers.SGD(0.1), MaskedCrossEntropy())
+        inputs = {"source": source, "target": target}
+        losses.append([model.train_on_batch(inputs, labels) for _ in range(3)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    packed.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    source, target, _ = rows_of_pairs([3, 2, 1, 0])
+    inputs = {"source": source, "target": target}
+    np.testing.assert_allclose(array(loaded(inputs)), array(packed(inputs)), atol=1e-6)
+    source = rows_of_pairs([0], [3])[0]
+    np.testing.assert_array_equal(
+        array(loaded.generate(source).ids), array(plain.generate(source).ids)
+    )

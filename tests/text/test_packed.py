@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from keras_attention.ops.ids import END, START
-from keras_attention.text import CharacterTokenizer, packed_batches
+from keras_attention.text import CharacterTokenizer, packed_batches, packed_pair_batches
+from keras_attention.text.packed import pack
 
 TOKENIZER = CharacterTokenizer.train(["abcdefghij"])  # id of "a" is 4, of "b" 5, ...
 
@@ -101,3 +102,44 @@ def test_longer_texts_are_truncated_with_a_warning():
 def test_invalid_arguments(texts, options, message):
     with pytest.raises(ValueError, match=message):
         packed_batches(texts, TOKENIZER, **options)
+
+
+def test_row_of_pairs():
+    pairs = [("ab", "c"), ("cde", "fg"), ("", "")]
+    ((inputs, labels),) = packed_pair_batches(pairs, TOKENIZER, TOKENIZER, length=9)
+    assert inputs["source"].dtype == inputs["target"].dtype == labels.dtype == "int32"
+    assert inputs["source"].tolist() == [[6, 7, 8, 2, 4, 5, 2, 2, 0]]
+    assert inputs["target"].tolist() == [[1, 9, 10, 1, 6, 1, 0, 0, 0]]
+    assert labels.tolist() == [[9, 10, 2, 6, 2, 2, 0, 0, 0]]
+
+
+def test_each_pair_appears_once():
+    texts = some_texts(300)
+    pairs = [*zip(texts, reversed(texts), strict=True)]
+    data = packed_pair_batches(pairs, TOKENIZER, TOKENIZER, length=40, batch_size=8)
+    pairs_in_rows = []
+    for inputs, labels in data:
+        for row in zip(inputs["source"], inputs["target"], labels, strict=True):
+            source, target, label = (ids[ids > 0].tolist() for ids in row)
+            starts = [i for i, id in enumerate(target) if id == START]
+            ends = [i + 1 for i, id in enumerate(source) if id == END]
+            for n, (low, high) in enumerate(zip([0, *ends], ends, strict=False)):
+                part = slice(starts[n], [*starts, len(target)][n + 1])
+                assert target[part] == [START, *label[part][:-1]] and label[part][-1] == END
+                pairs_in_rows.append((source[low:high], label[part]))
+    encoded = TOKENIZER.encode_ragged(texts).to_list()
+    assert sorted(pairs_in_rows) == sorted(zip(encoded, reversed(encoded), strict=True))
+
+
+def test_pairs_leave_little_padding():
+    """Rows must hold both sides, so pairs of one long and one short text fill rows together."""
+    sizes = np.array([[9, 1], [1, 9]] * 50)
+    assert sorted(map(sorted, pack(sizes, 10))) == [[i, i + 1] for i in range(0, 100, 2)]
+
+
+@pytest.mark.parametrize("options", [{"length": 0}, {"batch_size": 0}])
+def test_invalid_options_for_pairs(options):
+    with pytest.raises(ValueError, match="must be at least 1. Received: length="):
+        packed_pair_batches([("a", "b")], TOKENIZER, TOKENIZER, **options)
+    with pytest.raises(ValueError, match="`pairs`"):
+        packed_pair_batches([], TOKENIZER, TOKENIZER)
