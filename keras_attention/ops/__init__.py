@@ -21,6 +21,7 @@ from keras_attention.ops import (
     noise,
     positions,
     scores,
+    segments,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "noise",
     "positions",
     "scores",
+    "segments",
 ]
