@@ -8,7 +8,8 @@ import numpy as np
 
 from keras_attention.ops.ids import PAD, UNKNOWN
 from keras_attention.text.batching import assign_buckets, pad_buckets
-from keras_attention.text.tokenizer import Tokenizer, append_end
+from keras_attention.text.rows import append_end
+from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.utils.batches import ShuffledBatches
 from keras_attention.utils.lazy_tensorflow import tf
 from keras_attention.utils.validation import check_texts

@@ -13,7 +13,8 @@ import numpy as np
 from keras_attention.ops.ids import PAD, SPECIALS, UNKNOWN
 from keras_attention.text.batching import bucket_lengths
 from keras_attention.text.labeled import encode_words, split_words
-from keras_attention.text.tokenizer import Tokenizer, append_end_to_lists
+from keras_attention.text.rows import append_end_to_lists
+from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.types import Batch
 from keras_attention.utils.lazy_tensorflow import tf
 from keras_attention.utils.validation import check_static, check_texts

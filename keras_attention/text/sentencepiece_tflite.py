@@ -8,7 +8,8 @@ import numpy as np
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from keras_attention.ops.ids import PAD
-from keras_attention.text.tokenizer import Tokenizer, is_text
+from keras_attention.text.rows import is_text
+from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.utils.lazy_tensorflow import tf, tf_text
 
 UNKNOWN_PENALTY = 10.0  # of an unknown character in SentencePiece

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import collections
-import json
-import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_attention.ops.ids import END, PAD, SPECIALS, UNKNOWN
@@ -21,7 +17,15 @@ from keras_attention.text.normalization import (
     normalize,
     normalize_text,
 )
+from keras_attention.text.rows import (
+    append_end,
+    append_end_to_lists,
+    as_array,
+    check_rank,
+    is_text,
+)
 from keras_attention.types import Tensor
+from keras_attention.utils.atomic_io import replace_file, write_json
 from keras_attention.utils.lazy_tensorflow import tf
 
 CONFIG_FILE = "tokenizer.json"
@@ -97,7 +101,7 @@ class Tokenizer:
         Raises:
             ValueError: If an id is not in the vocabulary.
         """
-        flat_ids = _as_array(ids).reshape(-1)
+        flat_ids = as_array(ids).reshape(-1)
         self._check_range(flat_ids)
         return [self._vocabulary[id] for id in flat_ids]
 
@@ -191,8 +195,8 @@ class Tokenizer:
         if isinstance(ids, tf.RaggedTensor):
             dense = ids.to_tensor(PAD)
         elif not tf.is_tensor(ids):
-            dense = _as_array(ids)
-        _check_rank(dense)
+            dense = as_array(ids)
+        check_rank(dense)
         if tf.executing_eagerly():
             self._check_range(np.asarray(dense))
         known = (dense >= 0) & (dense < self.vocabulary_size)
@@ -251,8 +255,8 @@ class Tokenizer:
         Raises:
             ValueError: If `ids` is not of rank 2 or contains an id that is not in the vocabulary.
         """
-        rows = _as_array(ids)
-        _check_rank(rows)
+        rows = as_array(ids)
+        check_rank(rows)
         self._check_range(rows)
         ended = np.cumsum(rows == END, axis=1) > 0  # (B, T)
         is_text = ~ended & (rows >= UNKNOWN)
@@ -297,8 +301,10 @@ class Tokenizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         config = {"class_name": type(self).__name__, "config": self.get_config()}
-        _replace(folder / self.vocabulary_file, self._write())
-        _replace(folder / CONFIG_FILE, json.dumps(config, indent=2).encode() + b"\n")
+        with replace_file(folder / self.vocabulary_file) as file:
+            file.write_bytes(self._write())
+        with replace_file(folder / CONFIG_FILE) as file:
+            write_json(file, config)
 
     def _check_range(self, ids: np.ndarray) -> None:
         wrong = ids[(ids < 0) | (ids >= self.vocabulary_size)]
@@ -307,59 +313,3 @@ class Tokenizer:
                 f"`ids` must be between 0 and the vocabulary size minus 1, "
                 f"{self.vocabulary_size - 1}. Received: {wrong.flat[0]}"
             )
-
-
-def is_text(ids: tf.Tensor) -> tf.Tensor:
-    """Returns for ids `(B, T)` whether they are written: before `[END]` and not special."""
-    ended = tf.cumsum(tf.cast(ids == END, "int32"), axis=1)  # (B, T)
-    return (ended == 0) & (ids >= UNKNOWN)
-
-
-def _as_array(ids: Sequence | Tensor) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(ids)).astype("int64")
-
-
-def append_end(ids: tf.RaggedTensor, max_length: int | None) -> tf.RaggedTensor:
-    """Appends `[END]` to each row, truncating it to `max_length` including `[END]`."""
-    if max_length is not None:
-        _check_max_length(max_length)
-        if tf.executing_eagerly():
-            _warn_if_longer(ids.row_lengths().numpy(), max_length - 1)
-        ids = ids[:, : max_length - 1]
-    ends = tf.fill([ids.nrows(), 1], END)  # (B, 1)
-    return tf.concat([ids, ends], axis=1)
-
-
-def append_end_to_lists(rows: list[list[int]], max_length: int | None) -> list[list[int]]:
-    """Appends `[END]` to each list, truncating it to `max_length` including `[END]`."""
-    if max_length is not None:
-        _check_max_length(max_length)
-        _warn_if_longer([len(row) for row in rows], max_length - 1)
-        rows = [row[: max_length - 1] for row in rows]
-    return [[*row, END] for row in rows]
-
-
-def _check_max_length(max_length: int) -> None:
-    if max_length < 1:
-        raise ValueError(f"`max_length` must be at least 1. Received: max_length={max_length}")
-
-
-def _check_rank(ids: Tensor) -> None:
-    if len(ids.shape) != 2:
-        raise ValueError(f"`ids` must have shape (batch, time). Received: ids.shape={ids.shape}")
-
-
-def _warn_if_longer(lengths: Sequence[int], length: int) -> None:
-    count = sum(each > length for each in lengths)
-    if count:
-        warnings.warn(
-            f"{count} of {len(lengths)} texts have more than {length} tokens and were truncated.",
-            stacklevel=5,
-        )
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file atomically: an interruption leaves the previous version."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

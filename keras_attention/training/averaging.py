@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_attention.utils.archive import read_arrays
+from keras_attention.utils.atomic_io import replace_file
 
 
 def average_weights(paths: Iterable[str | Path]) -> list[np.ndarray]:
@@ -85,10 +85,8 @@ class AverageCheckpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / "part"
-        with open(part, "wb") as file:
+        with replace_file(self._path(epoch)) as partial, open(partial, "wb") as file:
             np.savez(file, *map(_as_array, self.model.weights))
-        os.replace(part, self._path(epoch))  # so that an interrupted write leaves no partial file
         last_paths = [self._path(epoch - i) for i in range(self.last)]
         for path in self.paths:
             if path not in last_paths:
