@@ -1,16 +1,22 @@
-"""Generation at the size of an OPUS-MT model: this library, transformers and CTranslate2.
+"""Generation at the size of an OPUS-MT model: Keras, TFLite, transformers and CTranslate2.
 
     python benchmarks/decoding.py
     python benchmarks/decoding.py --batches 64 --beams 4
 
 The weights are random and [END] is suppressed, so that all generate the same number of tokens.
-CTranslate2 runs the model that this library exports, with each setting of threads; compare with
-its fastest. The limit is the time of the matrix products of the decoder alone.
+TFLite files and CTranslate2 models are those that this library exports. A TFLite file runs one
+sentence with all cores, and more in one interpreter for each core. CTranslate2 runs with each
+setting of threads; compare with its fastest. The limit is the time of the matrix products of the
+decoder alone.
 """
 
 import os
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
 from report import LIMIT, Report, make_parser, rows_of
+from steps.tflite_file import write_file
 from turns import Variant, measure
 
 OPUS_MT = {
@@ -22,17 +28,28 @@ OPUS_MT = {
     "source_length": 25,
 }
 SIZES = {**OPUS_MT, "max_new_tokens": 64}
+WEIGHTS = ("float32", "int8")
+ROWS = 8  # sentences in a call of a TFLite file
 ON_TORCH = {"KERAS_BACKEND": "torch"}  # so that TensorFlow is not imported
 
 
-def variants() -> dict[str, Variant]:
-    """Returns the variants; those of CTranslate2 use one core or all of them."""
-    compared = {
-        "keras_attention": Variant("steps.generation:keras_attention"),
-        "transformers": Variant("steps.generation:transformers", environment=ON_TORCH),
-    }
+def variants(files: dict[str, Path], batch: int) -> dict[str, Variant]:
+    """Returns the variants.
+
+    Args:
+        files: TFLite files by their weights.
+        batch: number of sentences.
+    """
     cores = os.cpu_count() or 1
-    for weights in ("float32", "int8"):
+    compared = {"keras_attention": Variant("steps.generation:keras_attention")}
+    parts = {"interpreters": 1, "threads": cores, "rows": 1}
+    if batch > 1:
+        parts = {"interpreters": cores, "threads": 1, "rows": min(ROWS, -(-batch // cores))}
+    for weights, file in files.items():
+        options = {"file": str(file), **parts}
+        compared[f"TFLite {weights}"] = Variant("steps.tflite:generation", options)
+    compared["transformers"] = Variant("steps.generation:transformers", environment=ON_TORCH)
+    for weights in WEIGHTS:
         for inter, intra in sorted({(1, 1), (1, cores), (cores, 1)}):
             threads = {"weights": weights, "inter_threads": inter, "intra_threads": intra}
             name = f"CTranslate2 {weights}, {inter} x {intra} threads"
@@ -47,12 +64,16 @@ def main():
     options = parser.parse_args()
     report = Report(options)
     sizes = {name: getattr(options, name) for name in SIZES} | {"dtype_policy": "float32"}
-    for batch in options.batches:
-        for beams in options.beams:
-            work = {**sizes, "batch": batch, "num_beams": beams}
-            results = measure(variants(), work, options.rounds, warm_up=1)
-            title = f"batch {batch}, {beams} beams"
-            report.table(title, rows_of(results, batch * options.tokens))
+    for beams in options.beams:
+        with tempfile.TemporaryDirectory() as folder:
+            files = {weights: Path(folder, f"{weights}.tflite") for weights in WEIGHTS}
+            for weights, file in files.items():
+                write_file(file, SimpleNamespace(**sizes, num_beams=beams, weights=weights))
+            for batch in options.batches:
+                work = {**sizes, "batch": batch, "num_beams": beams}
+                results = measure(variants(files, batch), work, options.rounds, warm_up=1)
+                title = f"batch {batch}, {beams} beams"
+                report.table(title, rows_of(results, batch * options.tokens))
     report.save()
 
 

@@ -17,11 +17,12 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from decoding import OPUS_MT
-from keras_attention.export.signatures import Signature, save_signatures
+from keras_attention.export.signatures import save_signatures
 from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
 from report import LIMIT, Report, make_parser, rows_of
 from steps.generation import endless_strategy, limit, random_source, random_transformer
+from steps.tflite_file import make_signature
 from turns import measure_here
 
 
@@ -87,15 +88,6 @@ def run_tflite(generator, weights):
     interpreter = Interpreter(model_content=file, num_threads=2)
     run = interpreter.get_signature_runner("generate")
     return lambda inputs, keep=interpreter: run(**inputs)
-
-
-def make_signature(generator):
-    """Returns the signature of generation from ids, with a limit for each row."""
-    input_spec = {
-        "source": tf.TensorSpec((None, None), tf.int32, name="source"),
-        "max_new_tokens": tf.TensorSpec((None,), tf.int32, name="max_new_tokens"),
-    }
-    return Signature("generate", generator, input_spec)
 
 
 def tree_tensors(inputs):

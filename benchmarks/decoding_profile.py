@@ -21,12 +21,12 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from decoding import OPUS_MT
-from decoding_length import make_signature
 from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
 from profiler import operation_of, profile
 from report import Report, make_parser
 from steps.generation import endless_strategy, random_source, random_transformer
+from steps.tflite_file import make_signature
 
 # Functions of LiteRT by kind; the first pattern that matches counts.
 FUNCTIONS = {

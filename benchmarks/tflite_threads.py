@@ -12,11 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from decoding import OPUS_MT
-from decoding_length import make_signature
-from keras_attention.export.tflite.writer import convert
-from keras_attention.generation import Generator
 from report import Report, make_parser, rows_of
-from steps.generation import endless_strategy, random_transformer
+from steps.tflite_file import write_file
 from turns import Variant, measure
 
 # (interpreters, threads of each, rows of a call); the first is what the others are compared with
@@ -33,7 +30,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         file = options.file or Path(folder, "model.tflite")
         if not file.exists():
-            write_file(file, options)
+            write_file(file, SimpleNamespace(**vars(options)))
         variants = {}
         for interpreters, threads, rows in VARIANTS:
             name = f"{interpreters} interpreters, {threads} threads each, {rows} lines in a call"
@@ -44,14 +41,6 @@ def main():
     title = f"{options.weights}, {options.batch} lines, {options.num_beams} beams"
     report.table(title, rows_of(results, options.batch * options.tokens))
     report.save()
-
-
-def write_file(file, options):
-    """Writes the TFLite file."""
-    model = random_transformer(SimpleNamespace(**vars(options)))
-    strategy = endless_strategy(options.num_beams, options.tokens)
-    signature = make_signature(Generator(model, strategy))
-    file.write_bytes(convert([signature], options.weights))
 
 
 if __name__ == "__main__":

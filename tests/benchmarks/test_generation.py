@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import tflite_threads
 from keras_attention.layers import MultiHeadSelfAttention
 from steps import causal_lm, generation, tflite
+from steps.tflite_file import write_file
 
 pytestmark = pytest.mark.tensorflow_only
 
@@ -23,7 +23,7 @@ def test_keras_model_generates_all_tokens():
 def test_tflite_generates_all_tokens(interpreters, tmp_path):
     options = {**SIZES, "num_beams": 2, "weights": "int8", "rows": 2, "threads": 1}
     file = tmp_path / "model.tflite"
-    tflite_threads.write_file(file, SimpleNamespace(**options))
+    write_file(file, SimpleNamespace(**options))
     options |= {"file": str(file), "interpreters": interpreters}
     run = tflite.generation(SimpleNamespace(**options))
     np.testing.assert_array_equal((run() > 0).sum(axis=-1)[:, 0], [6, 6, 6])
