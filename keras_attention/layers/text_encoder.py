@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_attention.layers.build import build_if_needed, deserialize_config
 from keras_attention.layers.embedding import TokenEmbedding
+from keras_attention.layers.transformer import TransformerEncoder
 from keras_attention.ops import masks
 from keras_attention.ops.ids import check_ids
 
@@ -29,12 +30,16 @@ class TextEncoder(keras.layers.Layer):
     Call arguments:
         ids: Token ids, int `(B, S)`, padded with 0.
         source_segments: Int `(B, S)`, for rows of several texts: the number of each id's text. The
-            texts do not attend to each other, which requires a `TransformerEncoder`.
+            texts do not attend to each other.
         training: Whether to apply dropout.
 
     Returns:
         Outputs of the body, a dictionary with `"sequence"` of shape `(B, S, D)`. Their mask is
         `compute_mask(ids)`.
+
+    Raises:
+        ValueError: If there are `source_segments` and the body is not a `TransformerEncoder`, or
+            `reverse` is set.
 
     References:
         Sutskever et al. 2014, [Sequence to Sequence Learning with Neural
@@ -74,6 +79,8 @@ class TextEncoder(keras.layers.Layer):
         self.built = True
 
     def compute_output_spec(self, ids, source_segments=None, training=None):
+        if source_segments is not None:
+            self._check_packed()
         # Keras would trace the embedding with a length that learned positions may not cover.
         x = keras.KerasTensor((*ids.shape, self.embedding.embedding_dim), dtype=self.compute_dtype)
         return self.body.compute_output_spec(x)
@@ -90,10 +97,18 @@ class TextEncoder(keras.layers.Layer):
         return {**encoded, "sequence": ops.flip(encoded["sequence"], 1)}
 
     def _encode_packed(self, ids, mask, segments, training):
+        self._check_packed()
         positions = masks.segment_positions(segments, mask)  # (B, S)
         x = self.embedding(ids, positions=positions, training=training)  # (B, S, E)
         pairs = masks.segment_mask(segments, segments)  # (B, S, S)
         return self.body(x, mask=mask, attention_mask=pairs, training=training)
+
+    def _check_packed(self):
+        if self.reverse or not isinstance(self.body, TransformerEncoder):
+            raise ValueError(
+                "`source_segments` requires a `TransformerEncoder` and reverse=False. "
+                f"Received: body={self.body!r}, reverse={self.reverse}"
+            )
 
     def compute_mask(self, ids, previous_mask=None):
         return masks.padding_mask(ids)

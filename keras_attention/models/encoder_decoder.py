@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from keras_attention.decoders import TransformerDecoder
+from keras_attention.layers import TextEncoder
 from keras_attention.models.generative_model import GenerativeModel
 from keras_attention.ops.segments import source_segments
 from keras_attention.types import Tensor
@@ -30,6 +32,9 @@ class EncoderDecoder(GenerativeModel):
             `TransformerEncoder`, and a `TransformerDecoder`. Generation takes one source per row in
             any case.
 
+    Raises:
+        ValueError: If `packed` is set for another encoder or decoder.
+
     Example:
 
     >>> import numpy as np
@@ -50,6 +55,13 @@ class EncoderDecoder(GenerativeModel):
         packed: bool = False,
         **kwargs: Any,
     ):
+        if packed and not (
+            isinstance(encoder, TextEncoder) and isinstance(decoder, TransformerDecoder)
+        ):
+            raise ValueError(
+                "`packed` requires a `TextEncoder` and a `TransformerDecoder`. "
+                f"Received: encoder={encoder!r}, decoder={decoder!r}"
+            )
         source = encoder.source_input()
         target = keras.Input((None,), dtype="int32", name="target")
         options = {"source_segments": source_segments(source)} if packed else {}

@@ -24,7 +24,7 @@ def target_segments(ids: Tensor) -> Tensor:
 
 
 def source_segments(ids: Tensor) -> Tensor:
-    """Numbers the texts of each row, each of which but the last ends with END.
+    """Numbers the texts of each row, each of which ends with END.
 
     Args:
         ids: int (B, S).

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import array, fit_steps
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
-from keras_attention.models import EncoderDecoder, seq2seq
+from keras_attention.models import EncoderDecoder, seq2seq, transformer
 from keras_attention.training import MaskedCrossEntropy
 
 SOURCE = np.array([[5, 6, 7, 2, 0], [8, 9, 10, 4, 2], [2, 0, 0, 0, 0], [7, 7, 2, 0, 0]])
@@ -170,3 +170,11 @@ def test_more_beams_than_tokens():
         ValueError, match="`num_beams` .* Received: num_beams=11, vocabulary_size=12"
     ):
         make().generate(SOURCE, BeamSearch(11))
+
+
+def test_rows_of_several_pairs_require_a_transformer():
+    rnn, blocks = make(), transformer(11, 12, "tiny", num_layers=1, hidden_dim=8, num_heads=2)
+    with pytest.raises(ValueError, match="requires a `TextEncoder` and a `TransformerDecoder`"):
+        EncoderDecoder(blocks.encoder, rnn.decoder, packed=True)
+    with pytest.raises(ValueError, match="requires a `TransformerEncoder` and reverse=False"):
+        EncoderDecoder(rnn.encoder, blocks.decoder, packed=True)
