@@ -7,6 +7,7 @@ import keras
 
 from keras_attention.decoders import CausalLMDecoder, TransformerDecoder
 from keras_attention.export.ctranslate2.specification import ACTIVATIONS
+from keras_attention.export.unsupported import check_no_options
 from keras_attention.generation import BeamSearch, GreedySearch, Strategy
 from keras_attention.layers import (
     AlibiBias,
@@ -32,16 +33,16 @@ def check_supported(
     model: keras.Model, strategy: Strategy | None, vocabularies: Sequence[list[str]]
 ) -> None:
     """Raises a `ValueError` that names every option that CTranslate2 cannot represent."""
-    reasons = [
+    options = [
         *_unsupported_in_model(model),
         *_unsupported_in_strategy(strategy),
         *_unsupported_in_vocabularies(vocabularies),
     ]
-    if reasons:
-        raise ValueError(
-            "A CTranslate2 export is for Transformers, with greedy or beam search and the options "
-            f"that docs/export.md lists. Received: {'; '.join(reasons)}"
-        )
+    check_no_options(
+        options,
+        "A CTranslate2 export is for Transformers, with greedy or beam search and the options "
+        "that docs/export.md lists",
+    )
 
 
 def _unsupported_in_model(model: keras.Model) -> Iterator[str]:

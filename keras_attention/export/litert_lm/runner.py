@@ -21,6 +21,7 @@ from keras_attention.export.litert_lm.layout import (
 from keras_attention.export.litert_lm.lengths import split_prompt
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner
 from keras_attention.export.tflite.runner import TFLiteRunner
+from keras_attention.export.unsupported import check_no_details
 from keras_attention.generation import GreedySearch
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.models.saved_strategy import check_saved_strategy
@@ -78,11 +79,7 @@ class LiteRTLMRunner:
             ValueError: If `details` is True, or a prompt and its continuation do not fit into the
                 caches.
         """
-        if details:
-            raise ValueError(
-                "Attention weights need the Keras model or an export of another format. "
-                f"Received: runner={self!r}"
-            )
+        check_no_details(details, self)
         prompts = np.asarray(model_inputs)
         ids = np.full((len(prompts), 1, self.strategy.max_new_tokens), PAD, "int32")
         scores = np.zeros((len(prompts), 1), "float32")

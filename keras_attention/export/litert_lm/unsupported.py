@@ -7,6 +7,7 @@ import keras
 from keras_attention.decoders import CausalLMDecoder
 from keras_attention.export.litert_lm.sentencepiece import has_own_rules
 from keras_attention.export.litert_lm.tokenizer_section import WRITERS
+from keras_attention.export.unsupported import check_no_options
 from keras_attention.generation import GreedySearch, Sampling, Strategy
 from keras_attention.models import CausalLM
 from keras_attention.text import SentencePieceTokenizer, Tokenizer
@@ -16,16 +17,16 @@ def check_supported(
     model: keras.Model, strategy: Strategy | None, tokenizers: Sequence[Tokenizer]
 ) -> None:
     """Raises a `ValueError` that names every option that LiteRT-LM cannot represent."""
-    reasons = [
+    options = [
         *_unsupported_in_model(model),
         *_unsupported_in_strategy(strategy),
         *_unsupported_in_tokenizers(tokenizers),
     ]
-    if reasons:
-        raise ValueError(
-            "A LiteRT-LM export is for language models with greedy search or sampling and the "
-            f"tokenizers that docs/export.md lists. Received: {'; '.join(reasons)}"
-        )
+    check_no_options(
+        options,
+        "A LiteRT-LM export is for language models with greedy search or sampling and the "
+        "tokenizers that docs/export.md lists",
+    )
 
 
 def _unsupported_in_model(model: keras.Model) -> Iterator[str]:

@@ -13,6 +13,7 @@ from keras_attention.export.transformers_js.layout import (
     PAST,
     PRESENT,
 )
+from keras_attention.export.unsupported import check_no_details
 from keras_attention.generation import GreedySearch
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.models.saved_strategy import check_saved_strategy
@@ -67,11 +68,7 @@ class TransformersJSRunner:
         Raises:
             ValueError: If `details` is True.
         """
-        if details:
-            raise ValueError(
-                "Attention weights need the Keras model or an export of another format. "
-                f"Received: runner={self!r}"
-            )
+        check_no_details(details, self)
         source = np.asarray(model_inputs)
         inputs = self._encode(source)
         strategy, last = self.strategy, np.full(len(source), START)

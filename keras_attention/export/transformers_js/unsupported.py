@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import keras
 
 from keras_attention.decoders import TransformerDecoder
+from keras_attention.export.unsupported import check_no_options
 from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.layers import TextEncoder, TransformerEncoder
 from keras_attention.models import EncoderDecoder
@@ -16,16 +17,16 @@ def check_supported(
     model: keras.Model, strategy: Strategy | None, tokenizers: Sequence[Tokenizer]
 ) -> None:
     """Raises a `ValueError` that names every option that the format cannot represent."""
-    reasons = [
+    options = [
         *_unsupported_in_model(model),
         *_unsupported_in_strategy(strategy),
         *_unsupported_in_tokenizers(tokenizers),
     ]
-    if reasons:
-        raise ValueError(
-            "A transformers.js export is for translators with a Transformer, greedy search and "
-            f"the tokenizers that docs/export.md lists. Received: {'; '.join(reasons)}"
-        )
+    check_no_options(
+        options,
+        "A transformers.js export is for translators with a Transformer, greedy search and "
+        "the tokenizers that docs/export.md lists",
+    )
 
 
 def _unsupported_in_model(model: keras.Model) -> Iterator[str]:
