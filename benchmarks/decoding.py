@@ -29,7 +29,7 @@ OPUS_MT = {
 }
 SIZES = {**OPUS_MT, "max_new_tokens": 64}
 WEIGHTS = ("float32", "int8")
-ROWS = 8  # sentences in a call of a TFLite file
+ROWS = 4  # sentences in a call of a TFLite file
 ON_TORCH = {"KERAS_BACKEND": "torch"}  # so that TensorFlow is not imported
 
 
