@@ -81,7 +81,8 @@ class MultiHeadSelfAttention(MultiHeadAttention):
 
         Args:
             x: Sequence, `(B, T, Q)`.
-            mask: Bool `(B, T, S)` or `(B, 1, S)`, or an `AttentionMask`; S is T, or L with `past`.
+            mask: Bool `(B, T, S)` or `(B, 1, S)`, or an `AttentionMask`; S is T, or with `past` the
+                number of slots of the updated cache.
             positions: Positions of `x`, int `(T,)` or `(B, T)`; 0, 1, 2, ... by default.
             position_bias: Position encoding shared by several layers, whose bias is added to the
                 layer's own.
@@ -101,7 +102,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         key_positions = positions
         if past is not None:
             keys, values = heads.append_to_cache(past, KVCache(keys, values))
-            key_positions = as_positions(None, keys.shape[2])
+            key_positions = as_positions(None, ops.shape(keys)[2])
         output = self._attend(
             query,
             Memory(values, keys, None, key_positions),

@@ -150,7 +150,7 @@ class DecoderStack(keras.layers.Layer):
             x: `(B, T, D)`.
             memories: From `memories`; `None` without cross-attention.
             mask: Mask of self-attention including the causal mask, bool `(B, T, S)` or an
-                `AttentionMask`; S is T, or L with `pasts`.
+                `AttentionMask`; S is T, or with `pasts` the slots of the updated caches.
             positions: Int `(B, T)` or `(1, T)`.
             memory_mask: Mask of cross-attention, bool `(B, T, S)` or an `AttentionMask`, combined
                 with that of the memories.

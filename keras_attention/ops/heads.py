@@ -157,11 +157,11 @@ class CachedPast(NamedTuple):
 
     Attributes:
         cache: keys and values (B, G, L, D); slot i holds position i.
-        start: int scalar, the slot of the first new position.
+        start: int scalar, the slot of the first new position; `None` adds slots for all of them.
     """
 
     cache: KVCache
-    start: Tensor
+    start: Tensor | None
 
 
 def append_to_cache(past: CachedPast, new: KVCache) -> KVCache:
@@ -172,7 +172,7 @@ def append_to_cache(past: CachedPast, new: KVCache) -> KVCache:
         new: keys and values of T positions, (B, G, T, D). Those beyond the last slot are dropped.
 
     Returns:
-        The updated cache, in the dtype of the old one.
+        The updated cache, in the dtype of the old one; of L + T slots if slots are added.
 
     Example:
 
@@ -184,6 +184,8 @@ def append_to_cache(past: CachedPast, new: KVCache) -> KVCache:
     """
 
     def write(old, x):
+        if past.start is None:
+            return ops.concatenate([old, ops.cast(x, old.dtype)], axis=2)
         # Backends move an update that would exceed the array, so there is room for all of it.
         length, extra = old.shape[2], x.shape[2] - 1
         padded = ops.pad(old, ((0, 0), (0, 0), (0, extra), (0, 0))) if extra else old

@@ -59,6 +59,18 @@ def test_append_to_cache_drops_what_exceeds_it(start, count):
         np.testing.assert_array_equal(array(output), expected)
 
 
+def test_append_to_cache_adds_slots():
+    old = KVCache(normal(B, H, S, D), normal(B, H, S, 3, seed=1))
+    new = KVCache(normal(B, H, 2, D, seed=2), normal(B, H, 2, 3, seed=3))
+    cache = KVCache(*(ops.cast(x, "bfloat16") for x in old))
+    for output, before, added in zip(
+        append_to_cache(CachedPast(cache, None), new), cache, new, strict=True
+    ):
+        assert "bfloat16" in str(output.dtype)
+        expected = np.concatenate([array(before), array(ops.cast(added, "bfloat16"))], axis=2)
+        np.testing.assert_array_equal(array(output), expected)
+
+
 @pytest.mark.parametrize("length", [1, 3, 8])
 def test_slot_indices_and_steps_follow_the_writes(length):
     """Each index is written to a list; the second row begins with two masked items."""
