@@ -58,8 +58,8 @@ def _add_export(commands: Commands) -> None:
         "--transformers-js",
         type=Path,
         metavar="FOLDER",
-        help="folder for ONNX files, configuration and tokenizer of a Transformer translator, for "
-        "transformers.js; greedy search",
+        help="folder for ONNX files, configuration and tokenizer of a Transformer translator or a "
+        "text generator, for transformers.js; greedy search",
     )
     command.add_argument(
         "--litert-lm",

@@ -1,4 +1,4 @@
-"""Exports in transformers.js, run by examples/transformers_js/translate.mjs."""
+"""Exports in transformers.js, run by the scripts in examples/transformers_js/."""
 
 import shutil
 import subprocess
@@ -17,8 +17,17 @@ needs_transformers_js = pytest.mark.skipif(
 
 def translate(folder: Path, texts: Sequence[str]) -> list[str]:
     """Returns the outputs for texts without line breaks, run as one batch."""
+    return _run("translate.mjs", folder, texts)
+
+
+def generate(folder: Path, prompts: Sequence[str]) -> list[str]:
+    """Returns the continuations of prompts without line breaks, run as one batch."""
+    return _run("generate.mjs", folder, prompts)
+
+
+def _run(script, folder, texts):
     done = subprocess.run(
-        ["node", str(EXAMPLE / "translate.mjs"), str(folder)],
+        ["node", str(EXAMPLE / script), str(folder)],
         input="\n".join(texts) + "\n", capture_output=True, text=True,
     )  # fmt: skip
     assert not done.returncode, done.stdout + done.stderr

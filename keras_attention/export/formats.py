@@ -107,7 +107,7 @@ FORMATS = {
     "ctranslate2": ExportFormat("model.bin", "CTranslate2", _ctranslate2_runner),
     "onnx": ExportFormat("model.onnx", "ONNX Runtime", _onnx_runner),
     "transformers_js": ExportFormat(
-        "onnx/decoder_model_merged.onnx", "ONNX Runtime", _transformers_js_runner
+        "generation_config.json", "ONNX Runtime", _transformers_js_runner
     ),
     "litert_lm": ExportFormat("model.litertlm", "LiteRT", _litert_lm_runner, _run_litert_lm),
 }

@@ -315,8 +315,8 @@ class Task:
         - `prefill_lengths`, `cache_length`, `weights`, `references`, `allow_loss`: see
           `export.litert_lm.writer.export_litert_lm`.
 
-        `format="onnx"` and, for a `Translator` with a Transformer, `format="transformers_js"` have
-        no options.
+        `format="onnx"` and, for a `Translator` with a Transformer or a `TextGenerator`,
+        `format="transformers_js"` have no options.
 
         See `tasks.signatures` for the inputs and outputs of all signatures.
 

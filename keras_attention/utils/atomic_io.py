@@ -222,23 +222,23 @@ def _replace_by_two_renames(new: Path, folder: Path) -> None:
                 os.rename(old, folder)
 
 
-def check_replaceable(folder: str | Path, marker: str) -> None:
+def check_replaceable(folder: str | Path, *markers: str) -> None:
     """Checks that replacing a folder loses nothing that this library did not write.
 
     Args:
         folder: Folder that is about to be replaced.
-        marker: Name of a file that identifies a folder written by this library.
+        *markers: Names of files that together identify a folder written by this library.
 
     Raises:
-        ValueError: If the folder is neither missing, empty, nor contains `marker`.
+        ValueError: If the folder is neither missing, empty, nor contains `markers`.
     """
     folder = Path(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / marker).is_file():
+    if not all((folder / marker).is_file() for marker in markers):
         raise ValueError(
-            f"The folder must be new, empty, or contain {marker}, so that nothing else is "
-            f"overwritten. Received: folder={str(folder)!r}"
+            f"The folder must be new, empty, or contain {' and '.join(markers)}, so that nothing "
+            f"else is overwritten. Received: folder={str(folder)!r}"
         )
 
 

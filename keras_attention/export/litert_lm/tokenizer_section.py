@@ -7,8 +7,8 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import Tokenizer as FastTokenizer
 
 from keras_attention.export.litert_lm.sentencepiece import embed_normalization
-from keras_attention.export.litert_lm.wordpiece import wordpiece_json
 from keras_attention.export.verification.compare import ExportError
+from keras_attention.export.wordpiece_json import wordpiece_json
 from keras_attention.text import (
     CharacterTokenizer,
     SentencePieceTokenizer,

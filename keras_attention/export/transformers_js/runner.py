@@ -5,24 +5,22 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from keras_attention.export.onnx.runner import ONNXRunner
-from keras_attention.export.transformers_js.layout import (
-    BATCH,
-    DECODER_FILE,
-    ENCODER_FILE,
-    PAST,
-    PRESENT,
+from keras_attention.export.transformers_js.layout import LANGUAGE_MODEL_FILE
+from keras_attention.export.transformers_js.sessions import (
+    CPU,
+    LanguageModelSessions,
+    TranslatorSessions,
 )
 from keras_attention.export.unsupported import check_no_details
 from keras_attention.generation import GreedySearch
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.models.saved_strategy import check_saved_strategy
-from keras_attention.ops.ids import END, PAD, START, UNKNOWN
+from keras_attention.ops.ids import END, PAD
 from keras_attention.utils.atomic_io import read_json
 
 
 class TransformersJSRunner:
-    """Greedy search with the encoder and the decoder in ONNX Runtime.
+    """Greedy search with the graphs of a folder in ONNX Runtime.
 
     It reads `generation_config.json` and feeds the graphs as transformers.js does.
 
@@ -37,17 +35,14 @@ class TransformersJSRunner:
 
     default_workers = 1
 
-    def __init__(
-        self, folder: str | Path, providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    ) -> None:
+    def __init__(self, folder: str | Path, providers: tuple[str, ...] = CPU) -> None:
         self.folder = Path(folder)
-        self.encoder, self.decoder = (
-            ONNXRunner(self.folder / file, providers) for file in (ENCODER_FILE, DECODER_FILE)
-        )
-        self.source_offset = read_json(self.folder / "export.json")["source_offset"]
+        is_language_model = (self.folder / LANGUAGE_MODEL_FILE).is_file()
+        kind = LanguageModelSessions if is_language_model else TranslatorSessions
+        self.sessions: LanguageModelSessions | TranslatorSessions = kind(self.folder, providers)
         config = read_json(self.folder / "generation_config.json")
         self.strategy = GreedySearch(
-            config["max_length"] - 1,
+            config["max_new_tokens"] if is_language_model else config["max_length"] - 1,
             suppress_tokens=config["suppress_tokens"],
             force_end="forced_eos_token_id" in config,
         )
@@ -59,7 +54,8 @@ class TransformersJSRunner:
         """Generates.
 
         Args:
-            model_inputs: ids `(batch, length)` of the source tokenizer, padded with 0.
+            model_inputs: ids `(batch, length)` of the source tokenizer, padded with 0; of prompts,
+                without START.
             details: must be False, since the decoder returns no attention weights.
 
         Returns:
@@ -70,48 +66,26 @@ class TransformersJSRunner:
         """
         check_no_details(details, self)
         source = np.asarray(model_inputs)
-        inputs = self._encode(source)
-        strategy, last = self.strategy, np.full(len(source), START)
-        ids = np.full((len(source), strategy.max_new_tokens), PAD, "int32")
-        scores = np.zeros(len(source), "float32")
-        is_running = np.ones(len(source), bool)
+        strategy, count = self.strategy, len(source)
+        ids = np.full((count, strategy.max_new_tokens), PAD, "int32")
+        scores = np.zeros(count, "float32")
+        is_running = np.ones(count, bool)
+        inputs = self.sessions.first_inputs(source)
         for position in range(strategy.max_new_tokens):
-            outputs = self.decoder.call({**inputs, "input_ids": last[:, None]})
-            log_probs = self._log_probs(outputs.pop("logits")[:, 0], position)  # (B, V)
+            outputs = self.sessions.decoder.call(inputs)
+            log_probs = self._log_probs(outputs.pop("logits")[:, -1], position)  # (B, V)
             last = np.where(is_running, log_probs.argmax(-1), PAD)
             ids[:, position] = last
             scores += np.where(is_running, log_probs.max(-1), 0)
             is_running &= last != END
             if not is_running.any():
                 break
-            caches = {name.replace(PRESENT, PAST): x for name, x in outputs.items()}
-            inputs = {**inputs, **caches, "use_cache_branch": [True]}
+            inputs = self.sessions.next_inputs(inputs, last[:, None], outputs)
         return {"ids": ids[:, None], "scores": scores[:, None]}
 
     def call(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns the outputs for the inputs `{"source": ids}`."""
         return self(inputs["source"])
-
-    def _encode(self, source: np.ndarray) -> dict:
-        """Returns the inputs of the decoder at the first step, but for `input_ids`."""
-        input_ids = np.where(source > UNKNOWN, source + self.source_offset, source)
-        mask = source != PAD
-        encoded = self.encoder.call({"input_ids": input_ids, "attention_mask": mask})
-        shapes = {x.name: x.shape for x in self.decoder.session.get_inputs()}
-        sizes = {BATCH: len(source)}  # of other names: 0
-        caches = {
-            name: np.zeros(
-                [sizes.get(size, 0) if isinstance(size, str) else size for size in shape]
-            )
-            for name, shape in shapes.items()
-            if name.startswith(PAST)
-        }
-        return {
-            "encoder_hidden_states": encoded["last_hidden_state"],
-            "encoder_attention_mask": mask,
-            "use_cache_branch": [False],
-            **caches,
-        }
 
     def _log_probs(self, logits: np.ndarray, position: int) -> np.ndarray:
         """Returns the log-probabilities (B, V) of the tokens that may be generated."""

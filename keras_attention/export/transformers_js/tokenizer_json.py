@@ -1,18 +1,21 @@
-"""`tokenizer.json`, one tokenizer in the format of Hugging Face for source and target.
+"""`tokenizer.json`, one tokenizer in the format of Hugging Face.
 
-Its ids are the target's, then the source's beyond the special ones. If both have one vocabulary,
-these are the same ids. A token that text must not become, as it is of the target only, has a mark
-in front of it, which is removed when ids are decoded.
+That of a translator serves source and target. Its ids are the target's, then the source's beyond
+the special ones. If both have one vocabulary, these are the same ids. A token that text must not
+become, as it is of the target only, has a mark in front of it, which is removed when ids are
+decoded.
 """
 
 import base64
+import json
 from typing import Any, NamedTuple
 
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from keras_attention.export.tokenizer_json import normalization_steps, replace
-from keras_attention.ops.ids import END, SPECIALS, UNKNOWN
-from keras_attention.text import MarianTokenizer, SentencePieceTokenizer
+from keras_attention.export.wordpiece_json import INSIDE, wordpiece_json
+from keras_attention.ops.ids import END, SPECIALS, START, UNKNOWN
+from keras_attention.text import MarianTokenizer, SentencePieceTokenizer, WordPieceTokenizer
 
 PieceTokenizer = MarianTokenizer | SentencePieceTokenizer
 # No characters, so text has none: the mark of the target's tokens, and a run of unknown characters.
@@ -75,11 +78,25 @@ def join_tokenizers(source: PieceTokenizer, target: PieceTokenizer) -> JointToke
         ],
         "normalizer": _normalizer(source),
         "pre_tokenizer": None,
-        "post_processor": _append_end(),
+        "post_processor": _add_token(END, at_start=False),
         "decoder": _decoder(target),
         "model": {"type": "Unigram", "unk_id": UNKNOWN, "vocab": vocabulary},
     }
     return JointTokenizer(contents, len(targets), source_ids)
+
+
+def prompt_tokenizer(tokenizer: SentencePieceTokenizer | WordPieceTokenizer) -> dict[str, Any]:
+    """Returns the contents of `tokenizer.json` of a language model; it adds START to prompts."""
+    if isinstance(tokenizer, WordPieceTokenizer):
+        contents = json.loads(wordpiece_json(tokenizer))
+        special = SPECIALS[:UNKNOWN]
+        contents["added_tokens"] = [
+            _added_token(id, token, special=True) for id, token in enumerate(special)
+        ]
+        contents["decoder"] = {"type": "WordPiece", "prefix": INSIDE, "cleanup": False}
+    else:
+        contents = join_tokenizers(tokenizer, tokenizer).contents
+    return {**contents, "post_processor": _add_token(START, at_start=True)}
 
 
 def _added_token(id, content, special):
@@ -119,13 +136,15 @@ def _decoder(tokenizer):
     return {"type": "Sequence", "decoders": steps}
 
 
-def _append_end():
-    token = SPECIALS[END]
-    end = {"SpecialToken": {"id": token, "type_id": 0}}
-    first, second = ({"Sequence": {"id": id, "type_id": 0}} for id in "AB")
+def _add_token(id, at_start):
+    """Returns a step that adds a special token at the start or at the end of each text."""
+    token = SPECIALS[id]
+    special = {"SpecialToken": {"id": token, "type_id": 0}}
+    texts = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    pairs = [[special, text] if at_start else [text, special] for text in texts]
     return {
         "type": "TemplateProcessing",
-        "single": [first, end],
-        "pair": [first, end, second, end],
-        "special_tokens": {token: {"id": token, "ids": [END], "tokens": [token]}},
+        "single": pairs[0],
+        "pair": [*pairs[0], *pairs[1]],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
     }

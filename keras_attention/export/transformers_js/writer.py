@@ -11,16 +11,30 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from keras_attention.export.onnx.writer import verify_and_record
 from keras_attention.export.signatures import Exportable
-from keras_attention.export.transformers_js.config_files import write_config_files
+from keras_attention.export.transformers_js.config_files import (
+    write_language_model_config,
+    write_translator_config,
+)
 from keras_attention.export.transformers_js.graphs import convert_decoder, convert_encoder
-from keras_attention.export.transformers_js.layout import DECODER_FILE, ENCODER_FILE
+from keras_attention.export.transformers_js.language_model_graph import convert_language_model
+from keras_attention.export.transformers_js.layout import (
+    DECODER_FILE,
+    ENCODER_FILE,
+    LANGUAGE_MODEL_FILE,
+    MARKERS,
+)
 from keras_attention.export.transformers_js.runner import TransformersJSRunner
-from keras_attention.export.transformers_js.tokenizer_json import JointTokenizer, join_tokenizers
+from keras_attention.export.transformers_js.tokenizer_json import (
+    JointTokenizer,
+    join_tokenizers,
+    prompt_tokenizer,
+)
 from keras_attention.export.transformers_js.unsupported import check_supported
 from keras_attention.export.verification.compare import ExportError
 from keras_attention.export.verification.report import EXPORT_FORMAT
 from keras_attention.generation import Strategy
-from keras_attention.ops.ids import UNKNOWN
+from keras_attention.models import CausalLM
+from keras_attention.ops.ids import START, UNKNOWN
 from keras_attention.text import Tokenizer
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk
@@ -37,14 +51,14 @@ def export_transformers_js(
 ) -> dict[str, Any]:
     """Writes the graphs, `tokenizer.json`, the configurations and `verification.json`.
 
-    Greedy search with the two graphs in ONNX Runtime must return what the model returns, and
+    Greedy search with the graphs in ONNX Runtime must return what the model returns, and
     `tokenizer.json` the ids and texts of the task's tokenizers.
 
     Args:
         exportable: what to export; its only signature says how outputs are compared.
         model: the model.
         strategy: the search.
-        tokenizers: of source and target.
+        tokenizers: of the inputs and of the outputs.
         folder: folder of the files; an earlier export of this format there is replaced once the new
             one is verified.
 
@@ -60,23 +74,41 @@ def export_transformers_js(
     check_supported(model, strategy, tokenizers)
     assert strategy is not None  # by `check_supported`
     folder = Path(folder).absolute()
-    check_replaceable(folder, DECODER_FILE)
+    check_replaceable(folder, *MARKERS)
+    write = _write_language_model if isinstance(model, CausalLM) else _write_translator
     what = "A transformers.js export"
     with explain_full_disk(what, folder, ExportError), replace_folder(folder) as new:
         about: dict[str, Any] = {"export": "transformers_js", "format": EXPORT_FORMAT}
         about |= {"task": exportable.name, **exportable.save_assets(new), **exportable.metadata}
-        joint = join_tokenizers(*tokenizers)  # type: ignore[arg-type]  # by `check_supported`
-        write_json(new / "export.json", {**about, "source_offset": joint.offset})
-        write_json(new / "tokenizer.json", joint.contents)
-        max_length = about["max_source_length"]
-        write_config_files(new, model, strategy, max_length)
-        compare_tokenizers(joint, exportable, tokenizers[-1], max_length)
         (new / DECODER_FILE).parent.mkdir()
-        num_bytes = exportable.num_bytes
-        onnx.save(convert_encoder(model, joint.source_ids, num_bytes), new / ENCODER_FILE)
-        onnx.save(convert_decoder(model, num_bytes), new / DECODER_FILE)
+        write(new, about, exportable, model, strategy, tokenizers)
         contents = verify_and_record(exportable, TransformersJSRunner(new), new, "transformers_js")
     return {**contents, "path": str(folder)}
+
+
+def _write_translator(folder, about, exportable, model, strategy, tokenizers):
+    """Writes the files of a translator, but for those of the verification."""
+    joint = join_tokenizers(*tokenizers)
+    write_json(folder / "export.json", {**about, "source_offset": joint.offset})
+    write_json(folder / "tokenizer.json", joint.contents)
+    max_length = about["max_source_length"]
+    write_translator_config(folder, model, strategy, max_length)
+    compare_tokenizers(joint, exportable, tokenizers[-1], max_length)
+    num_bytes = exportable.num_bytes
+    onnx.save(convert_encoder(model, joint.source_ids, num_bytes), folder / ENCODER_FILE)
+    onnx.save(convert_decoder(model, num_bytes), folder / DECODER_FILE)
+
+
+def _write_language_model(folder, about, exportable, model, strategy, tokenizers):
+    """Writes the files of a language model, but for those of the verification."""
+    tokenizer = tokenizers[0]  # reads the same one before and after the model
+    contents = prompt_tokenizer(tokenizer)
+    write_json(folder / "export.json", about)
+    write_json(folder / "tokenizer.json", contents)
+    write_language_model_config(folder, model.decoder, strategy)
+    compare_prompt_tokenizer(contents, exportable.samples, tokenizer)
+    converted = convert_language_model(model.decoder, exportable.num_bytes)
+    onnx.save(converted, folder / LANGUAGE_MODEL_FILE)
 
 
 def compare_tokenizers(
@@ -99,12 +131,46 @@ def compare_tokenizers(
     """
     tokenizer = FastTokenizer.from_str(json.dumps(joint.contents))
     tokenizer.enable_truncation(max_length)
-    added = tuple(token.content for token in tokenizer.get_added_tokens_decoder().values())
+    added = _added_tokens(tokenizer)
     for text in exportable.samples:
         is_unknown_code = text.startswith(">>") and not text.startswith(added)
         if not is_unknown_code and not any(token in text[1:] for token in added):
             ids = [joint.source_ids[id] for id in tokenizer.encode(text).ids]
             _check_equal(text, ids, exportable.encode([text]).model_inputs[0].tolist())
+    _compare_texts(tokenizer, target)
+
+
+def compare_prompt_tokenizer(
+    contents: dict[str, Any], samples: Sequence[str], expected: Tokenizer
+) -> None:
+    """Compares `tokenizer.json` of a language model with the task's tokenizer.
+
+    The ids of each sample, after START, and the text of each token must be equal. A sample that
+    spells a special token is not compared: Hugging Face's tokenizers find them in a text.
+
+    Args:
+        contents: of `tokenizer.json`.
+        samples: texts.
+        expected: the task's tokenizer.
+
+    Raises:
+        ExportError: If ids or a text differ.
+    """
+    tokenizer = FastTokenizer.from_str(json.dumps(contents))
+    added = _added_tokens(tokenizer)
+    for text in samples:
+        if not any(token in text for token in added):
+            (ids,) = expected.tokenize_to_lists([text])
+            _check_equal(text, tokenizer.encode(text).ids, [START, *ids])
+    _compare_texts(tokenizer, expected)
+
+
+def _added_tokens(tokenizer):
+    return tuple(token.content for token in tokenizer.get_added_tokens_decoder().values())
+
+
+def _compare_texts(tokenizer, target):
+    """Compares the texts of all tokens, some at once."""
     for start in range(UNKNOWN, target.vocabulary_size, ROW):
         row = list(range(start, min(start + ROW, target.vocabulary_size)))
         _check_equal(

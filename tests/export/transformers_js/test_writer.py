@@ -105,6 +105,6 @@ def test_beam_search_becomes_greedy_search(tmp_path):
 
 def test_other_folders_are_not_replaced(task, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="must be new, empty, or contain onnx/decoder_model_mer"):
+    with pytest.raises(ValueError, match="must be new, empty, or contain export.json and gen"):
         task.export(tmp_path, "transformers_js", ["abc"])
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
