@@ -95,9 +95,9 @@ def _add_export(commands: Commands) -> None:
     command.add_argument(
         "--weights",
         default="float32",
-        help="weights of the TFLite or LiteRT-LM file or CTranslate2 model: float32, float16, int8 "
-        "(recommended for phones and CPUs), and of a TFLite file int4 or full_int8, of a LiteRT-LM "
-        "file int4 [%(default)s]",
+        help="weights of the TFLite or LiteRT-LM file, CTranslate2 model or files for "
+        "transformers.js: float32, float16, int8 (recommended for phones and CPUs), and of a "
+        "TFLite file int4 or full_int8, of a LiteRT-LM file int4 [%(default)s]",
     )
     command.add_argument(
         "--references",

@@ -43,6 +43,7 @@ def run_export(options: argparse.Namespace) -> None:
         "saved_model": saved_model_options,
         "tflite": tflite_options,
         "ctranslate2": reduced_precision,
+        "transformers_js": reduced_precision,
         "litert_lm": {
             **reduced_precision,
             "prefill_lengths": options.prefill_lengths,

@@ -1,9 +1,36 @@
 """Matrix products over sequences and heads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import keras
 from keras import ops
 
 from keras_attention.types import Tensor
+
+_weights_last: ContextVar[bool] = ContextVar("weights_last", default=False)
+
+
+@contextmanager
+def weights_last_scope() -> Iterator[None]:
+    """Makes weights the second operand of each product in graphs traced inside the scope.
+
+    Runtimes that rearrange weights while they load a file, and tools that quantize them, expect
+    them there.
+
+    Example:
+
+    >>> import numpy as np
+    >>> with weights_last_scope():
+    ...     tuple(project_transposed(np.ones((2, 3, 4)), np.ones((5, 4))).shape)
+    (2, 3, 5)
+    """
+    token = _weights_last.set(True)
+    try:
+        yield
+    finally:
+        _weights_last.reset(token)
 
 
 def project(x: Tensor, kernel: Tensor) -> Tensor:
@@ -48,7 +75,7 @@ def project_transposed(x: Tensor, weights: Tensor) -> Tensor:
     """
     batch, length, width = ops.shape(x)
     x = ops.reshape(x, (-1, width))  # (B * T, Q)
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and not _weights_last.get():
         # As W x^T: for x W^T and a few rows, TensorFlow's kernel for CPUs without oneDNN rearranges
         # W, which takes many times as long as the product. TFLite's converter undoes this.
         y = ops.transpose(ops.matmul(weights, ops.transpose(x)))  # (B * T, U)

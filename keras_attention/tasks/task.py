@@ -315,8 +315,13 @@ class Task:
         - `prefill_lengths`, `cache_length`, `weights`, `references`, `allow_loss`: see
           `export.litert_lm.writer.export_litert_lm`.
 
-        `format="onnx"` and, for a `Translator` with a Transformer or a `TextGenerator`,
-        `format="transformers_js"` have no options.
+        With `format="transformers_js"`, for a `Translator` with a Transformer or a
+        `TextGenerator`:
+
+        - `weights`, `references`, `allow_loss`: see
+          `export.transformers_js.writer.export_transformers_js`.
+
+        `format="onnx"` has no options.
 
         See `tasks.signatures` for the inputs and outputs of all signatures.
 

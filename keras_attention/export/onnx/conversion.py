@@ -14,6 +14,7 @@ from tf2onnx.onnx_opset.math import FloorMod
 from keras_attention.export.signatures import Signature, trace_once
 from keras_attention.export.verification.compare import ExportError
 from keras_attention.ops.fused import explicit_scope
+from keras_attention.ops.linear import weights_last_scope
 
 OPSET = 18
 MAX_BYTES = 2**31 - 1  # of a file, which is one message of Protocol Buffers
@@ -36,7 +37,7 @@ def convert(signature: Signature, num_bytes: int = 0) -> onnx.ModelProto:
             f"The weights must have at most {MAX_BYTES} bytes, the limit of an ONNX file. "
             f"Received: {num_bytes} bytes"
         )
-    with explicit_scope(True):  # traced here
+    with explicit_scope(True), weights_last_scope():  # traced here
         traced = trace_once(signature.function, signature.input_spec).get_concrete_function()
     inputs = [x.name for x in traced.inputs if x.dtype != tf.resource]
     outputs = [x.name for x in traced.outputs]
@@ -63,11 +64,47 @@ def convert(signature: Signature, num_bytes: int = 0) -> onnx.ModelProto:
         raise ExportError(
             f"The model must convert to operations of ONNX. Received: {error}"
         ) from error
+    _share_weights(model.graph)
     for value in model.graph.input:
         _name_free_sizes(value, ("batch", "length"))
     for value in model.graph.output:
         _name_free_sizes(value, ("batch",))
     return model
+
+
+def _share_weights(graph: onnx.GraphProto) -> None:
+    """Keeps one copy of embeddings that are also the output weights, as they are or transposed.
+
+    ONNX Runtime transposes them once, while it loads the file.
+    """
+    stored: dict[tuple, onnx.TensorProto] = {}
+    renamed = {}
+    for weight in list(graph.initializer):
+        if len(weight.dims) != 2 or not weight.raw_data:
+            continue
+        array = onnx.numpy_helper.to_array(weight)
+        equal = stored.get((array.shape, weight.raw_data))
+        transposed = stored.get((array.shape[::-1], array.T.tobytes()))
+        if equal is not None:
+            renamed[weight.name] = equal.name
+        elif transposed is not None:
+            node = onnx.helper.make_node("Transpose", [transposed.name], [weight.name])
+            graph.node.insert(0, node)
+        else:
+            stored[array.shape, weight.raw_data] = weight
+            continue
+        graph.initializer.remove(weight)
+    _rename_inputs(graph, renamed)
+
+
+def _rename_inputs(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    """Renames inputs of operations, also in branches and loops, which read the outer graph."""
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = names.get(name, name)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename_inputs(attribute.g, names)
 
 
 @contextlib.contextmanager

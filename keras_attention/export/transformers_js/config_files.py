@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_attention.decoders import CausalLMDecoder
+from keras_attention.export.transformers_js.layout import DTYPES
 from keras_attention.generation import Strategy
 from keras_attention.models import EncoderDecoder
 from keras_attention.ops.ids import END, PAD, SPECIALS, START
@@ -11,7 +12,7 @@ from keras_attention.utils.atomic_io import write_json
 
 
 def write_translator_config(
-    folder: Path, model: EncoderDecoder, strategy: Strategy, max_source_length: int
+    folder: Path, model: EncoderDecoder, strategy: Strategy, max_source_length: int, weights: str
 ) -> None:
     """Writes the three files of a translator.
 
@@ -24,6 +25,7 @@ def write_translator_config(
         model: the model.
         strategy: its limits become those of greedy search.
         max_source_length: maximum number of ids of a source.
+        weights: their precision.
     """
     special_ids = {"pad_token_id": PAD, "eos_token_id": END, "decoder_start_token_id": START}
     decoder = model.decoder.blocks
@@ -40,7 +42,7 @@ def write_translator_config(
         "decoder_attention_heads": decoder[0].num_heads,
         "max_position_embeddings": max_source_length,
         "vocab_size": model.decoder.vocabulary_size,  # of the logits; the tokenizer may have more
-        "transformers.js_config": {"dtype": "fp32"},  # in a browser, the default is another one
+        "transformers.js_config": {"dtype": DTYPES[weights]},  # the default depends on the device
     }
     generation_config = {
         **special_ids,
@@ -55,7 +57,9 @@ def write_translator_config(
     _write(folder, config, generation_config, tokenizer_config)
 
 
-def write_language_model_config(folder: Path, decoder: CausalLMDecoder, strategy: Strategy) -> None:
+def write_language_model_config(
+    folder: Path, decoder: CausalLMDecoder, strategy: Strategy, weights: str
+) -> None:
     """Writes the three files of a language model.
 
     `model_type` is `llama`, whose caches may have fewer heads than the queries. The graph alone
@@ -65,6 +69,7 @@ def write_language_model_config(folder: Path, decoder: CausalLMDecoder, strategy
         folder: folder of the files.
         decoder: of the model.
         strategy: its limits become those of greedy search.
+        weights: their precision.
     """
     special_ids = {"pad_token_id": PAD, "bos_token_id": START, "eos_token_id": END}
     attention = decoder.blocks[0].self_attention
@@ -78,7 +83,7 @@ def write_language_model_config(folder: Path, decoder: CausalLMDecoder, strategy
         "num_key_value_heads": attention.num_key_value_heads,
         "head_dim": attention.key_dim,
         "vocab_size": decoder.vocabulary_size,
-        "transformers.js_config": {"dtype": "fp32"},  # in a browser, the default is another one
+        "transformers.js_config": {"dtype": DTYPES[weights]},  # the default depends on the device
     }
     if decoder.max_positions is not None:
         config["max_position_embeddings"] = decoder.max_positions

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from keras_attention.export.transformers_js.layout import LANGUAGE_MODEL_FILE
+from keras_attention.export.transformers_js.layout import LANGUAGE_MODEL, graph_file
 from keras_attention.export.transformers_js.sessions import (
     CPU,
     LanguageModelSessions,
@@ -37,9 +37,12 @@ class TransformersJSRunner:
 
     def __init__(self, folder: str | Path, providers: tuple[str, ...] = CPU) -> None:
         self.folder = Path(folder)
-        is_language_model = (self.folder / LANGUAGE_MODEL_FILE).is_file()
+        weights = read_json(self.folder / "export.json").get("weights", "float32")
+        is_language_model = (self.folder / graph_file(LANGUAGE_MODEL, weights)).is_file()
         kind = LanguageModelSessions if is_language_model else TranslatorSessions
-        self.sessions: LanguageModelSessions | TranslatorSessions = kind(self.folder, providers)
+        self.sessions: LanguageModelSessions | TranslatorSessions = kind(
+            self.folder, weights, providers
+        )
         config = read_json(self.folder / "generation_config.json")
         self.strategy = GreedySearch(
             config["max_new_tokens"] if is_language_model else config["max_length"] - 1,

@@ -8,11 +8,12 @@ import numpy as np
 from keras_attention.export.onnx.runner import ONNXRunner
 from keras_attention.export.transformers_js.layout import (
     BATCH,
-    DECODER_FILE,
-    ENCODER_FILE,
-    LANGUAGE_MODEL_FILE,
+    DECODER,
+    ENCODER,
+    LANGUAGE_MODEL,
     PAST,
     PRESENT,
+    graph_file,
 )
 from keras_attention.ops.ids import PAD, START, UNKNOWN
 from keras_attention.utils.atomic_io import read_json
@@ -26,12 +27,13 @@ class TranslatorSessions:
 
     Args:
         folder: folder of the export.
+        weights: their precision.
         providers: execution providers of ONNX Runtime.
     """
 
-    def __init__(self, folder: Path, providers: tuple[str, ...] = CPU) -> None:
+    def __init__(self, folder: Path, weights: str, providers: tuple[str, ...] = CPU) -> None:
         self.encoder, self.decoder = (
-            ONNXRunner(folder / file, providers) for file in (ENCODER_FILE, DECODER_FILE)
+            ONNXRunner(folder / graph_file(name, weights), providers) for name in (ENCODER, DECODER)
         )
         self.source_offset = read_json(folder / "export.json")["source_offset"]
 
@@ -68,11 +70,12 @@ class LanguageModelSessions:
 
     Args:
         folder: folder of the export.
+        weights: their precision.
         providers: execution providers of ONNX Runtime.
     """
 
-    def __init__(self, folder: Path, providers: tuple[str, ...] = CPU) -> None:
-        self.decoder = ONNXRunner(folder / LANGUAGE_MODEL_FILE, providers)
+    def __init__(self, folder: Path, weights: str, providers: tuple[str, ...] = CPU) -> None:
+        self.decoder = ONNXRunner(folder / graph_file(LANGUAGE_MODEL, weights), providers)
 
     def first_inputs(self, source: np.ndarray) -> Inputs:
         """Returns the inputs of the call that reads the prompts.

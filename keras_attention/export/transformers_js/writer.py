@@ -1,5 +1,6 @@
 """Writer of the folder that transformers.js and Optimum load."""
 
+import importlib.metadata
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +19,13 @@ from keras_attention.export.transformers_js.config_files import (
 from keras_attention.export.transformers_js.graphs import convert_decoder, convert_encoder
 from keras_attention.export.transformers_js.language_model_graph import convert_language_model
 from keras_attention.export.transformers_js.layout import (
-    DECODER_FILE,
-    ENCODER_FILE,
-    LANGUAGE_MODEL_FILE,
+    DECODER,
+    ENCODER,
+    LANGUAGE_MODEL,
     MARKERS,
+    graph_file,
 )
+from keras_attention.export.transformers_js.precision import CONVERSIONS, reduce_precision
 from keras_attention.export.transformers_js.runner import TransformersJSRunner
 from keras_attention.export.transformers_js.tokenizer_json import (
     JointTokenizer,
@@ -30,14 +33,19 @@ from keras_attention.export.transformers_js.tokenizer_json import (
     prompt_tokenizer,
 )
 from keras_attention.export.transformers_js.unsupported import check_supported
-from keras_attention.export.verification.compare import ExportError
-from keras_attention.export.verification.report import EXPORT_FORMAT
+from keras_attention.export.verification.compare import ExportError, sample_batches
+from keras_attention.export.verification.quality import check_references, compare_quality
+from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT, report
+from keras_attention.export.verification.samples import record_samples
+from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.generation import Strategy
 from keras_attention.models import CausalLM
 from keras_attention.ops.ids import START, UNKNOWN
 from keras_attention.text import Tokenizer
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk
+from keras_attention.utils.manifest import write_manifest
+from keras_attention.utils.validation import check_one_of
 
 ROW = 32  # tokens that are decoded at once
 
@@ -48,11 +56,15 @@ def export_transformers_js(
     strategy: Strategy | None,
     tokenizers: Sequence[Tokenizer],
     folder: str | Path,
+    weights: str = "float32",
+    references: Sequence | None = None,
+    allow_loss: bool = False,
 ) -> dict[str, Any]:
     """Writes the graphs, `tokenizer.json`, the configurations and `verification.json`.
 
-    Greedy search with the graphs in ONNX Runtime must return what the model returns, and
-    `tokenizer.json` the ids and texts of the task's tokenizers.
+    Greedy search with the graphs in ONNX Runtime must return what the model returns, or, with
+    weights of reduced precision, score nearly as well. `tokenizer.json` must return the ids and
+    texts of the task's tokenizers.
 
     Args:
         exportable: what to export; its only signature says how outputs are compared.
@@ -61,17 +73,24 @@ def export_transformers_js(
         tokenizers: of the inputs and of the outputs.
         folder: folder of the files; an earlier export of this format there is replaced once the new
             one is verified.
+        weights: `"float32"`, `"float16"` or `"int8"`.
+        references: correct text for each of the user's samples, or several; `None` takes the
+            model's own results, so that any differing result counts as an error.
+        allow_loss: whether to write files that lose more than 1 point out of 100.
 
     Returns:
         The contents of `verification.json`, and `path`, the folder.
 
     Raises:
         ValueError: If the format cannot represent an option, which the error names with all others,
-            or the folder holds other files.
+            the folder holds other files, or an argument is unknown.
         ExportError: If the model cannot be converted, or if graphs or tokenizer disagree with the
-            task, or the disk is full.
+            task or lose quality, or the disk is full.
     """
     check_supported(model, strategy, tokenizers)
+    check_one_of("weights", weights, tuple(CONVERSIONS))
+    is_exact = not PRECISIONS[weights].is_reduced
+    check_references(exportable, references, is_exact)
     assert strategy is not None  # by `check_supported`
     folder = Path(folder).absolute()
     check_replaceable(folder, *MARKERS)
@@ -79,11 +98,32 @@ def export_transformers_js(
     what = "A transformers.js export"
     with explain_full_disk(what, folder, ExportError), replace_folder(folder) as new:
         about: dict[str, Any] = {"export": "transformers_js", "format": EXPORT_FORMAT}
-        about |= {"task": exportable.name, **exportable.save_assets(new), **exportable.metadata}
-        (new / DECODER_FILE).parent.mkdir()
+        about |= {"task": exportable.name, "weights": weights}
+        about |= {**exportable.save_assets(new), **exportable.metadata}
+        (new / "onnx").mkdir()
         write(new, about, exportable, model, strategy, tokenizers)
-        contents = verify_and_record(exportable, TransformersJSRunner(new), new, "transformers_js")
+        runner = TransformersJSRunner(new)
+        if is_exact:
+            contents = verify_and_record(exportable, runner, new, "transformers_js")
+        else:
+            results = compare_quality(
+                exportable, runner, references, allow_loss, rows_are_independent=False
+            )
+            contents = _record(exportable, runner, new, {"weights": weights, **results})
     return {**contents, "path": str(folder)}
+
+
+def _record(exportable, runner, folder, results):
+    """Writes `samples.json` and `verification.json` of an export of reduced precision."""
+    latency = record_samples(exportable, runner, folder)
+    runtime = f"ONNX Runtime {importlib.metadata.version('onnxruntime')}"
+    batches = sample_batches(exportable.samples)
+    contents = report("transformers_js", runtime, exportable, batches, latency, folder)
+    return write_manifest(folder / REPORT, {**contents, **results})
+
+
+def _save(model, folder, name, weights):
+    onnx.save(reduce_precision(model, weights), folder / graph_file(name, weights))
 
 
 def _write_translator(folder, about, exportable, model, strategy, tokenizers):
@@ -92,11 +132,12 @@ def _write_translator(folder, about, exportable, model, strategy, tokenizers):
     write_json(folder / "export.json", {**about, "source_offset": joint.offset})
     write_json(folder / "tokenizer.json", joint.contents)
     max_length = about["max_source_length"]
-    write_translator_config(folder, model, strategy, max_length)
+    write_translator_config(folder, model, strategy, max_length, about["weights"])
     compare_tokenizers(joint, exportable, tokenizers[-1], max_length)
     num_bytes = exportable.num_bytes
-    onnx.save(convert_encoder(model, joint.source_ids, num_bytes), folder / ENCODER_FILE)
-    onnx.save(convert_decoder(model, num_bytes), folder / DECODER_FILE)
+    encoder = convert_encoder(model, joint.source_ids, num_bytes)
+    _save(encoder, folder, ENCODER, about["weights"])
+    _save(convert_decoder(model, num_bytes), folder, DECODER, about["weights"])
 
 
 def _write_language_model(folder, about, exportable, model, strategy, tokenizers):
@@ -105,10 +146,10 @@ def _write_language_model(folder, about, exportable, model, strategy, tokenizers
     contents = prompt_tokenizer(tokenizer)
     write_json(folder / "export.json", about)
     write_json(folder / "tokenizer.json", contents)
-    write_language_model_config(folder, model.decoder, strategy)
+    write_language_model_config(folder, model.decoder, strategy, about["weights"])
     compare_prompt_tokenizer(contents, exportable.samples, tokenizer)
     converted = convert_language_model(model.decoder, exportable.num_bytes)
-    onnx.save(converted, folder / LANGUAGE_MODEL_FILE)
+    _save(converted, folder, LANGUAGE_MODEL, about["weights"])
 
 
 def compare_tokenizers(

@@ -8,12 +8,14 @@ import pytest
 import tokenizers
 
 from helpers import model_inputs
+from keras_attention.decoders import CausalLMDecoder
 from keras_attention.export import ExportError, verify
 from keras_attention.export.transformers_js import writer
 from keras_attention.export.transformers_js.language_model_graph import convert_language_model
 from keras_attention.export.transformers_js.tokenizer_json import prompt_tokenizer
 from keras_attention.generation import BeamSearch, GreedySearch
-from keras_attention.models import causal_lm
+from keras_attention.layers import DecoderBlock, TokenEmbedding
+from keras_attention.models import CausalLM, causal_lm
 from keras_attention.ops.ids import END, START
 from keras_attention.tasks import TextGenerator, load_exported
 from keras_attention.text import CharacterTokenizer, SentencePieceTokenizer, WordPieceTokenizer
@@ -95,6 +97,17 @@ def test_names_and_shapes():
     }
     types = {value.name: value.type.tensor_type.elem_type for value in converted.graph.input}
     assert types["position_ids"] == onnx.TensorProto.INT64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["tied", "separate"])
+def test_weights_are_in_the_file_once(output):
+    blocks = [DecoderBlock(num_heads=2, intermediate_dim=64, cross_attention=False)]
+    model = CausalLM(CausalLMDecoder(TokenEmbedding(300, 32, output=output), blocks))
+    converted = convert_language_model(model.decoder)
+    sizes = [np.prod(each.dims) for each in converted.graph.initializer]
+    num_weights = sum(np.prod(weight.shape) for weight in model.decoder.weights)
+    assert num_weights <= sum(sizes) < 1.1 * num_weights
 
 
 def test_loaded_export(written_generator, generator):
