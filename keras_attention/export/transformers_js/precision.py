@@ -1,8 +1,9 @@
 """Weights of reduced precision in ONNX models, by the tools of ONNX Runtime."""
 
+import contextlib
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
@@ -71,14 +72,14 @@ def _list_float32_nodes(graph: onnx.GraphProto) -> list[str]:
     """
     producers = {output: node for node in graph.node for output in node.output}
     pending = [node for node in graph.node if node.op_type in ("Sin", "Cos") or _casts_to_int(node)]
-    found = {}
+    names = {}
     while pending:
         node = pending.pop()
         # The shape of a tensor does not depend on its precision.
-        if node.output[0] not in found and node.op_type != "Shape":
-            found[node.output[0]] = node.name
+        if node.output[0] not in names and node.op_type != "Shape":
+            names[node.output[0]] = node.name
             pending += [producers[name] for name in node.input if name in producers]
-    return list(found.values())
+    return list(names.values())
 
 
 def _casts_to_int(node: onnx.NodeProto) -> bool:
@@ -88,15 +89,15 @@ def _casts_to_int(node: onnx.NodeProto) -> bool:
     )
 
 
-class _quiet:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Silences the log of ONNX Runtime's tools."""
-
-    def __enter__(self) -> None:
-        self.level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *error: object) -> None:
-        logging.disable(self.level)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
 
 
 CONVERSIONS: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
