@@ -10,7 +10,7 @@ from keras import ops, tree
 from keras_attention.generation.strategy import GenerationOutput, Strategy
 from keras_attention.ops.loop import FIRST_LENGTH
 from keras_attention.types import Mask, Tensor
-from keras_attention.utils.compiled import recompile_on_layer_change
+from keras_attention.utils.compiled import predict_on_batch, recompile_on_layer_change
 
 
 @recompile_on_layer_change
@@ -118,7 +118,7 @@ class Generator(keras.Model):
         batch = len(source)
         if not batch:  # an empty batch does not compile on every backend
             source = np.zeros_like(source, shape=(1, *source.shape[1:]))
-        outputs = self.predict_on_batch({"source": source, **strategy.options(len(source))})
+        outputs = predict_on_batch(self, {"source": source, **strategy.options(len(source))})
         outputs = {name: np.asarray(x)[:batch] for name, x in outputs.items()}
         for name in outputs.keys() & {"ids", "attention"}:
             outputs[name] = outputs[name][:, :, : strategy.max_new_tokens]

@@ -90,11 +90,11 @@ class GenerativeModel(keras.Model):
     ) -> GenerationOutput:
         """Generates from ids or images.
 
-        The generation is compiled for each strategy and shape of the source, and again when layers
-        change: LoRA, quantization, another dtype policy. Strategies that differ only in options
-        that a request can replace (`Strategy.options`) share the compiled function, if their
-        `max_new_tokens` are the same when they are rounded up to a power of two. The functions of
-        the last 8 strategies are kept.
+        The generation is compiled for each strategy, on JAX also for each shape of the source, and
+        again when layers change: LoRA, quantization, another dtype policy. Strategies that differ
+        only in options that a request can replace (`Strategy.options`) share the compiled
+        function, if their `max_new_tokens` are the same when they are rounded up to a power of
+        two. The functions of the last 8 strategies are kept.
 
         Args:
             source: the encoder's input: ids (batch, source), padded with 0 (the prompt of a causal

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_attention.generation import Generator, Strategy
-from keras_attention.utils.compiled import recompile_on_layer_change
+from keras_attention.utils.compiled import predict_on_batch, recompile_on_layer_change
 
 
 @recompile_on_layer_change
@@ -48,7 +48,7 @@ class ModelRunner:
             `probabilities`.
         """
         if self.strategy is None:
-            return self._classifier.predict_on_batch(model_inputs)
+            return predict_on_batch(self._classifier, model_inputs)
         output = self.model.generate(model_inputs, self.strategy, return_attention=details)
         return {name: x for name, x in output._asdict().items() if x is not None}
 

@@ -11,6 +11,10 @@ from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
+from keras import tree
+
+from keras_attention.utils.lazy_tensorflow import tf
 
 FUNCTIONS = ("train_function", "test_function", "predict_function")
 MAX_COMPILED_MODELS = 8
@@ -124,3 +128,49 @@ def _checked(name, make):
         return getattr(self, name)
 
     return make_function
+
+
+def predict_on_batch(model: keras.Model, inputs: Any) -> Any:
+    """Returns `model.predict_on_batch(inputs)`, traced once for all shapes of batches.
+
+    On TensorFlow, Keras traces a function for the first shape, once more for the second, with the
+    axes free in which the two differ, and once more for each shape that differs in another axis.
+    Here the first axis is free from the start, and the second of ids. A function compiled by XLA
+    is left as it is, since XLA compiles each shape in any case.
+
+    Args:
+        model: a model of a class decorated with `recompile_on_layer_change`.
+        inputs: nested arrays. The first axis is the batch; the second axis of an array with two is
+            a length.
+
+    Returns:
+        Nested arrays.
+
+    Example:
+
+    >>> ids = keras.Input((None,), dtype="int32")
+    >>> model = keras.Model(ids, keras.layers.Embedding(9, 2)(ids))
+    >>> predict_on_batch(model, np.ones((3, 4), "int32")).shape
+    (3, 4, 2)
+    """
+    if keras.backend.backend() == "tensorflow":
+        model.make_predict_function()
+        function = model.predict_function
+        if _is_traced_by_call(model, function):
+            specs = tree.map_structure(_spec_of_any_batch, inputs)
+            function.get_concrete_function([(specs,)])
+    return model.predict_on_batch(inputs)
+
+
+def _is_traced_by_call(model, function):
+    """Returns whether calling a function of TensorFlow would trace it, for the first time."""
+    runs_eagerly = model.run_eagerly or tf.config.functions_run_eagerly()
+    if runs_eagerly or model.jit_compile:
+        return False
+    return function.experimental_get_tracing_count() == 0
+
+
+def _spec_of_any_batch(x):
+    x = np.asarray(x)
+    shape = [None] * x.ndim if x.ndim <= 2 else [None, *x.shape[1:]]
+    return tf.TensorSpec(shape, x.dtype)

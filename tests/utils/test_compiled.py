@@ -9,6 +9,7 @@ from keras_attention.utils.compiled import (
     FUNCTIONS,
     CompiledModels,
     LayerState,
+    predict_on_batch,
     recompile_on_layer_change,
 )
 
@@ -112,3 +113,31 @@ def test_compiled_models_drop_all_after_a_change_and_else_the_least_recently_use
     assert made == ["a", "b", "c", "b"] and len(compiled) == 2
     lora(model)
     assert get("b") == "b" and made[4:] == ["b"] and len(compiled) == 1
+
+
+@pytest.mark.tensorflow_only
+def test_predictions_of_all_shapes_share_one_trace():
+    ids = keras.Input((None,), dtype="int32")
+    model = Checked(ids, keras.layers.Embedding(9, 2)(ids))
+    for batch, length in ((1, 4), (1, 2), (3, 4), (2, 7)):
+        x = np.arange(batch * length, dtype="int32").reshape(batch, length) % 9
+        np.testing.assert_array_equal(predict_on_batch(model, x), array(model(x)))
+    assert model.predict_function.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.tensorflow_only
+def test_predictions_of_images_share_one_trace_of_their_size():
+    images = keras.Input((4, 6, 3))
+    model = Checked(images, keras.layers.Conv2D(2, 3)(images))
+    for batch in (1, 2, 3):
+        x = normal(batch, 4, 6, 3)
+        np.testing.assert_allclose(predict_on_batch(model, x), array(model(x)), atol=1e-5)
+    (function,) = model.predict_function._list_all_concrete_functions()
+    assert function.output_shapes.as_list() == [None, 2, 4, 2]
+
+
+@pytest.mark.tensorflow_only
+def test_predictions_without_a_graph(eager):
+    model = make()
+    np.testing.assert_allclose(predict_on_batch(model, X), array(model(X)), atol=1e-6)
+    assert model.predict_function.experimental_get_tracing_count() == 0

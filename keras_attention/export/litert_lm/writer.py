@@ -142,10 +142,10 @@ def _compare_exactly(exportable, runner, batches):
     """Returns the agreement of ids and log-probabilities with the model's."""
     (signature,) = exportable.signatures
     encoded = [exportable.encode(samples) for samples in batches]
-    expected, _ = predictions_of_model(exportable, signature, encoded)
     received = [
         signature.comparison.predictions(runner(batch.model_inputs), batch) for batch in encoded
     ]
+    expected, _ = predictions_of_model(exportable, signature, encoded, received)
     return compare(expected, received, batches)
 
 

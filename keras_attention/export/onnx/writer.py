@@ -81,10 +81,10 @@ def verify_and_record(
     assert to_predictions is not None
     batches = sample_batches(exportable.samples)
     encoded = [exportable.encode(samples) for samples in batches]
-    expected, model_time = predictions_of_model(exportable, signature, encoded)
     inputs = [exportable.inputs(signature, *each) for each in zip(batches, encoded, strict=True)]
     outputs = [runner.call(each) for each in inputs]
     received = [to_predictions(*each) for each in zip(outputs, encoded, strict=True)]
+    expected, model_time = predictions_of_model(exportable, signature, encoded, received)
     agreement = compare(expected, received, batches)
     first = exportable.first_recorded  # single samples come first in `batches`
     chosen = slice(first, min(first + MAX_SAMPLES, len(exportable.samples)))

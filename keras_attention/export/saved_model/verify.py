@@ -76,16 +76,17 @@ def verify_saved_model(
     for each, batch in zip(outputs, encoded, strict=True):
         check_consistent(signatures, each, batch, SCORE_TOLERANCE)
     compared = [each for each in signatures if each.comparison.predictions]
-    expected, model_time = predictions_of_model(exportable, compared[-1], encoded)
-    agreement = {}
+    received = {}
     for signature in reversed(compared):  # ids first: their errors are easier to understand
         to_predictions = signature.comparison.predictions
         assert to_predictions is not None  # by the choice of `compared`
-        received = [
+        received[signature.name] = [
             to_predictions(each[signature.name], batch)
             for each, batch in zip(outputs, encoded, strict=True)
         ]
-        agreement[signature.name] = compare(expected, received, batches)
+    all_received = sum(received.values(), [])
+    expected, model_time = predictions_of_model(exportable, compared[-1], encoded, all_received)
+    agreement = {name: compare(expected, each, batches) for name, each in received.items()}
     latency = {"model": model_time, "export": statistics.median(ran["milliseconds"])}
     return Verification(outputs, agreement, latency, ran["operations"], ran["signatures"])
 

@@ -121,8 +121,8 @@ def export_tflite(
         for each, batch in zip(outputs, encoded, strict=True):
             check_consistent(signatures, each, batch, precision.signature_tolerance)
         compared = next(each for each in signatures if each.comparison.predictions)
-        expected, model_time = predictions_of_model(exportable, compared, encoded)
         if precision.is_reduced:
+            model_time = median_latency(exportable.predict, encoded)
             results = compare_quality(exportable, runner, references, allow_loss)
         else:
             to_predictions = compared.comparison.predictions
@@ -131,6 +131,7 @@ def export_tflite(
                 to_predictions(each[compared.name], batch)
                 for each, batch in zip(outputs, encoded, strict=True)
             ]
+            expected, model_time = predictions_of_model(exportable, compared, encoded, received)
             results = {"agreement": compare(expected, received, timed)}
         if static:
             results["compiled_model_agreement"] = compare_runtimes(

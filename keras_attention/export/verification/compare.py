@@ -26,7 +26,10 @@ def sample_batches(samples: Sequence, size: int = BATCH) -> list[list]:
 
 
 def predictions_of_model(
-    exportable: Exportable, signature: Signature, batches: Sequence[Batch]
+    exportable: Exportable,
+    signature: Signature,
+    batches: Sequence[Batch],
+    received: Sequence[Predictions] = (),
 ) -> tuple[list[Predictions], float]:
     """Runs the model.
 
@@ -34,14 +37,17 @@ def predictions_of_model(
         exportable: has the model.
         signature: defines the form of the predictions; it takes the model inputs.
         batches: preprocessed samples.
+        received: the export's predictions. The model returns attention weights, for which it is
+            compiled once more, only if the export does.
 
     Returns:
         The predictions of each batch, and the median milliseconds for a single sample.
     """
     to_predictions = signature.comparison.predictions
     assert to_predictions is not None
+    details = any(each.attention is not None for each in received)
     predictions = [
-        to_predictions(exportable.predict(batch.model_inputs, details=True), batch)
+        to_predictions(exportable.predict(batch.model_inputs, details=details), batch)
         for batch in batches
     ]
     return predictions, median_latency(exportable.predict, batches)
