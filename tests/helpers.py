@@ -2,11 +2,17 @@
 
 import contextlib
 import io
+import runpy
+import shlex
 import signal
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -156,6 +162,23 @@ def assert_trains_and_reloads(
     np.testing.assert_allclose(
         loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0), atol=1e-6
     )
+
+
+def run_script(script: Path, options: str, folder: Path) -> str:
+    """Runs a Python script in a folder and returns what it prints.
+
+    It runs in this process, since a new one takes several seconds to import TensorFlow.
+    """
+    printed, arguments = io.StringIO(), [str(script), *shlex.split(options)]
+    with (
+        mock.patch.object(sys, "argv", arguments),
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(printed),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")  # as in a new process, where none is an error
+        runpy.run_path(str(script), run_name="__main__")
+    return printed.getvalue()
 
 
 def write_saved_model(task: Any, folder: Any, **options: bool) -> None:

@@ -1,12 +1,11 @@
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from helpers import run_script
 from keras_attention.tasks import Captioner
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "caption_photos.py"
@@ -36,12 +35,9 @@ def flickr8k_folder(tmp_path):
 @pytest.mark.tensorflow_only
 def test_it_trains_and_scores_captioners_and_resumes(flickr8k_folder, tmp_path):
     options = f"{flickr8k_folder} --word-epochs 1 --epochs 1 --views 2 --size 32 --output model"
-    command = [sys.executable, str(EXAMPLE), *options.split()]
     outputs = []
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-        assert not done.returncode, done.stderr
-        outputs.append(done.stdout)
+        outputs.append(run_script(EXAMPLE, options, tmp_path))
     first, second = outputs
     for attention in ("soft", "none"):
         assert re.search(rf"^{attention} bleu4: [\d.]+ ", first, re.M)

@@ -1,18 +1,16 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from helpers import run_script
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "distant_pixels.py"
 
 
 @pytest.mark.slow
-def test_it_prints_the_accuracy_of_each_network():
-    command = [sys.executable, str(EXAMPLE), "--images", "128", "--epochs", "1"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert not done.returncode, done.stderr
-    title, header, *rows = done.stdout.splitlines()
+def test_it_prints_the_accuracy_of_each_network(tmp_path):
+    printed = run_script(EXAMPLE, "--images 128 --epochs 1", tmp_path)
+    title, header, *rows = printed.splitlines()
     assert title == "Do both marks have the same color? 128 images, 1 epochs"
     assert header.split() == ["weights", "accuracy", "seconds"]
     table = {row[:16].strip(): row[16:].split() for row in rows}

@@ -1,9 +1,8 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from helpers import run_script
 from keras_attention.tasks import TextGenerator, load_exported
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "generate_text.py"
@@ -13,11 +12,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "generate_text.py"
 @pytest.mark.tensorflow_only
 def test_it_trains_generates_and_exports(tmp_path):
     options = "--output model --sentences 300 --epochs 1 --layers 1 --hidden-dim 16"
-    options += " --vocabulary 100"
-    command = [sys.executable, str(EXAMPLE), *options.split(), "--prompt", "the king"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert not done.returncode, done.stderr
-    lines = done.stdout.splitlines()
+    options += " --vocabulary 100 --prompt 'the king'"
+    printed = run_script(EXAMPLE, options, tmp_path)
+    lines = printed.splitlines()
     assert sum("perplexity of" in line for line in lines) == 1
     prompt = "the king"
     generated = next(line for line in lines if line.startswith(f"{prompt} |"))

@@ -1,8 +1,8 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from helpers import run_script
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pre_post_ln.py"
 
@@ -10,10 +10,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "pre_post_ln.py"
 @pytest.mark.slow
 def test_it_prints_gradients_and_losses_and_draws_them(tmp_path):
     options = "--layers 2 --hidden-dim 8 --steps 8 --warmup 4 --output norms.png"
-    command = [sys.executable, str(EXAMPLE), *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert not done.returncode, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()]
+    printed = run_script(EXAMPLE, options, tmp_path)
+    rows = [line.split() for line in printed.splitlines()]
     (layers,) = (row[1:] for row in rows if row[:1] == ["layers"])
     assert layers == ["1", "2"]
     gradients, losses = (

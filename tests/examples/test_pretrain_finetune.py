@@ -1,19 +1,17 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from helpers import run_script
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pretrain_finetune.py"
 
 
 @pytest.mark.slow
-def test_every_method_is_trained_and_scored():
+def test_every_method_is_trained_and_scored(tmp_path):
     options = "--texts 256 --epochs 2 --labels 320 --steps 4 --seeds 1"
-    command = [sys.executable, str(EXAMPLE), *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert not done.returncode, done.stderr
-    first, _, _, _, *table = done.stdout.splitlines()
+    printed = run_script(EXAMPLE, options, tmp_path)
+    first, _, _, _, *table = printed.splitlines()
     assert "perplexity of masked words" in first and "(of 900 words)" in first
     methods = {line[:34].strip(): [float(x) for x in line[34:].split()] for line in table}
     assert len(methods) == 6

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers import run_script
 from keras_attention.tasks import Translator
 from keras_attention.training import MaskedCrossEntropy, average_weights
 
@@ -24,7 +25,7 @@ def packed(tmp_path_factory):
     (folder / "a").write_text("".join(f"{' '.join(words)}\n" for words in pairs))
     (folder / "b").write_text("".join(f"{' '.join(words[::-1])}\n" for words in pairs))
     options = "pack a b --output packed --vocabulary 24 --batch-tokens 64 --max-length 20"
-    run([sys.executable, str(EXAMPLE), *options.split()], folder)
+    run_script(EXAMPLE, options, folder)
     return folder / "packed"
 
 

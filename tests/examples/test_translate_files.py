@@ -1,9 +1,8 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from helpers import run_script
 from keras_attention.tasks import Translator
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "translate_files.py"
@@ -16,11 +15,9 @@ def test_it_trains_and_saves_a_translator(tmp_path):
     (tmp_path / "source").write_text("".join(f"{text} .\n" for text in numbers))
     (tmp_path / "target").write_text("".join(f"{text.swapcase()} .\n" for text in numbers))
     options = "source target --output model --epochs 2 --units 16 --vocabulary 25"
-    command = [sys.executable, str(EXAMPLE), *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert not done.returncode, done.stderr
-    assert "val_bleu" in done.stdout
+    printed = run_script(EXAMPLE, options, tmp_path)
+    assert "val_bleu" in printed
     assert (tmp_path / "model" / "best.weights.h5").is_file()
     assert not (tmp_path / "model" / "backup").exists()  # removed after a completed training
     translator = Translator.load(tmp_path / "model" / "translator")
-    assert done.stdout.splitlines()[-1] == f"H f . -> {translator('H f .')}"
+    assert printed.splitlines()[-1] == f"H f . -> {translator('H f .')}"
