@@ -138,7 +138,7 @@ def test_a_classifier_has_no_options(make_labeler, tmp_path):
 
 def test_a_transformer_has_them_too(make_translator, tmp_path):
     def small(source, target):
-        sizes = {"num_layers": 2, "hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4}
+        sizes = {"num_layers": 1, "hidden_dim": 16, "intermediate_dim": 12, "num_heads": 4}
         return transformer(source, target, size="tiny", **sizes)
 
     strategy = BeamSearch(3, num_return_sequences=2, max_new_tokens=9)

@@ -1,6 +1,7 @@
 """Versions are created atomically: killed exports, full disks, concurrent exports."""
 
 import errno
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from helpers import write_saved_model
 from keras_attention.export import ExportError
 from keras_attention.export.saved_model.versions import new_version
 from keras_attention.tasks import load_exported
@@ -72,8 +72,8 @@ MOMENTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_export_leaves_no_incomplete_version(translator, tmp_path, moment):
-    write_saved_model(translator, tmp_path / "1")
+def test_a_killed_export_leaves_no_incomplete_version(translator, saved_model, tmp_path, moment):
+    shutil.copytree(saved_model.folder / "1", tmp_path / "1")
     code = KILLED_EXPORT.format(
         conftest=str(Path(__file__).parents[2] / "exports.py"),
         rename=MOMENTS[moment],
