@@ -14,7 +14,9 @@ class Decoder(Protocol):
 
     Beams are queries: `step` always has a beam axis (of length 1 in greedy search), constants have
     none and are never repeated for each beam, and every leaf of the state is `(batch, beams, ...)`,
-    so that reordering beams is one gather. Stepping gives the same logits as `call`.
+    so that reordering beams is one gather. Only a `BeamCache` is not reordered, as copying it would
+    take longer than the step: the state of its decoder says which beam wrote each slot, see
+    `ops.kv_cache.CacheState`. Stepping gives the same logits as `call`.
     """
 
     @property
@@ -70,7 +72,8 @@ class Decoder(Protocol):
         Args:
             state: from `start` or `step`.
             constants: from `start`.
-            length: int or int32 scalar, at least the present number of slots.
+            length: int or int32 scalar, more than the present number of slots, all of which are
+                in use.
         """
         ...
 

@@ -17,8 +17,8 @@ from keras_attention.layers.transformer import (
 )
 from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.heads import CachedPast, KVCache
 from keras_attention.ops.ids import START
+from keras_attention.ops.kv_cache import CachedPast, CacheState, KVCache
 from keras_attention.ops.segments import target_segments
 from keras_attention.types import Mask, Tensor
 
@@ -126,7 +126,7 @@ class CausalLMDecoder(keras.layers.Layer):
         num_beams: int = 1,
         max_length: int = 64,
         cache_length: int | None = None,
-    ) -> tuple[dict, list[KVCache]]:
+    ) -> tuple[dict, CacheState]:
         """Prepares generation: fills the caches with the prompt in one pass.
 
         Args:
@@ -139,8 +139,8 @@ class CausalLMDecoder(keras.layers.Layer):
                 default. `grow` adds more.
 
         Returns:
-            `(constants, state)`: the last token and the positions of the prompt, and a `KVCache`
-            for each block, with leaves `(B, K, G, P - 1 + L, D)`, where a window limits P - 1 + L.
+            `(constants, state)`: the last token and the positions of the prompt, and a `CacheState`
+            with a cache of P - 1 + L slots for each block, where a window limits P - 1 + L.
 
         Raises:
             ValueError: If prompt and steps exceed the learned positions.
@@ -166,7 +166,7 @@ class CausalLMDecoder(keras.layers.Layer):
         num_cached = ops.shape(prompt)[1]
         return constants, self.stack.fill_cache(sequences, num_beams, num_cached + length)
 
-    def grow(self, state: list[KVCache], constants: dict, length: Tensor) -> list[KVCache]:
+    def grow(self, state: CacheState, constants: dict, length: Tensor) -> CacheState:
         """Returns the caches with slots for `length` steps, an int or an int32 scalar."""
         return self.stack.grow(state, ops.shape(constants["prompt_positions"])[1] + length)
 
@@ -174,10 +174,10 @@ class CausalLMDecoder(keras.layers.Layer):
         self,
         ids: Tensor,
         position: Tensor,
-        state: list[KVCache],
+        state: CacheState,
         constants: dict,
         return_weights: bool = False,
-    ) -> tuple[Tensor, list[KVCache], Tensor | None]:
+    ) -> tuple[Tensor, CacheState, Tensor | None]:
         """Computes one step of every beam.
 
         Args:
@@ -199,12 +199,7 @@ class CausalLMDecoder(keras.layers.Layer):
         positions = constants["first_position"] + position  # (B, 1)
         x = self.embedding(ids, positions=positions)  # (B, K, D)
         x, weights, state = self.stack.step(
-            x,
-            None,
-            state,
-            index,
-            ops.repeat(positions, ops.shape(ids)[1], axis=0),  # (B * K, 1)
-            return_weights=return_weights,
+            x, None, state, index, positions, return_weights=return_weights
         )
         if weights is not None:
             weights = _weights_on_prompt(weights, index, positions, constants["prompt_positions"])

@@ -17,7 +17,7 @@ from keras_attention.layers.transformer import (
 )
 from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.kv_cache import CacheState
 from keras_attention.ops.segments import target_segments
 from keras_attention.types import Mask, Tensor
 
@@ -155,7 +155,7 @@ class TransformerDecoder(keras.layers.Layer):
         num_beams: int = 1,
         max_length: int = 64,
         cache_length: int | None = None,
-    ) -> tuple[dict, list[KVCache]]:
+    ) -> tuple[dict, CacheState]:
         """Prepares generation: projects the encoder outputs and creates empty caches.
 
         Args:
@@ -164,33 +164,35 @@ class TransformerDecoder(keras.layers.Layer):
             num_beams: Number of hypotheses per sequence, K.
             max_length: Maximum number of steps.
             cache_length: Number of steps that the caches have slots for, L; `max_length` by
-                default. `grow` adds more.
+                default. `grow` adds more when all are in use.
 
         Returns:
-            `(constants, state)`: the `"memories"` of the blocks, and a `KVCache` for each block,
-            with leaves `(B, K, G, L, D)`, where a window limits L.
+            `(constants, state)`: the `"memories"` of the blocks, and a `CacheState` with a cache of
+            1 + L slots for each block, where a window limits L.
 
         Raises:
             ValueError: If there are more steps than learned positions.
         """
+        # Index 0 of the caches is padding: XNNPACK refuses the product of an empty array, which the
+        # past keys would be before caches grow for the second time.
         self.embedding.check_length(max_length, "the steps")
         sequence = encoded["sequence"]
         constants = {"memories": self.stack.memories(sequence, encoded_mask)}
         length = max_length if cache_length is None else cache_length
-        return constants, self.stack.init_cache(ops.shape(sequence)[0], num_beams, length)
+        return constants, self.stack.init_cache(ops.shape(sequence)[0], num_beams, 1 + length)
 
-    def grow(self, state: list[KVCache], constants: dict, length: Tensor) -> list[KVCache]:
+    def grow(self, state: CacheState, constants: dict, length: Tensor) -> CacheState:
         """Returns the caches with slots for `length` steps, an int or an int32 scalar."""
-        return self.stack.grow(state, length)
+        return self.stack.grow(state, 1 + length)
 
     def step(
         self,
         ids: Tensor,
         position: Tensor,
-        state: list[KVCache],
+        state: CacheState,
         constants: dict,
         return_weights: bool = False,
-    ) -> tuple[Tensor, list[KVCache], Tensor | None]:
+    ) -> tuple[Tensor, CacheState, Tensor | None]:
         """Computes one step of every beam.
 
         Args:
@@ -211,7 +213,7 @@ class TransformerDecoder(keras.layers.Layer):
             x,
             constants["memories"],
             state,
-            position,
+            position + 1,
             positions,
             return_weights=return_weights,
         )

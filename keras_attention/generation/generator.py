@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_attention.generation.strategy import GenerationOutput, Strategy
-from keras_attention.ops.loop import FIRST_LENGTH
+from keras_attention.ops.loop import STAGE_LENGTH
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.compiled import predict_on_batch, recompile_on_layer_change
 
@@ -58,7 +58,7 @@ class Generator(keras.Model):
         """
         inputs = tree.map_structure(ops.convert_to_tensor, dict(inputs))
         limit, source = self.strategy.max_new_tokens, inputs.pop("source")
-        if self.decoder.has_cache and limit > FIRST_LENGTH and not self.static_caches:
+        if self.decoder.has_cache and limit > 2 * STAGE_LENGTH and not self.static_caches:
             source_mask, constants, carry = self.prefill(source, length=0)
             hypotheses = self.strategy.run_growing(
                 self.bind_step(constants),

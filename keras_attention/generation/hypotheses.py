@@ -1,7 +1,10 @@
 """Tensors of hypotheses, (batch, beams, ...): written, enlarged and reordered."""
 
-from keras import ops
+from typing import Any
 
+from keras import ops, tree
+
+from keras_attention.ops.kv_cache import BeamCache
 from keras_attention.ops.loop import grow_axis
 from keras_attention.types import Tensor
 
@@ -29,3 +32,17 @@ def gather_beams(x: Tensor, beams: Tensor) -> Tensor:
     offset = ops.expand_dims(ops.arange(batch, dtype="int32") * num_beams, -1)  # (B, 1)
     merged = ops.reshape(x, (batch * num_beams, *ops.shape(x)[2:]))  # (B * K, ...)
     return ops.take(merged, beams + offset, axis=0)  # (B, N, ...)
+
+
+def reorder_beams(state: Any, parents: Tensor) -> Any:
+    """Reorders the state of a decoder by the beams that new beams extend, (batch, beams).
+
+    A `BeamCache` stays as it is. The `beams` of its `CacheState` are reordered in its place.
+    """
+
+    def reorder(x):
+        if isinstance(x, BeamCache):
+            return x
+        return None if tree.is_nested(x) else gather_beams(x, parents)
+
+    return tree.traverse(reorder, state)

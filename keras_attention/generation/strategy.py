@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
-from keras_attention.generation.hypotheses import gather_beams, grow_buffers
+from keras_attention.generation.hypotheses import grow_buffers, reorder_beams
 from keras_attention.generation.logits_processors import (
     ForceEnd,
     LogitsProcessor,
@@ -265,7 +265,7 @@ class Strategy:
                 position, log_probs, weights, hypotheses, options, source_mask
             )
             if parents is not None:
-                state = tree.map_structure(lambda x: gather_beams(x, parents), state)
+                state = reorder_beams(state, parents)
             return position + 1, ids, state, hypotheses
 
         return body

@@ -10,7 +10,7 @@ from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.self_attention import self_attention_mask
 from keras_attention.layers.transformer_block import TransformerBlock
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.heads import CacheStep, KVCache
+from keras_attention.ops.kv_cache import BeamCache, CacheStep, KVCache
 from keras_attention.types import Mask, Tensor
 
 
@@ -165,18 +165,18 @@ class DecoderBlock(TransformerBlock):
         self,
         x: Tensor,
         memory: Memory | None,
-        cache: KVCache,
+        cache: BeamCache,
         step: CacheStep,
         *,
         position_bias: PositionEncoding | None = None,
         return_weights: bool = False,
-    ) -> tuple[Tensor, Tensor | None, KVCache]:
+    ) -> tuple[Tensor, Tensor | None, BeamCache]:
         """Processes one new position of each beam.
 
         Args:
             x: `(B, K, D)`.
             memory: From `memory`, shared by all beams.
-            cache: Keys and values of earlier positions, `(B, K, G, L, D)`.
+            cache: Keys and values of earlier positions.
             step: Slot, positions and mask of the step.
             position_bias: See the call arguments.
             return_weights: Whether to return the attention weights.

@@ -285,11 +285,11 @@ class MultiHeadAttention(BaseAttention):
         dropout = None
         if training and self.dropout.rate:
             dropout = SeededDropout(self.dropout.rate, self.dropout.seed_generator.next())
-        encodings = tuple(each for each in (self.positions, position_bias) if has_bias(each))
+        encodings = self._encodings(position_bias)
         options = AttentionOptions(mask, positions, dropout)
 
         def score(query, keys, positions):
-            return self._compute_scores(query, keys, positions, encodings)
+            return self._adjust_scores(scaled_dot(query, keys), positions, encodings)
 
         sizes = ops.shape(query)[2], ops.shape(memory.keys)[2]
         explicit = True if return_weights else is_explicit(*sizes, self.block_size, training)
@@ -307,9 +307,12 @@ class MultiHeadAttention(BaseAttention):
         output = self.output_dropout(output, training=training)
         return AttentionOutput(output, weights if return_weights else None, None)
 
-    def _compute_scores(self, query, keys, positions, encodings):
-        """Returns the scores before mask and softmax, (B, H, T, S)."""
-        scores = scaled_dot(query, keys)
+    def _encodings(self, position_bias):
+        """Returns the position encodings that add a bias to the scores."""
+        return tuple(each for each in (self.positions, position_bias) if has_bias(each))
+
+    def _adjust_scores(self, scores, positions, encodings):
+        """Applies soft cap and biases to scores (B, H, T, S), before mask and softmax."""
         if self.soft_cap is not None:
             scores = ops.tanh(scores / self.soft_cap) * self.soft_cap
         for encoding in encodings:

@@ -7,11 +7,24 @@ from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.validation import check_query, check_values
 from keras_attention.ops import heads, masks
-from keras_attention.ops.attention import AttentionOutput, Memory
+from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.heads import CachedPast, CacheStep, KVCache
+from keras_attention.ops.kv_cache import (
+    BeamCache,
+    BeamSlots,
+    CachedPast,
+    CacheStep,
+    KVCache,
+    append_recent,
+    append_to_cache,
+    empty_slots,
+    fill_slots,
+    slot_indices,
+    write_slot,
+)
 from keras_attention.ops.loop import grow_axis
 from keras_attention.ops.positions import as_positions
+from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
 
 
@@ -101,7 +114,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         query, keys, values = self._project(ops.cast(x, self.compute_dtype), positions)
         key_positions = positions
         if past is not None:
-            keys, values = heads.append_to_cache(past, KVCache(keys, values))
+            keys, values = append_to_cache(past, KVCache(keys, values))
             key_positions = as_positions(None, ops.shape(keys)[2])
         output = self._attend(
             query,
@@ -114,7 +127,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         )
         return output._replace(state=KVCache(keys, values))
 
-    def init_cache(self, batch: Tensor, beams: int, length: int) -> KVCache:
+    def init_cache(self, batch: Tensor, beams: int, length: int) -> BeamCache:
         """Returns an empty key/value cache.
 
         Args:
@@ -123,15 +136,11 @@ class MultiHeadSelfAttention(MultiHeadAttention):
             length: Maximum number of positions.
 
         Returns:
-            A `KVCache` of zeros, keys and values `(B, K, G, L, D)`, with L from `num_slots`.
+            A `BeamCache` of zeros with `length` recent slots, or `window` if that is less.
         """
-        shape = (batch, beams, self.num_key_value_heads, self.num_slots(length))
-        return KVCache(
-            keys=ops.zeros((*shape, self.key_dim), self.compute_dtype),
-            values=ops.zeros((*shape, self.value_dim), self.compute_dtype),
-        )
+        return self._empty_cache(batch, self.num_slots(length) * beams)
 
-    def fill_cache(self, sequence: KVCache, beams: int, length: Tensor) -> KVCache:
+    def fill_cache(self, sequence: KVCache, beams: int, length: Tensor) -> BeamCache:
         """Returns a key/value cache that holds the last positions of a sequence.
 
         Args:
@@ -140,23 +149,36 @@ class MultiHeadSelfAttention(MultiHeadAttention):
             length: Maximum number of positions, at least T.
 
         Returns:
-            A `KVCache`, keys and values `(B, K, G, L, D)`, with L from `num_slots`.
+            A `BeamCache` with T past slots and `length - T` recent ones. With a window, all slots
+            are recent, at most `window`.
         """
-        last = ops.shape(sequence.keys)[2] - 1
-        indices = heads.slot_indices(last, self.num_slots(length))  # (L,)
+        batch, _, count, _ = ops.shape(sequence.keys)
+        if self.window is None:
+            cache = self._empty_cache(batch, (length - count) * beams)
+            return cache._replace(past=fill_slots(sequence, beams))
+        indices = slot_indices(count - 1, self.num_slots(length))  # (L,)
         indices = ops.maximum(indices, 0)  # what is in unused slots is masked
-        return KVCache(
-            *(
-                ops.repeat(ops.expand_dims(ops.take(x, indices, axis=2), 1), beams, axis=1)
-                for x in sequence
-            )
-        )
+        last = KVCache(*(ops.take(x, indices, axis=2) for x in sequence))
+        return self._empty_cache(batch, 0)._replace(recent=fill_slots(last, beams))
 
-    def grow(self, cache: KVCache, length: Tensor) -> KVCache:
-        """Returns a cache for `length` positions, its new slots empty."""
-        if self.window is not None and cache.keys.shape[3] == self.window:
+    def grow(self, cache: BeamCache, beams: int, length: Tensor) -> BeamCache:
+        """Returns a full cache with slots for `length` positions, the new ones empty."""
+        if self.window is None:
+            num_rows = length * beams - ops.shape(cache.past.keys)[2]
+            return append_recent(cache, num_rows - ops.shape(cache.recent.keys)[2])
+        if cache.recent.keys.shape[2] == self.window * beams:
             return cache  # of the same static shape, which a loop may want
-        return KVCache(*(grow_axis(array, 3, self.num_slots(length)) for array in cache))
+        num_rows, recent = self.num_slots(length) * beams, cache.recent
+        recent = BeamSlots(
+            grow_axis(recent.keys, 2, num_rows), grow_axis(recent.values, 3, num_rows)
+        )
+        return cache._replace(recent=recent)
+
+    def _empty_cache(self, batch, num_rows):
+        """Returns a cache of zeros without past slots."""
+        shape, widths = (batch, self.num_key_value_heads), (self.key_dim, self.value_dim)
+        past, recent = (empty_slots(shape, n, *widths, self.compute_dtype) for n in (0, num_rows))
+        return BeamCache(past, recent)
 
     def num_slots(self, length: Tensor) -> Tensor:
         """Returns L, the number of slots of a cache for `length` positions: `window` at most."""
@@ -169,7 +191,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
     def attend_to_cache(
         self,
         x: Tensor,
-        cache: KVCache,
+        cache: BeamCache,
         step: CacheStep,
         *,
         position_bias: PositionEncoding | None = None,
@@ -179,37 +201,36 @@ class MultiHeadSelfAttention(MultiHeadAttention):
 
         Args:
             x: New position of each beam, `(B, K, Q)`.
-            cache: From `init_cache` or the previous step, keys and values `(B, K, G, L, D)`.
-            step: Slot, positions and mask of the step.
+            cache: From `init_cache`, `fill_cache` or the previous step, with S slots.
+            step: Slot, positions and mask of the step, from `ops.kv_cache.cache_step`.
             position_bias: See `attend_to_self`.
             return_weights: Whether to return the attention weights.
 
         Returns:
-            An `AttentionOutput`: the output `(B, K, output_dim)`, the weights `(B, H, K, L)` or
+            An `AttentionOutput`: the output `(B, K, output_dim)`, the weights `(B, H, K, S)` or
             `None` unless requested, and as its state the updated cache.
         """
-        positions = as_positions(step.positions, 1)
-        key_positions = as_positions(step.key_positions, ops.shape(cache.keys)[3])
-        batch, beams = ops.shape(x)[:2]
-        x = ops.reshape(x, (batch * beams, 1, x.shape[-1]))  # each beam is a row of the batch
-        query, keys, values = self._project(ops.cast(x, self.compute_dtype), positions)
-        new = KVCache(*(_split_beams(rows, beams) for rows in (keys, values)))  # (B, K, G, 1, D)
-        cache = heads.update_cache(cache, new, step.slot)
-        keys, values = (_merge_beams(array) for array in cache)  # (B * K, G, L, D)
-        output, weights, _ = self._attend(
-            query,
-            Memory(values, keys, None, key_positions),
-            positions,
-            mask=step.mask,
-            position_bias=position_bias,
-            return_weights=return_weights,
+        query, keys, values = self._project(ops.cast(x, self.compute_dtype), step.positions)
+        cache = cache._replace(recent=write_slot(cache.recent, KVCache(keys, values), step.slot))
+        # A past without slots is left out if this is known while tracing.
+        parts = [slots for slots in cache if slots.keys.shape[2] != 0]
+        scores = _concatenate([scaled_dot(query, slots.keys) for slots in parts])
+        scores = self._adjust_scores(
+            scores, (step.positions, step.key_positions), self._encodings(position_bias)
         )
+        weights = masked_softmax(scores, ops.expand_dims(step.mask, 1))  # (B, H, K, S * K)
+        weights = ops.cast(weights, values.dtype)
+        contexts = [
+            context(of_slots, ops.transpose(slots.values, (0, 1, 3, 2)))  # (B, H, K, D)
+            for of_slots, slots in zip(_split(weights, parts), parts, strict=True)
+        ]
+        output = contexts[0] if len(contexts) == 1 else ops.add(*contexts)
+        output = self.output_dense(heads.merge_heads(output))  # (B, K, output_dim)
         if return_weights:
-            weights = ops.reshape(weights, (batch, beams, self.num_heads, ops.shape(weights)[-1]))
-            weights = ops.transpose(weights, (0, 2, 1, 3))  # (B, H, K, L)
-        return AttentionOutput(
-            ops.reshape(output, (batch, beams, output.shape[-1])), weights, cache
-        )
+            batch, num_heads, beams, _ = ops.shape(weights)
+            weights = ops.reshape(weights, (batch, num_heads, beams, -1, beams))
+            weights = ops.sum(weights, axis=-1)  # each slot has weight in one beam at most
+        return AttentionOutput(output, weights if return_weights else None, cache)
 
     def _project(self, x, positions):
         """Projects a sequence once: query (B, H, T, D), keys and values (B, G, T, D)."""
@@ -266,12 +287,19 @@ def self_attention_mask(
     )
 
 
-def _merge_beams(x):
-    """(B, K, G, L, D) -> (B * K, G, L, D)."""
-    batch, beams, *sizes = ops.shape(x)
-    return ops.reshape(x, (batch * beams, *sizes))
+def _concatenate(scores):
+    """Concatenates scores on the last axis."""
+    return scores[0] if len(scores) == 1 else ops.concatenate(scores, axis=-1)
 
 
-def _split_beams(x, beams):
-    """(B * K, G, L, D) -> (B, K, G, L, D)."""
-    return ops.reshape(x, (-1, beams, *ops.shape(x)[1:]))
+def _split(weights, parts):
+    """Splits weights on all slots into those on one or two parts of them."""
+    if len(parts) == 1:
+        return [weights]
+    # TFLite's slices with `:` are many times slower.
+    size = ops.shape(parts[0].keys)[2]
+    *sizes, total = ops.shape(weights)
+    return [
+        ops.slice(weights, (0, 0, 0, 0), (*sizes, size)),
+        ops.slice(weights, (0, 0, 0, size), (*sizes, total - size)),
+    ]

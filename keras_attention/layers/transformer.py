@@ -13,7 +13,16 @@ from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import make_norm
 from keras_attention.layers.transformer_block import TransformerBlock
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.heads import CachedPast, CacheStep, KVCache, cache_step
+from keras_attention.ops.kv_cache import (
+    CachedPast,
+    CacheState,
+    CacheStep,
+    KVCache,
+    cache_step,
+    init_beams,
+    write_own_beam,
+)
+from keras_attention.ops.loop import grow_axis
 from keras_attention.types import Mask, Tensor
 
 
@@ -179,60 +188,65 @@ class DecoderStack(keras.layers.Layer):
             caches.append(cache)
         return self._normalize(x), caches
 
-    def init_cache(self, batch: Tensor, beams: int, length: int) -> list[KVCache]:
+    def init_cache(self, batch: Tensor, beams: int, length: int) -> CacheState:
         """Returns an empty key/value cache for each block, for `length` positions."""
-        return [block.self_attention.init_cache(batch, beams, length) for block in self.blocks]
+        caches = [block.self_attention.init_cache(batch, beams, length) for block in self.blocks]
+        return CacheState(caches, init_beams(batch, beams, length))
 
-    def fill_cache(self, sequences: Sequence[KVCache], beams: int, length: Tensor) -> list[KVCache]:
+    def fill_cache(self, sequences: Sequence[KVCache], beams: int, length: Tensor) -> CacheState:
         """Returns the caches for `length` positions, with the last keys and values of `full_pass`.
 
         See `MultiHeadSelfAttention.fill_cache`.
         """
-        return [
+        caches = [
             block.self_attention.fill_cache(sequence, beams, length)
             for block, sequence in zip(self.blocks, sequences, strict=True)
         ]
+        return CacheState(caches, init_beams(ops.shape(sequences[0].keys)[0], beams, length))
 
-    def grow(self, caches: Sequence[KVCache], length: Tensor) -> list[KVCache]:
-        """Returns the caches for `length` positions."""
-        return [
-            block.self_attention.grow(cache, length)
-            for block, cache in zip(self.blocks, caches, strict=True)
+    def grow(self, state: CacheState, length: Tensor) -> CacheState:
+        """Returns the caches for `length` positions; all slots of the old ones must be in use."""
+        beams = state.beams.shape[1]
+        caches = [
+            block.self_attention.grow(cache, beams, length)
+            for block, cache in zip(self.blocks, state.caches, strict=True)
         ]
+        return CacheState(caches, grow_axis(state.beams, 2, length))
 
     def step(
         self,
         x: Tensor,
         memories: Sequence[Memory | None] | None,
-        caches: Sequence[KVCache],
+        state: CacheState,
         index: Tensor,
         positions: Tensor,
         *,
         return_weights: bool = False,
-    ) -> tuple[Tensor, Tensor | None, list[KVCache]]:
+    ) -> tuple[Tensor, Tensor | None, CacheState]:
         """Processes one new token of each beam; see `DecoderBlock.step`.
 
         Args:
             x: `(B, K, D)`.
             memories: From `memories`; `None` without cross-attention.
-            caches: From `init_cache`, `fill_cache` or the previous step.
+            state: From `init_cache`, `fill_cache` or the previous step.
             index: Int scalar, the number of tokens before, padding included.
-            positions: Int `(B * K, 1)` or `(1, 1)`, the positions of the tokens.
+            positions: Int `(B, 1)` or `(1, 1)`, the positions of the tokens.
             return_weights: Whether to return the attention weights.
 
         Returns:
-            `(x, weights, caches)`: the output `(B, K, D)`, the attention weights of the last block,
-            averaged over its heads, `(B, K, S or L)`, or `None` unless requested, and the updated
+            `(x, weights, state)`: the output `(B, K, D)`, the attention weights of the last block,
+            averaged over its heads, `(B, K, S)`, or `None` unless requested, and the updated
             caches.
         """
         weights, updated = None, []
-        steps: dict[int | None, CacheStep] = {}  # by window, on which the length of a cache depends
+        beams = write_own_beam(state.beams, index)
+        steps: dict[int | None, CacheStep] = {}  # by window, on which the slots depend
         for block, memory, cache in zip(
-            self.blocks, memories or self._none_for_each(), caches, strict=True
+            self.blocks, memories or self._none_for_each(), state.caches, strict=True
         ):
             window = block.self_attention.window
             if window not in steps:
-                steps[window] = cache_step(index, positions, ops.shape(cache.keys)[3])
+                steps[window] = cache_step(index, positions, beams, cache)
             x, weights, cache = block.step(
                 x,
                 memory,
@@ -243,8 +257,8 @@ class DecoderStack(keras.layers.Layer):
             )
             updated.append(cache)
         if return_weights:
-            weights = ops.mean(weights, axis=1)  # (B, K, S or L)
-        return self._normalize(x), weights, updated
+            weights = ops.mean(weights, axis=1)  # (B, K, S)
+        return self._normalize(x), weights, CacheState(updated, beams)
 
     def _normalize(self, x):
         return x if self.final_norm is None else self.final_norm(x)

@@ -49,7 +49,7 @@ def estimate_cache_bytes(strategy: Strategy, decoder: Any) -> int:
     cache = 0
     for block in stack.blocks if stack is not None else []:
         attention = block.self_attention
-        position = sum(4 * math.prod(x.shape) for x in attention.init_cache(1, 1, 1))
+        position = sum(4 * math.prod(x.shape) for x in attention.init_cache(1, 1, 1).recent)
         cache += position * attention.num_slots(strategy.max_new_tokens)
     hypotheses, logits = 8 * strategy.max_new_tokens, 8 * decoder.vocabulary_size
     return strategy.num_beams * (cache + hypotheses + logits)

@@ -19,8 +19,8 @@ from keras import ops, tree
 
 from keras_attention.types import Tensor
 
-FIRST_LENGTH = 32  # of growing buffers; they double from there
-FIRST_STATIC_LENGTH = 64  # where each length is compiled
+STAGE_LENGTH = 16  # steps after which buffers grow
+FIRST_STATIC_LENGTH = 64  # of buffers where each length is compiled
 
 
 def while_loop(condition: Callable, body: Callable, carry: tuple) -> tuple:
@@ -175,7 +175,7 @@ def growing_while_loop(
         return finish(*_grow_in_graph(condition, run_stage, grow, carry, limit))
     length = 0
     while condition(limit, *carry):
-        length = min(max(2 * length, FIRST_LENGTH), limit)
+        length = min(length + STAGE_LENGTH, limit)
         carry = run_stage(length, carry)
     return finish(*carry)
 
@@ -185,7 +185,7 @@ def _grow_in_graph(condition, run_stage, grow, carry, limit):
     import tensorflow as tf  # keras.ops.while_loop has no `shape_invariants`
 
     def run_next(length, *carry):
-        length = ops.minimum(ops.maximum(2 * length, FIRST_LENGTH), limit)
+        length = ops.minimum(length + STAGE_LENGTH, limit)
         return (length, *run_stage(length, carry))
 
     invariants = tree.map_structure(
@@ -193,7 +193,7 @@ def _grow_in_graph(condition, run_stage, grow, carry, limit):
             [n if n == m else None for n, m in zip(x.shape, grown.shape, strict=True)]
         ),
         carry,
-        tuple(grow(1, *carry)),
+        tuple(grow(3, *grow(1, *carry))),  # the second adds more than the first
     )
     _, *carry = tf.while_loop(
         lambda length, *carry: condition(limit, *carry),

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from keras import ops, tree
+from keras import ops
 
 from helpers import cases
 from keras_attention.decoders import CausalLMDecoder
@@ -16,7 +16,7 @@ from keras_attention.layers import (
     TokenEmbedding,
     make_blocks,
 )
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.kv_cache import KVCache
 
 V, HEADS = 11, 4
 TEXTS = [[1, 5, 6, 7, 4, 2], [1, 8, 2], [1, 9, 10, 4, 4, 3, 5]]
@@ -98,7 +98,7 @@ def steps(decoder, prompt, tokens):
         step_logits, state, step_weights = decoder.step(
             ops.convert_to_tensor(ids), t, state, constants, return_weights=True
         )
-        assert all(x.shape[:2] == (batch, beams) for x in tree.flatten(state))
+        assert state.beams.shape[:2] == (batch, beams)
         logits.append(array(step_logits))
         weights.append(array(step_weights))
     return np.stack(logits, 1), np.stack(weights, 1)
@@ -253,7 +253,8 @@ def test_caches_of_blocks_with_different_windows(positions, windows):
         if t in steps_at:
             state = decoder.grow(state, constants, steps_at[t])
             expected = [min(6 + steps_at[t], window or 18) for window in windows]
-            assert [cache.keys.shape[3] for cache in state] == expected
+            rows = [sum(slots.keys.shape[2] for slots in cache) for cache in state.caches]
+            assert rows == [2 * slots for slots in expected]
         previous = ops.convert_to_tensor(tokens[:, t - 1])  # ignored in the first step
         step_logits, state, _ = decoder.step(previous, t, state, constants)
         logits.append(array(step_logits))

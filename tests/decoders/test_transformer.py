@@ -11,7 +11,7 @@ from keras import ops
 from helpers import cases
 from keras_attention.decoders import TransformerDecoder
 from keras_attention.generation import BeamSearch, Generator
-from keras_attention.generation.hypotheses import gather_beams
+from keras_attention.generation.hypotheses import reorder_beams
 from keras_attention.layers import DecoderBlock, TokenEmbedding, make_blocks
 from keras_attention.models import transformer
 
@@ -107,15 +107,14 @@ def decode(decoder, encoded, mask, parents):
         logits, state, weights = decoder.step(
             ops.convert_to_tensor(ids), t, state, constants, return_weights=True
         )
-        assert all(x.shape[:2] == parent.shape for x in keras.tree.flatten(state))
+        assert state.beams.shape[:2] == parent.shape
         new = [x[:, :, None] for x in (ids, array(logits), array(weights))]
         if history is None:
             history = new
         else:
             history = [np.concatenate(x, 2) for x in zip(history, new, strict=True)]
         # Like a search strategy: each beam continues its parent.
-        beams = ops.convert_to_tensor(parent)
-        state = keras.tree.map_structure(lambda x, p=beams: gather_beams(x, p), state)
+        state = reorder_beams(state, ops.convert_to_tensor(parent))
         history = [np.stack([x[p] for x, p in zip(xs, parent, strict=True)]) for xs in history]
     return history
 

@@ -30,7 +30,7 @@ from blocks import (
 )
 from helpers import array, normal
 from keras_attention.layers import DecoderBlock, RotaryEmbedding
-from keras_attention.ops.heads import cache_step, slot_indices
+from keras_attention.ops.kv_cache import cache_step, init_beams, slot_indices
 
 
 @pytest.mark.slow_on_tensorflow(quick_cases=1)
@@ -103,12 +103,12 @@ def test_steps_of_beams_equal_the_full_pass(norm, encoding, cross, shared):
 
     memory = block.memory(*encoded or [None])
     cache = block.self_attention.init_cache(batch, beams, T)
-    length = cache.keys.shape[3]
+    length = cache.recent.keys.shape[2] // beams
     assert length == 3 < T
     for t in range(T):
         output, weights, cache = block.step(
             ops.convert_to_tensor(np.reshape(x[:, t], (batch, beams, D))), memory, cache,
-            cache_step(t, np.array([[t]], "int32"), length),
+            cache_step(t, np.array([[t]], "int32"), init_beams(batch, beams, T), cache),
             position_bias=bias, return_weights=True,
         )  # fmt: skip
         assert_all_close([ops.reshape(output, (-1, D))], [expected[:, t]])
@@ -132,7 +132,7 @@ def test_full_pass_returns_the_cache_of_the_steps(cross):
     _, weights, cache = block.full_pass(x[:, : T - 1], memory, mask=causal[:, : T - 1, : T - 1])
     assert weights is None
     cache = block.self_attention.fill_cache(cache, 1, T)
-    step = cache_step(T - 1, np.array([[T - 1]], "int32"), T)
+    step = cache_step(T - 1, np.array([[T - 1]], "int32"), init_beams(B, 1, T), cache)
     output, weights, _ = block.step(x[:, T - 1 :], memory, cache, step)
     assert weights is None
     assert_all_close([output], [expected[:, T - 1 :]])

@@ -16,7 +16,7 @@ from keras_attention.layers import (
     RelativePositionBias,
     RotaryEmbedding,
 )
-from keras_attention.ops.heads import KVCache, cache_step, slot_indices
+from keras_attention.ops.kv_cache import KVCache, cache_step, init_beams, slot_indices
 
 B, T, S, D, H, K = 2, 3, 5, 6, 4, 2
 MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
@@ -275,6 +275,13 @@ def test_call_equals_attend_on_the_memory(options):
 # Stepping
 
 
+def slots(cache):
+    """Returns the keys and the values of all slots, the past ones first."""
+    keys = [array(part.keys) for part in cache]
+    values = [array(part.values).swapaxes(2, 3) for part in cache]
+    return [np.concatenate(keys, axis=2), np.concatenate(values, axis=2)]
+
+
 @pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_encoding
 @pytest.mark.parametrize(
@@ -296,10 +303,10 @@ def test_steps_with_a_cache_equal_the_causal_pass(encoding, options):
         assert_all_close((array(output)[mask],), (array(expected)[mask],))
 
     cache = layer.init_cache(B, 1, S)  # each sequence is the one beam of its row
-    length = cache.keys.shape[3]
+    length = cache.recent.keys.shape[2]
     assert length == options.get("window", S)
     for t in range(S):
-        step = cache_step(t, positions[:, t : t + 1], length)
+        step = cache_step(t, positions[:, t : t + 1], init_beams(B, 1, S), cache)
         step_output, step_weights, cache = layer.attend_to_cache(
             x[:, t : t + 1], cache, step, return_weights=True
         )
@@ -307,9 +314,11 @@ def test_steps_with_a_cache_equal_the_causal_pass(encoding, options):
         expected = np.where(indices >= 0, array(weights)[:, :, t : t + 1, indices], 0.0)
         assert_all_close((step_output, step_weights), (output[:, t : t + 1], expected))
         sequence = KVCache(*(x[:, :, : t + 1] for x in full_cache))
-        for filled, stepped in zip(layer.fill_cache(sequence, 2, S), cache, strict=True):
-            filled, stepped = array(filled)[..., indices >= 0, :], array(stepped)
-            assert_all_close((filled,), (np.repeat(stepped, 2, axis=1)[..., indices >= 0, :],))
+        for filled, stepped in zip(
+            *map(slots, (layer.fill_cache(sequence, 2, S), cache)), strict=True
+        ):
+            filled, stepped = array(filled)[:, :, : 2 * t + 2], array(stepped)[:, :, : t + 1]
+            assert_all_close((filled,), (np.repeat(stepped, 2, axis=2),))
 
 
 def test_self_attention_projects_once_per_call(monkeypatch):
@@ -320,7 +329,9 @@ def test_self_attention_projects_once_per_call(monkeypatch):
     memory = layer.memory(x)
     layer.attend(x, memory)
     layer(x)
-    layer.attend_to_cache(x[:, :1], layer.init_cache(B, 1, S), cache_step(0, np.array([[0]]), S))
+    cache = layer.init_cache(B, 1, S)
+    step = cache_step(0, np.array([[0]]), init_beams(B, 1, S), cache)
+    layer.attend_to_cache(x[:, :1], cache, step)
     assert len(calls) == 4
 
 

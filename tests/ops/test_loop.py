@@ -167,11 +167,11 @@ def buffer_lengths(steps, limit):
     )
 
 
-@pytest.mark.parametrize("steps", [0, 1, 32, 33, 150])
+@pytest.mark.parametrize("steps", [0, 1, 16, 17, 150])
 def test_buffers_are_no_longer_than_the_stage_that_is_needed(steps):
     stages = [64] * 64 + [150] * 86  # compiled for each length
     if keras.backend.backend() != "jax":
-        stages = [32] * 32 + [64] * 32 + [128] * 64 + [150] * 22
+        stages = np.repeat([*range(16, 150, 16), 150], 16).tolist()[:150]
     expected = stages[:steps] + [0] * (150 - steps)
     assert array(buffer_lengths(steps, limit=150)).tolist() == expected
 
@@ -182,7 +182,7 @@ def test_growing_buffers_in_a_graph_and_under_xla(compiled):
     import tensorflow as tf
 
     function = tf.function(lambda steps: buffer_lengths(steps, 70), jit_compile=compiled)
-    stages = [64] * 64 + [70] * 6 if compiled else [32] * 32 + [64] * 32 + [70] * 6
+    stages = [64] * 64 + [70] * 6 if compiled else np.repeat([16, 32, 48, 64, 70], 16).tolist()
     for steps in (0, 40, 70):
         assert function(tf.constant(steps)).numpy().tolist() == stages[:steps] + [0] * (70 - steps)
     assert function.experimental_get_tracing_count() == 1

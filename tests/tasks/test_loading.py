@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -131,13 +130,3 @@ def test_tasks_have_few_base_classes(task):
     ours = [each for each in task.__mro__ if each.__module__.startswith("keras_attention")]
     assert len(ours) <= 3
     assert all(len(each.__bases__) == 1 for each in ours)
-
-
-@pytest.mark.slow
-def test_a_saved_model_loads_in_a_new_process():
-    folder = Path(__file__).parents[2] / "saved_models" / "dates"
-    code = f"from keras_attention.tasks import load_exported; print(load_exported({str(folder)!r})"
-    code += "('tuesday 3 march 98'))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert not done.returncode, done.stderr
-    assert done.stdout == "1998-03-03\n"

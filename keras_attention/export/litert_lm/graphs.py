@@ -32,7 +32,7 @@ from keras_attention.export.litert_lm.layout import (
 from keras_attention.export.litert_lm.lengths import Lengths
 from keras_attention.export.signatures import Signature
 from keras_attention.layers import DecoderBlock
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.kv_cache import KVCache
 
 
 def list_functions(decoder: CausalLMDecoder, lengths: Lengths) -> list[Signature]:

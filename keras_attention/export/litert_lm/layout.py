@@ -1,6 +1,6 @@
 """Names of the functions of a `.litertlm` file, and of their inputs and outputs."""
 
-from keras_attention.ops.heads import KVCache
+from keras_attention.ops.kv_cache import KVCache
 
 DECODE, PREFILL, CACHE = "decode", "prefill", "kv_cache"
 TOKENS, POSITIONS, MASK, LOGITS = "tokens", "input_pos", "mask", "logits"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  # registers its operations, which the graph may have
 
 
 class SavedModelRunner:

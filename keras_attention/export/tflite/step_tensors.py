@@ -46,15 +46,18 @@ class StepTensors:
     def restore(self, inputs: dict[str, tf.Tensor]) -> list[Any]:
         """Returns constants and state from the inputs of `step`."""
 
-        def tensor(name):
+        def tensor(name, x):
+            if name is None:  # of a tensor that no step reads, the shape may be read
+                return x if x is None else tf.zeros([n or 0 for n in x.shape], x.dtype)
             return inputs[name] != 0 if name in self.booleans else inputs[name]
 
-        return [
-            keras.tree.pack_sequence_as(
-                structure, [None if name is None else tensor(name) for name in names]
+        restored = []
+        for structure, names in zip(self.structures, self.names, strict=True):
+            leaves = zip(names, keras.tree.flatten(structure), strict=True)
+            restored.append(
+                keras.tree.pack_sequence_as(structure, [tensor(*leaf) for leaf in leaves])
             )
-            for structure, names in zip(self.structures, self.names, strict=True)
-        ]
+        return restored
 
     def changes(self, state: Any, new_state: Any) -> dict[str, tf.Tensor]:
         """Returns the tensors of the state that are not those of the step before, by name."""

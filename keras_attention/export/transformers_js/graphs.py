@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import tensorflow as tf
+from keras import ops
 
 from keras_attention.export.onnx.conversion import convert
 from keras_attention.export.signatures import Signature
@@ -37,8 +38,15 @@ from keras_attention.export.transformers_js.layout import (
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.models import EncoderDecoder
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.heads import KVCache
 from keras_attention.ops.ids import END, PAD
+from keras_attention.ops.kv_cache import (
+    BeamCache,
+    CacheState,
+    KVCache,
+    empty_slots,
+    fill_slots,
+    init_beams,
+)
 
 SIDES = ("decoder", "encoder")
 
@@ -90,13 +98,17 @@ def convert_decoder(model: EncoderDecoder, num_bytes: int = 0) -> onnx.ModelProt
         positions = tf.expand_dims(tf.range(tf.shape(mask)[1]), 0)  # (1, S)
         memories = [Memory(each.values, each.keys, mask, positions) for each in of_encoder]
         length = tf.where(use_cache, tf.shape(past[0].keys)[2], 0)
-        state = [KVCache(*(_with_slot(x, length) for x in cache)) for cache in past]
-        ids = tf.cast(inputs["input_ids"], tf.int32)
-        logits, state, _ = decoder.step(ids, length, state, {"memories": memories})
+        past = [KVCache(*(x[:, :, :length] for x in cache)) for cache in past]
+        caches = [_with_slot(cache) for cache in past]
+        state = CacheState(caches, init_beams(tf.shape(mask)[0], 1, length + 1))
+        ids, positions = tf.cast(inputs["input_ids"], tf.int32), tf.reshape(length, (1, 1))
+        x = decoder.embedding(ids, positions=positions)  # (B, 1, D)
+        x, _, state = decoder.stack.step(x, memories, state, length, positions)
+        logits = decoder.embedding.logits(x)
         # transformers.js also runs the rows of a batch that have ended; they repeat [END].
         only_end = tf.one_hot(END, decoder.vocabulary_size, 0.0, MIN_LOG_PROB)  # (V,)
         logits = tf.where(tf.expand_dims(ids == END, -1), only_end, logits)
-        present = [KVCache(*(tf.squeeze(x, 1) for x in cache)) for cache in state]
+        present = [_with_recent(*each) for each in zip(past, state.caches, strict=True)]
         return {
             "logits": logits,
             **_named_caches(PRESENT, "decoder", present),
@@ -136,10 +148,17 @@ def _named_caches(kind, side, caches):
     }
 
 
-def _with_slot(cache: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Returns the first positions of one beam and one more slot, (B, 1, H, length + 1, D / H)."""
-    cache = tf.expand_dims(cache[:, :, :length], 1)
-    return tf.pad(cache, [[0, 0], [0, 0], [0, 0], [0, 1], [0, 0]])
+def _with_slot(past: KVCache) -> BeamCache:
+    """Returns a cache of one beam with these past keys and values and one more slot."""
+    batch, heads, _, width = ops.shape(past.keys)
+    return BeamCache(fill_slots(past, 1), empty_slots((batch, heads), 1, width, width))
+
+
+def _with_recent(past: KVCache, cache: BeamCache) -> KVCache:
+    """Returns the past keys and values and those of the slot that a step has written."""
+    keys, values = cache.recent
+    values = tf.transpose(values, (0, 1, 3, 2))
+    return KVCache(tf.concat([past.keys, keys], 2), tf.concat([past.values, values], 2))
 
 
 def _decoder_spec(model: EncoderDecoder) -> dict[str, tf.TensorSpec]:

@@ -30,8 +30,8 @@ from keras_attention.export.transformers_js.layout import (
     TOTAL_LENGTH,
 )
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
-from keras_attention.ops.heads import CachedPast, KVCache
 from keras_attention.ops.ids import END
+from keras_attention.ops.kv_cache import CachedPast, KVCache
 
 
 def convert_language_model(decoder: CausalLMDecoder, num_bytes: int = 0) -> onnx.ModelProto:

@@ -127,7 +127,7 @@ def test_tensors_of_a_step_are_distinct_and_read():
     }
     constants, state = tensors.restore({**outputs, **tensors.zeros()})
     (_, mask, _), (unread, again, _) = constants["memories"]
-    assert mask.dtype == again.dtype == tf.bool and unread is None
+    assert mask.dtype == again.dtype == tf.bool and unread.shape == (1, 3)
     assert mask.numpy().tolist() == [[True, True, False]]
     _, new_state = advance(
         None, None, {"memories": [(outputs["constants_00"], mask, None)] * 2}, state
