@@ -11,18 +11,19 @@ from keras_attention.ops.attention import AttentionOutput, Memory, context, mask
 from keras_attention.ops.attention_mask import AttentionMask
 from keras_attention.ops.kv_cache import (
     BeamCache,
-    BeamSlots,
     CachedPast,
     CacheStep,
     KVCache,
     append_recent,
     append_to_cache,
+    count_rows,
     empty_slots,
     fill_slots,
+    grow_slots,
+    read_slots,
     slot_indices,
     write_slot,
 )
-from keras_attention.ops.loop import grow_axis
 from keras_attention.ops.positions import as_positions
 from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
@@ -163,16 +164,12 @@ class MultiHeadSelfAttention(MultiHeadAttention):
 
     def grow(self, cache: BeamCache, beams: int, length: Tensor) -> BeamCache:
         """Returns a full cache with slots for `length` positions, the new ones empty."""
+        num_rows = count_rows(cache.recent)
         if self.window is None:
-            num_rows = length * beams - ops.shape(cache.past.keys)[2]
-            return append_recent(cache, num_rows - ops.shape(cache.recent.keys)[2])
-        if cache.recent.keys.shape[2] == self.window * beams:
+            return append_recent(cache, length * beams - count_rows(cache.past) - num_rows)
+        if isinstance(num_rows, int) and num_rows == self.window * beams:
             return cache  # of the same static shape, which a loop may want
-        num_rows, recent = self.num_slots(length) * beams, cache.recent
-        recent = BeamSlots(
-            grow_axis(recent.keys, 2, num_rows), grow_axis(recent.values, 3, num_rows)
-        )
-        return cache._replace(recent=recent)
+        return cache._replace(recent=grow_slots(cache.recent, self.num_slots(length) * beams))
 
     def _empty_cache(self, batch, num_rows):
         """Returns a cache of zeros without past slots."""
@@ -213,16 +210,17 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         query, keys, values = self._project(ops.cast(x, self.compute_dtype), step.positions)
         cache = cache._replace(recent=write_slot(cache.recent, KVCache(keys, values), step.slot))
         # A past without slots is left out if this is known while tracing.
-        parts = [slots for slots in cache if slots.keys.shape[2] != 0]
-        scores = _concatenate([scaled_dot(query, slots.keys) for slots in parts])
+        parts = [slots for slots in cache if not _is_empty(slots)]
+        keys_and_values = [read_slots(slots) for slots in parts]  # (B, G, L * K, D) each
+        scores = _concatenate([scaled_dot(query, each.keys) for each in keys_and_values])
         scores = self._adjust_scores(
             scores, (step.positions, step.key_positions), self._encodings(position_bias)
         )
         weights = masked_softmax(scores, ops.expand_dims(step.mask, 1))  # (B, H, K, S * K)
         weights = ops.cast(weights, values.dtype)
         contexts = [
-            context(of_slots, ops.transpose(slots.values, (0, 1, 3, 2)))  # (B, H, K, D)
-            for of_slots, slots in zip(_split(weights, parts), parts, strict=True)
+            context(of_slots, each.values)  # (B, H, K, D)
+            for of_slots, each in zip(_split(weights, parts), keys_and_values, strict=True)
         ]
         output = contexts[0] if len(contexts) == 1 else ops.add(*contexts)
         output = self.output_dense(heads.merge_heads(output))  # (B, K, output_dim)
@@ -297,9 +295,15 @@ def _split(weights, parts):
     if len(parts) == 1:
         return [weights]
     # TFLite's slices with `:` are many times slower.
-    size = ops.shape(parts[0].keys)[2]
+    size = count_rows(parts[0])
     *sizes, total = ops.shape(weights)
     return [
         ops.slice(weights, (0, 0, 0, 0), (*sizes, size)),
         ops.slice(weights, (0, 0, 0, size), (*sizes, total - size)),
     ]
+
+
+def _is_empty(slots):
+    """Returns whether it is known while tracing that there are no slots."""
+    num_rows = count_rows(slots)
+    return isinstance(num_rows, int) and num_rows == 0

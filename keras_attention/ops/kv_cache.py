@@ -8,11 +8,15 @@ Most frameworks copy an array in order to write to it. A step therefore writes t
 `recent` keys, which are appended to the `past` ones after some steps.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from keras import ops
 
 from keras_attention.ops import masks
+from keras_attention.ops.loop import grow_axis
 from keras_attention.types import Tensor
 
 
@@ -31,9 +35,13 @@ class KVCache(NamedTuple):
 class BeamSlots(NamedTuple):
     """L slots of a cache for each of K beams; row `l * K + k` is slot l of beam k.
 
+    Keys and values are the second factors of the products of attention, `query keys` and `weights
+    values`, as TensorFlow reads them fastest: a column of the keys and a row of the values belong
+    to each row. Inside `transposed_factors_scope` both are transposed.
+
     Attributes:
-        keys: (B, G, L * K, D).
-        values: (B, G, D, L * K), transposed, as XNNPACK reads the second factor of a product.
+        keys: (B, G, D, L * K).
+        values: (B, G, L * K, D).
     """
 
     keys: Tensor
@@ -80,6 +88,30 @@ class CacheStep(NamedTuple):
     positions: Tensor
     key_positions: Tensor
     mask: Tensor
+
+
+_transposed_factors: ContextVar[bool] = ContextVar("transposed_factors", default=False)
+
+
+@contextmanager
+def transposed_factors_scope() -> Iterator[None]:
+    """Transposes the keys and values of `BeamSlots` in graphs traced inside the scope.
+
+    XNNPACK, and so TFLite, rearranges the second factor of each product, and does so with vector
+    instructions only if it reads the factor transposed.
+
+    Example:
+
+    >>> with transposed_factors_scope():
+    ...     slots = empty_slots((1, 1), num_rows=3, key_dim=4, value_dim=5)
+    >>> tuple(slots.keys.shape), tuple(slots.values.shape)
+    ((1, 1, 3, 4), (1, 1, 5, 3))
+    """
+    token = _transposed_factors.set(True)
+    try:
+        yield
+    finally:
+        _transposed_factors.reset(token)
 
 
 def init_beams(batch: Tensor, num_beams: int, length: Tensor) -> Tensor:
@@ -170,7 +202,7 @@ def cache_step(index: Tensor, positions: Tensor, beams: Tensor, cache: BeamCache
     """
     positions = ops.convert_to_tensor(positions, "int32")
     num_beams = beams.shape[1]
-    num_past, num_recent = (_num_rows(slots) // num_beams for slots in cache)
+    num_past, num_recent = (count_rows(slots) // num_beams for slots in cache)
     recent = slot_indices(index - num_past, num_recent)  # (L,)
     indices = ops.concatenate(
         [ops.arange(num_past, dtype="int32"), ops.where(recent < 0, -1, num_past + recent)]
@@ -198,8 +230,10 @@ def empty_slots(
         value_dim: size of a value.
         dtype: dtype, `keras.config.floatx()` by default.
     """
-    keys = ops.zeros((*shape, num_rows, key_dim), dtype)
-    return BeamSlots(keys, ops.zeros((*shape, value_dim, num_rows), dtype))
+    keys, values = [key_dim, num_rows], [num_rows, value_dim]
+    if _transposed_factors.get():
+        keys, values = keys[::-1], values[::-1]
+    return BeamSlots(ops.zeros((*shape, *keys), dtype), ops.zeros((*shape, *values), dtype))
 
 
 def fill_slots(sequence: KVCache, num_beams: int) -> BeamSlots:
@@ -210,11 +244,12 @@ def fill_slots(sequence: KVCache, num_beams: int) -> BeamSlots:
     >>> from keras import ops
     >>> slots = fill_slots(KVCache(ops.ones((1, 1, 3, 4)), ops.ones((1, 1, 3, 5))), num_beams=2)
     >>> tuple(slots.keys.shape), tuple(slots.values.shape)
-    ((1, 1, 6, 4), (1, 1, 5, 6))
+    ((1, 1, 4, 6), (1, 1, 6, 5))
     """
-    values = _transpose(sequence.values)
+    key_axis, value_axis = _row_axes()
+    keys, values = _as_factors(sequence)
     return BeamSlots(
-        ops.repeat(sequence.keys, num_beams, axis=2), ops.repeat(values, num_beams, axis=3)
+        ops.repeat(keys, num_beams, axis=key_axis), ops.repeat(values, num_beams, axis=value_axis)
     )
 
 
@@ -238,11 +273,26 @@ def write_slot(slots: BeamSlots, new: KVCache, slot: Tensor) -> BeamSlots:
     [0.0, 1.0, 0.0]
     """
     row = slot * ops.shape(new.keys)[2]
-    values = _transpose(new.values)  # (B, G, D, K)
+
+    def write(old, x, axis):
+        start = [0, 0, 0, 0]
+        start[axis] = row
+        return ops.slice_update(old, start, ops.cast(x, old.dtype))
+
+    return BeamSlots(*map(write, slots, _as_factors(new), _row_axes()))
+
+
+def grow_slots(slots: BeamSlots, num_rows: Tensor) -> BeamSlots:
+    """Returns the slots with empty ones added, `num_rows` rows in all."""
+    key_axis, value_axis = _row_axes()
     return BeamSlots(
-        ops.slice_update(slots.keys, (0, 0, row, 0), ops.cast(new.keys, slots.keys.dtype)),
-        ops.slice_update(slots.values, (0, 0, 0, row), ops.cast(values, slots.values.dtype)),
+        grow_axis(slots.keys, key_axis, num_rows), grow_axis(slots.values, value_axis, num_rows)
     )
+
+
+def read_slots(slots: BeamSlots) -> KVCache:
+    """Returns the keys and the values of slots, (B, G, L * K, D) each."""
+    return KVCache(*_as_factors(slots))
 
 
 def append_recent(cache: BeamCache, num_rows: Tensor) -> BeamCache:
@@ -259,18 +309,19 @@ def append_recent(cache: BeamCache, num_rows: Tensor) -> BeamCache:
 
     >>> past, recent = (empty_slots((2, 1), num_rows, 1, 1) for num_rows in (3, 2))
     >>> cache = append_recent(BeamCache(past, recent), num_rows=4)
-    >>> tuple(cache.past.keys.shape), tuple(cache.recent.keys.shape)
-    ((2, 1, 5, 1), (2, 1, 4, 1))
+    >>> count_rows(cache.past), count_rows(cache.recent)
+    (5, 4)
     """
     past, recent = cache
-    batch, groups, value_dim, _ = ops.shape(recent.values)
-    key_dim, dtype = recent.keys.shape[-1], recent.keys.dtype
+    key_axis, value_axis = _row_axes()
+    batch, groups = ops.shape(recent.keys)[:2]
+    key_dim, value_dim = recent.keys.shape[5 - key_axis], recent.values.shape[5 - value_axis]
     return BeamCache(
         past=BeamSlots(
-            ops.concatenate([past.keys, recent.keys], axis=2),
-            ops.concatenate([past.values, recent.values], axis=3),
+            ops.concatenate([past.keys, recent.keys], axis=key_axis),
+            ops.concatenate([past.values, recent.values], axis=value_axis),
         ),
-        recent=empty_slots((batch, groups), num_rows, key_dim, value_dim, dtype),
+        recent=empty_slots((batch, groups), num_rows, key_dim, value_dim, recent.keys.dtype),
     )
 
 
@@ -317,12 +368,21 @@ def append_to_cache(past: CachedPast, new: KVCache) -> KVCache:
     return KVCache(*(write(*pair) for pair in zip(past.cache, new, strict=True)))
 
 
-def _num_rows(slots):
-    """Returns the number of rows, an int if it is known while tracing."""
-    num_rows = slots.keys.shape[2]
-    return ops.shape(slots.keys)[2] if num_rows is None else num_rows
+def count_rows(slots: BeamSlots) -> Tensor:
+    """Returns the number of rows of slots, L * K, an int if it is known while tracing."""
+    axis = _row_axes()[0]
+    num_rows = slots.keys.shape[axis]
+    return ops.shape(slots.keys)[axis] if num_rows is None else num_rows
 
 
-def _transpose(x):
-    """(B, G, L, D) -> (B, G, D, L)."""
-    return ops.transpose(x, (0, 1, 3, 2))
+def _row_axes():
+    """Returns the axes of the rows in the keys and in the values of `BeamSlots`."""
+    return (2, 3) if _transposed_factors.get() else (3, 2)
+
+
+def _as_factors(pair):
+    """Converts keys and values (B, G, L, D) to the axes of `BeamSlots`, or back."""
+    keys, values = pair
+    if _transposed_factors.get():
+        return keys, ops.transpose(values, (0, 1, 3, 2))
+    return ops.transpose(keys, (0, 1, 3, 2)), values

@@ -16,7 +16,14 @@ from keras_attention.layers import (
     RelativePositionBias,
     RotaryEmbedding,
 )
-from keras_attention.ops.kv_cache import KVCache, cache_step, init_beams, slot_indices
+from keras_attention.ops.kv_cache import (
+    KVCache,
+    cache_step,
+    count_rows,
+    init_beams,
+    read_slots,
+    slot_indices,
+)
 
 B, T, S, D, H, K = 2, 3, 5, 6, 4, 2
 MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
@@ -277,9 +284,8 @@ def test_call_equals_attend_on_the_memory(options):
 
 def slots(cache):
     """Returns the keys and the values of all slots, the past ones first."""
-    keys = [array(part.keys) for part in cache]
-    values = [array(part.values).swapaxes(2, 3) for part in cache]
-    return [np.concatenate(keys, axis=2), np.concatenate(values, axis=2)]
+    parts = zip(*(read_slots(slots) for slots in cache), strict=True)
+    return [np.concatenate([array(x) for x in part], axis=2) for part in parts]
 
 
 @pytest.mark.slow_on_tensorflow(quick_cases=1)
@@ -303,7 +309,7 @@ def test_steps_with_a_cache_equal_the_causal_pass(encoding, options):
         assert_all_close((array(output)[mask],), (array(expected)[mask],))
 
     cache = layer.init_cache(B, 1, S)  # each sequence is the one beam of its row
-    length = cache.recent.keys.shape[2]
+    length = count_rows(cache.recent)
     assert length == options.get("window", S)
     for t in range(S):
         step = cache_step(t, positions[:, t : t + 1], init_beams(B, 1, S), cache)

@@ -1,5 +1,7 @@
 """Key/value caches: writing, growing, and the steps that read them."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from keras import ops
@@ -7,16 +9,19 @@ from keras import ops
 from helpers import array, normal
 from keras_attention.ops.kv_cache import (
     BeamCache,
-    BeamSlots,
     CachedPast,
     KVCache,
     append_recent,
     append_to_cache,
     cache_step,
+    count_rows,
     empty_slots,
     fill_slots,
+    grow_slots,
     init_beams,
+    read_slots,
     slot_indices,
+    transposed_factors_scope,
     write_own_beam,
     write_slot,
 )
@@ -31,17 +36,40 @@ def empty_cache(batch, num_beams, num_past, num_recent):
     )
 
 
+@pytest.fixture(params=[False, True], ids=["plain", "transposed"])
+def factors(request):
+    """Both forms of the keys and values in slots."""
+    with transposed_factors_scope() if request.param else nullcontext():
+        yield
+
+
+def slots_of(keys, values):
+    """Returns the slots of one beam with these keys and values, (B, H, L, D)."""
+    return fill_slots(KVCache(*map(ops.convert_to_tensor, (keys, values))), 1)
+
+
+def test_slots_are_the_second_factors_of_products():
+    keys, values = normal(B, H, S, D), normal(B, H, S, 3, seed=1)
+    slots = slots_of(keys, values)
+    np.testing.assert_array_equal(array(slots.keys), keys.swapaxes(2, 3))
+    np.testing.assert_array_equal(array(slots.values), values)
+    with transposed_factors_scope():
+        slots = slots_of(keys, values)
+    np.testing.assert_array_equal(array(slots.keys), keys)
+    np.testing.assert_array_equal(array(slots.values), values.swapaxes(2, 3))
+
+
+@pytest.mark.usefixtures("factors")
 @pytest.mark.parametrize("slot", [0, 4])
 def test_write_slot_writes_one_slot_of_two_beams(slot):
-    old = BeamSlots(normal(B, H, S * 2, D), normal(B, H, 3, S * 2, seed=1))
+    old = KVCache(normal(B, H, S * 2, D), normal(B, H, S * 2, 3, seed=1))
     new = KVCache(normal(B, H, 2, D, seed=2), normal(B, H, 2, 3, seed=3))
-    slots = BeamSlots(*map(ops.convert_to_tensor, old))
-    updated = write_slot(slots, new, ops.convert_to_tensor(slot, "int32"))
-    keys, values = old.keys.copy(), old.values.copy()
-    keys[:, :, 2 * slot : 2 * slot + 2] = new.keys
-    values[..., 2 * slot : 2 * slot + 2] = new.values.swapaxes(2, 3)
-    np.testing.assert_array_equal(array(updated.keys), keys)
-    np.testing.assert_array_equal(array(updated.values), values)
+    slots = write_slot(slots_of(*old), new, ops.convert_to_tensor(slot, "int32"))
+    assert count_rows(slots) == S * 2
+    for output, before, written in zip(read_slots(slots), old, new, strict=True):
+        expected = before.copy()
+        expected[:, :, 2 * slot : 2 * slot + 2] = written
+        np.testing.assert_array_equal(array(output), expected)
 
 
 def test_write_slot_casts_to_the_dtype_of_the_slots():
@@ -50,12 +78,12 @@ def test_write_slot_casts_to_the_dtype_of_the_slots():
     assert "bfloat16" in str(updated.values.dtype) and "bfloat16" in str(updated.keys.dtype)
 
 
+@pytest.mark.usefixtures("factors")
 def test_slots_of_all_beams_begin_with_the_same_sequence():
     sequence = KVCache(normal(B, H, T, D), normal(B, H, T, 3, seed=1))
-    slots = fill_slots(sequence, 2)
-    np.testing.assert_array_equal(array(slots.keys), sequence.keys.repeat(2, axis=2))
-    values = array(slots.values).swapaxes(2, 3)
-    np.testing.assert_array_equal(values, sequence.values.repeat(2, axis=2))
+    slots = read_slots(fill_slots(sequence, 2))
+    for output, x in zip(slots, sequence, strict=True):
+        np.testing.assert_array_equal(array(output), x.repeat(2, axis=2))
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -128,11 +156,19 @@ def test_beams_attend_to_the_slots_of_their_sequences(num_past, num_recent):
         sequences = [sequences[beam] for beam in parent]
 
 
+@pytest.mark.usefixtures("factors")
 def test_append_recent_continues_the_past():
-    past, recent = (BeamSlots(normal(B, H, n, D), normal(B, H, 3, n, seed=1)) for n in (4, 6))
-    cache = append_recent(BeamCache(past, recent), 2)
-    for i, axis in enumerate((2, 3)):
-        expected = np.concatenate([past[i], recent[i]], axis)
-        np.testing.assert_array_equal(array(cache.past[i]), expected)
-    assert [tuple(x.shape) for x in cache.recent] == [(B, H, 2, D), (B, H, 3, 2)]
+    past, recent = (KVCache(normal(B, H, n, D), normal(B, H, n, 3, seed=1)) for n in (4, 6))
+    cache = append_recent(BeamCache(slots_of(*past), slots_of(*recent)), 2)
+    for output, *parts in zip(read_slots(cache.past), past, recent, strict=True):
+        np.testing.assert_array_equal(array(output), np.concatenate(parts, axis=2))
+    assert [tuple(x.shape) for x in read_slots(cache.recent)] == [(B, H, 2, D), (B, H, 2, 3)]
     assert not any(array(x).any() for x in cache.recent)
+
+
+@pytest.mark.usefixtures("factors")
+def test_grow_slots_adds_empty_ones():
+    old = KVCache(normal(B, H, 4, D), normal(B, H, 4, 3, seed=1))
+    for output, before in zip(read_slots(grow_slots(slots_of(*old), 6)), old, strict=True):
+        expected = np.pad(before, ((0, 0), (0, 0), (0, 2), (0, 0)))
+        np.testing.assert_array_equal(array(output), expected)

@@ -17,6 +17,7 @@ from keras_attention.generation import GreedySearch, Strategy
 from keras_attention.generation.logits_processors import compute_log_probs
 from keras_attention.models.generative_model import GenerativeModel
 from keras_attention.ops.ids import END, PAD, START
+from keras_attention.ops.kv_cache import transposed_factors_scope
 from keras_attention.types import Batch
 
 ENCODE, STEP = "encode", "step"
@@ -43,10 +44,12 @@ def step_signatures(
     encoder, decoder = model.encoder, model.decoder
     greedy = GreedySearch(suppress_tokens=strategy.suppress_tokens)
 
+    @transposed_factors_scope()
     def start(source):
         encoded, mask = encoder(source), encoder.compute_mask(source)
         return decoder.start(encoded, mask, num_beams=1, max_length=strategy.max_new_tokens)
 
+    @transposed_factors_scope()
     def advance(ids, position, constants, state):
         logits, state, _ = decoder.step(tf.expand_dims(ids, 1), position, state, constants)
         return compute_log_probs(logits, greedy.logits_processors)[:, 0], state  # (B, V)

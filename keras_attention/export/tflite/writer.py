@@ -38,6 +38,7 @@ from keras_attention.export.verification.samples import MAX_SAMPLES, write_sampl
 from keras_attention.export.verification.tolerances import PRECISIONS
 from keras_attention.ops import masks
 from keras_attention.ops.fused import explicit_scope
+from keras_attention.ops.kv_cache import transposed_factors_scope
 from keras_attention.types import Batch
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk
@@ -275,8 +276,12 @@ def convert(
         ExportError: If an operation is not one of TFLite's own.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        with masks.mask_value_scope(PRECISIONS[weights].mask_value), explicit_scope(True):
-            # traced here
+        mask_value = PRECISIONS[weights].mask_value
+        with (
+            masks.mask_value_scope(mask_value),
+            explicit_scope(True),
+            transposed_factors_scope(),
+        ):  # traced here
             save_signatures(signatures, scratch)
         names = [signature.name for signature in signatures]
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=names)

@@ -46,6 +46,7 @@ from keras_attention.ops.kv_cache import (
     empty_slots,
     fill_slots,
     init_beams,
+    read_slots,
 )
 
 SIDES = ("decoder", "encoder")
@@ -156,9 +157,8 @@ def _with_slot(past: KVCache) -> BeamCache:
 
 def _with_recent(past: KVCache, cache: BeamCache) -> KVCache:
     """Returns the past keys and values and those of the slot that a step has written."""
-    keys, values = cache.recent
-    values = tf.transpose(values, (0, 1, 3, 2))
-    return KVCache(tf.concat([past.keys, keys], 2), tf.concat([past.values, values], 2))
+    recent = read_slots(cache.recent)
+    return KVCache(*(tf.concat(pair, axis=2) for pair in zip(past, recent, strict=True)))
 
 
 def _decoder_spec(model: EncoderDecoder) -> dict[str, tf.TensorSpec]:
