@@ -16,7 +16,7 @@ class Decoder(Protocol):
     none and are never repeated for each beam, and every leaf of the state is `(batch, beams, ...)`,
     so that reordering beams is one gather. Only a `BeamCache` is not reordered, as copying it would
     take longer than the step: the state of its decoder says which beam wrote each slot, see
-    `ops.kv_cache.CacheState`. Stepping gives the same logits as `call`.
+    `ops.beam_cache.CacheState`. Stepping gives the same logits as `call`.
     """
 
     @property

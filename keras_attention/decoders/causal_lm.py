@@ -17,8 +17,9 @@ from keras_attention.layers.transformer import (
 )
 from keras_attention.ops import masks
 from keras_attention.ops.attention_mask import AttentionMask
+from keras_attention.ops.beam_cache import CacheState
 from keras_attention.ops.ids import START
-from keras_attention.ops.kv_cache import CachedPast, CacheState, KVCache
+from keras_attention.ops.kv_cache import CachedPast, KVCache
 from keras_attention.ops.segments import target_segments
 from keras_attention.types import Mask, Tensor
 

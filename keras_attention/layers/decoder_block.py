@@ -10,7 +10,8 @@ from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.self_attention import self_attention_mask
 from keras_attention.layers.transformer_block import TransformerBlock
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.kv_cache import BeamCache, CacheStep, KVCache
+from keras_attention.ops.beam_cache import BeamCache, CacheStep
+from keras_attention.ops.kv_cache import KVCache
 from keras_attention.types import Mask, Tensor
 
 

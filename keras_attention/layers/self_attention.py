@@ -7,25 +7,27 @@ from keras_attention.layers.multi_head import MultiHeadAttention
 from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.validation import check_query, check_values
 from keras_attention.ops import heads, masks
-from keras_attention.ops.attention import AttentionOutput, Memory, context, masked_softmax
+from keras_attention.ops.attention import AttentionOutput, Memory, masked_softmax
 from keras_attention.ops.attention_mask import AttentionMask
-from keras_attention.ops.kv_cache import (
+from keras_attention.ops.beam_cache import (
     BeamCache,
-    CachedPast,
     CacheStep,
-    KVCache,
     append_recent,
+    cached_context,
+    cached_scores,
+    slot_indices,
+)
+from keras_attention.ops.kv_cache import (
+    CachedPast,
+    KVCache,
     append_to_cache,
     count_rows,
     empty_slots,
     fill_slots,
     grow_slots,
-    read_slots,
-    slot_indices,
     write_slot,
 )
 from keras_attention.ops.positions import as_positions
-from keras_attention.ops.scores import scaled_dot
 from keras_attention.types import Mask, Tensor
 
 
@@ -199,7 +201,7 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         Args:
             x: New position of each beam, `(B, K, Q)`.
             cache: From `init_cache`, `fill_cache` or the previous step, with S slots.
-            step: Slot, positions and mask of the step, from `ops.kv_cache.cache_step`.
+            step: Slot, positions and mask of the step, from `ops.beam_cache.cache_step`.
             position_bias: See `attend_to_self`.
             return_weights: Whether to return the attention weights.
 
@@ -209,20 +211,14 @@ class MultiHeadSelfAttention(MultiHeadAttention):
         """
         query, keys, values = self._project(ops.cast(x, self.compute_dtype), step.positions)
         cache = cache._replace(recent=write_slot(cache.recent, KVCache(keys, values), step.slot))
-        # A past without slots is left out if this is known while tracing.
-        parts = [slots for slots in cache if not _is_empty(slots)]
-        keys_and_values = [read_slots(slots) for slots in parts]  # (B, G, L * K, D) each
-        scores = _concatenate([scaled_dot(query, each.keys) for each in keys_and_values])
         scores = self._adjust_scores(
-            scores, (step.positions, step.key_positions), self._encodings(position_bias)
+            cached_scores(query, cache),
+            (step.positions, step.key_positions),
+            self._encodings(position_bias),
         )
         weights = masked_softmax(scores, ops.expand_dims(step.mask, 1))  # (B, H, K, S * K)
         weights = ops.cast(weights, values.dtype)
-        contexts = [
-            context(of_slots, each.values)  # (B, H, K, D)
-            for of_slots, each in zip(_split(weights, parts), keys_and_values, strict=True)
-        ]
-        output = contexts[0] if len(contexts) == 1 else ops.add(*contexts)
+        output = cached_context(weights, cache)  # (B, H, K, D)
         output = self.output_dense(heads.merge_heads(output))  # (B, K, output_dim)
         if return_weights:
             batch, num_heads, beams, _ = ops.shape(weights)
@@ -283,27 +279,3 @@ def self_attention_mask(
     return AttentionMask(
         keys=mask, pairs=masks.expand_to_3d(attention_mask), causal=use_causal_mask
     )
-
-
-def _concatenate(scores):
-    """Concatenates scores on the last axis."""
-    return scores[0] if len(scores) == 1 else ops.concatenate(scores, axis=-1)
-
-
-def _split(weights, parts):
-    """Splits weights on all slots into those on one or two parts of them."""
-    if len(parts) == 1:
-        return [weights]
-    # TFLite's slices with `:` are many times slower.
-    size = count_rows(parts[0])
-    *sizes, total = ops.shape(weights)
-    return [
-        ops.slice(weights, (0, 0, 0, 0), (*sizes, size)),
-        ops.slice(weights, (0, 0, 0, size), (*sizes, total - size)),
-    ]
-
-
-def _is_empty(slots):
-    """Returns whether it is known while tracing that there are no slots."""
-    num_rows = count_rows(slots)
-    return isinstance(num_rows, int) and num_rows == 0

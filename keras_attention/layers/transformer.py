@@ -13,15 +13,14 @@ from keras_attention.layers.positions import PositionEncoding
 from keras_attention.layers.residual import make_norm
 from keras_attention.layers.transformer_block import TransformerBlock
 from keras_attention.ops.attention import Memory
-from keras_attention.ops.kv_cache import (
-    CachedPast,
+from keras_attention.ops.beam_cache import (
     CacheState,
     CacheStep,
-    KVCache,
     cache_step,
     init_beams,
     write_own_beam,
 )
+from keras_attention.ops.kv_cache import CachedPast, KVCache
 from keras_attention.ops.loop import grow_axis
 from keras_attention.types import Mask, Tensor
 

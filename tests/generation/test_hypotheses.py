@@ -2,7 +2,14 @@ import numpy as np
 from keras import ops
 
 from helpers import array
-from keras_attention.generation.hypotheses import gather_beams, grow_buffers, write_position
+from keras_attention.generation.hypotheses import (
+    gather_beams,
+    grow_buffers,
+    reorder_beams,
+    write_position,
+)
+from keras_attention.ops.beam_cache import BeamCache, CacheState
+from keras_attention.ops.kv_cache import KVCache, fill_slots
 
 
 def test_write_position():
@@ -20,6 +27,20 @@ def test_gather_beams():
     beams = np.array([[2, 0], [1, 1]])
     gathered = gather_beams(ops.convert_to_tensor(x), ops.convert_to_tensor(beams, "int32"))
     np.testing.assert_array_equal(array(gathered), np.take_along_axis(x, beams[..., None], 1))
+
+
+def test_reorder_beams_leaves_caches_as_they_are():
+    """Everything else is gathered, and `beams` tells who has written the slots of the cache."""
+    slots = fill_slots(KVCache(*[ops.reshape(ops.arange(6.0), (1, 1, 6, 1))] * 2), 1)
+    beams = ops.convert_to_tensor([[[0, 0], [1, 1]]], "int32")
+    state = {"sum": ops.convert_to_tensor([[5.0, 7.0]]), "caches": CacheState(
+        [BeamCache(slots, slots)], beams
+    )}  # fmt: skip
+    reordered = reorder_beams(state, ops.convert_to_tensor([[1, 1]], "int32"))
+    assert array(reordered["sum"]).tolist() == [[7.0, 7.0]]
+    assert array(reordered["caches"].beams).tolist() == [[[1, 1], [1, 1]]]
+    (cache,) = reordered["caches"].caches
+    assert isinstance(cache, BeamCache) and cache.past.keys is slots.keys
 
 
 def test_grow_buffers():

@@ -30,7 +30,8 @@ from blocks import (
 )
 from helpers import array, normal
 from keras_attention.layers import DecoderBlock, RotaryEmbedding
-from keras_attention.ops.kv_cache import cache_step, count_rows, init_beams, slot_indices
+from keras_attention.ops.beam_cache import cache_step, init_beams, slot_indices
+from keras_attention.ops.kv_cache import count_rows
 
 
 @pytest.mark.slow_on_tensorflow(quick_cases=1)

@@ -16,14 +16,8 @@ from keras_attention.layers import (
     RelativePositionBias,
     RotaryEmbedding,
 )
-from keras_attention.ops.kv_cache import (
-    KVCache,
-    cache_step,
-    count_rows,
-    init_beams,
-    read_slots,
-    slot_indices,
-)
+from keras_attention.ops.beam_cache import cache_step, init_beams, slot_indices
+from keras_attention.ops.kv_cache import KVCache, count_rows, read_slots
 
 B, T, S, D, H, K = 2, 3, 5, 6, 4, 2
 MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)

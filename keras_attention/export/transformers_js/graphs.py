@@ -38,16 +38,9 @@ from keras_attention.export.transformers_js.layout import (
 from keras_attention.generation.logits_processors import MIN_LOG_PROB
 from keras_attention.models import EncoderDecoder
 from keras_attention.ops.attention import Memory
+from keras_attention.ops.beam_cache import BeamCache, CacheState, init_beams
 from keras_attention.ops.ids import END, PAD
-from keras_attention.ops.kv_cache import (
-    BeamCache,
-    CacheState,
-    KVCache,
-    empty_slots,
-    fill_slots,
-    init_beams,
-    read_slots,
-)
+from keras_attention.ops.kv_cache import KVCache, empty_slots, fill_slots, read_slots
 
 SIDES = ("decoder", "encoder")
 
