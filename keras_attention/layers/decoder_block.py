@@ -11,7 +11,7 @@ from keras_attention.layers.self_attention import self_attention_mask
 from keras_attention.layers.transformer_block import TransformerBlock
 from keras_attention.ops.attention import Memory
 from keras_attention.ops.beam_cache import BeamCache, CacheStep
-from keras_attention.ops.kv_cache import KVCache
+from keras_attention.ops.kv_cache import KVCache, as_factor
 from keras_attention.types import Mask, Tensor
 
 
@@ -109,12 +109,14 @@ class DecoderBlock(TransformerBlock):
             mask: Bool `(B, S)`, True means attend.
 
         Returns:
-            A `Memory`, or `None` without cross-attention.
+            A `Memory`, whose values are as `ops.kv_cache.as_factor` returns them, or `None` without
+            cross-attention.
         """
         if not self.has_cross_attention:
             return None
         check_encoded(encoded)
-        return self.cross_attention.memory(encoded, mask=mask)
+        memory = self.cross_attention.memory(encoded, mask=mask)
+        return memory._replace(values=as_factor(memory.values))
 
     def full_pass(
         self,
@@ -152,7 +154,7 @@ class DecoderBlock(TransformerBlock):
         if memory is not None:
             y, weights, _ = self.cross_attention.attend(
                 self.cross_attention_residual.before(x),
-                memory,
+                memory._replace(values=as_factor(memory.values)),
                 mask=memory_mask,
                 return_weights=return_weights,
                 training=training,
@@ -197,7 +199,9 @@ class DecoderBlock(TransformerBlock):
         x = self.self_attention_residual.after(x, y)
         if memory is not None:
             y, weights, _ = self.cross_attention.attend(
-                self.cross_attention_residual.before(x), memory, return_weights=return_weights
+                self.cross_attention_residual.before(x),
+                memory._replace(values=as_factor(memory.values)),
+                return_weights=return_weights,
             )
             x = self.cross_attention_residual.after(x, y)
         y = self.feed_forward(self.feed_forward_residual.before(x))

@@ -204,6 +204,22 @@ def count_rows(slots: BeamSlots) -> Tensor:
     return ops.shape(slots.keys)[axis] if num_rows is None else num_rows
 
 
+def as_factor(values: Tensor) -> Tensor:
+    """Returns values `(B, G, S, D)`, or inside `transposed_factors_scope` their transpose.
+
+    Values that all steps read are stored so. The function is its own inverse.
+
+    Example:
+
+    >>> from keras import ops
+    >>> values = ops.ones((1, 1, 3, 2))
+    >>> with transposed_factors_scope():
+    ...     tuple(as_factor(values).shape), tuple(as_factor(as_factor(values)).shape)
+    ((1, 1, 2, 3), (1, 1, 3, 2))
+    """
+    return ops.transpose(values, (0, 1, 3, 2)) if _transposed_factors.get() else values
+
+
 def _row_axes():
     """Returns the axes of the rows in the keys and in the values of `BeamSlots`."""
     return (2, 3) if _transposed_factors.get() else (3, 2)
@@ -212,6 +228,6 @@ def _row_axes():
 def _as_factors(pair):
     """Converts keys and values (B, G, L, D) to the axes of `BeamSlots`, or back."""
     keys, values = pair
-    if _transposed_factors.get():
-        return keys, ops.transpose(values, (0, 1, 3, 2))
-    return ops.transpose(keys, (0, 1, 3, 2)), values
+    if not _transposed_factors.get():
+        keys = ops.transpose(keys, (0, 1, 3, 2))
+    return keys, as_factor(values)

@@ -31,7 +31,7 @@ from blocks import (
 from helpers import array, normal
 from keras_attention.layers import DecoderBlock, RotaryEmbedding
 from keras_attention.ops.beam_cache import cache_step, init_beams, slot_indices
-from keras_attention.ops.kv_cache import count_rows
+from keras_attention.ops.kv_cache import count_rows, transposed_factors_scope
 
 
 @pytest.mark.slow_on_tensorflow(quick_cases=1)
@@ -120,6 +120,25 @@ def test_steps_of_beams_equal_the_full_pass(norm, encoding, cross, shared):
             indices = array(slot_indices(t, length))
             expected_step = np.where(indices >= 0, expected_step[..., indices], 0.0)
         np.testing.assert_allclose(weights, expected_step, rtol=1e-4, atol=1e-5)
+
+
+def test_transposed_factors_give_the_same_outputs():
+    """Of a memory and of a cache, for the whole sequence and for a step."""
+    x, encoded = normal(B, T, D), normal(B, S, E, seed=1)
+    block = built(DecoderBlock, x.shape, encoded.shape)
+
+    def outputs():
+        memory = block.memory(encoded)
+        whole, _, sequence = block.full_pass(x, memory, mask=np.tri(T, dtype=bool)[None])
+        cache = block.self_attention.fill_cache(sequence, 1, T + 1)
+        step = cache_step(T, np.array([[T]], "int32"), init_beams(B, 1, T + 1), cache)
+        return memory.values, whole, block.step(x[:, :1], memory, cache, step)[0]
+
+    values, *expected = outputs()
+    with transposed_factors_scope():
+        transposed, *received = outputs()
+    np.testing.assert_array_equal(array(transposed), array(values).swapaxes(2, 3))
+    assert_all_close(received, expected)
 
 
 @pytest.mark.parametrize("cross", [True, False])
