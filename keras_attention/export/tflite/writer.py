@@ -17,6 +17,7 @@ from keras_attention.export.signatures import (
 )
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner, compare_runtimes
 from keras_attention.export.tflite.int4 import quantize_to_int4
+from keras_attention.export.tflite.log_softmax import expand_log_softmax
 from keras_attention.export.tflite.matmul import transpose_factors
 from keras_attention.export.tflite.metadata import add_metadata
 from keras_attention.export.tflite.quantization import configure_converter, has_loop
@@ -296,6 +297,7 @@ def convert(
                 f"The model must convert to TFLite's built-in operations. Received: {error}"
             ) from error
     file = transpose_factors(quantize_to_int4(file) if weights == "int4" else file)
+    file = expand_log_softmax(file)
     # Integer accelerators and `CompiledModel` need the shapes in the file.
     keep_shapes = weights == "full_int8" or has_static_shapes(signatures)
     return file if keep_shapes else compute_shapes(file)
