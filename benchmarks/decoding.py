@@ -2,6 +2,7 @@
 
     python benchmarks/decoding.py
     python benchmarks/decoding.py --batches 64 --beams 4
+    python benchmarks/decoding.py --variants "attention|TFLite|2 x 1"
 
 The weights are random and [END] is suppressed, so that all generate the same number of tokens.
 TFLite files and CTranslate2 models are those that this library exports. A TFLite file runs one
@@ -11,6 +12,7 @@ decoder alone.
 """
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +63,7 @@ def main():
     parser = make_parser(__doc__, rounds=5, **SIZES)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--variants", default="", help="regular expression of their names [all]")
     options = parser.parse_args()
     report = Report(options)
     sizes = {name: getattr(options, name) for name in SIZES} | {"dtype_policy": "float32"}
@@ -71,7 +74,12 @@ def main():
                 write_file(file, SimpleNamespace(**sizes, num_beams=beams, weights=weights))
             for batch in options.batches:
                 work = {**sizes, "batch": batch, "num_beams": beams}
-                results = measure(variants(files, batch), work, options.rounds, warm_up=1)
+                chosen = {
+                    name: variant
+                    for name, variant in variants(files, batch).items()
+                    if re.search(options.variants, name) or name == LIMIT
+                }
+                results = measure(chosen, work, options.rounds, warm_up=1)
                 title = f"batch {batch}, {beams} beams"
                 report.table(title, rows_of(results, batch * options.tokens))
     report.save()
