@@ -149,4 +149,5 @@ def test_a_transformer_has_them_too(make_translator, tmp_path):
     outputs = runner.call("with_options", {"source": model_inputs(task, TEXTS), **options})
     for row, (num_beams, length) in enumerate(zip(*options.values(), strict=True)):
         _, scores = hypotheses(task, num_beams=int(num_beams), max_new_tokens=int(length))
-        np.testing.assert_allclose(outputs["scores"][row], scores[row], rtol=1e-5)
+        # Each token's log-probability is off by about 1e-7, also if it is near 0.
+        np.testing.assert_allclose(outputs["scores"][row], scores[row], rtol=1e-5, atol=1e-6)

@@ -40,4 +40,4 @@ def test_results_are_the_same(shape):
     run.set_tensor(run.get_input_details()[0]["index"], x.astype("float32"))
     run.invoke()
     received = run.get_tensor(run.get_output_details()[0]["index"])
-    np.testing.assert_allclose(received, expected, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(received, expected, rtol=1e-6, atol=1e-6)
