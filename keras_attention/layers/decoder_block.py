@@ -152,14 +152,9 @@ class DecoderBlock(TransformerBlock):
         )
         x = self.self_attention_residual.after(x, y, training)
         if memory is not None:
-            y, weights, _ = self.cross_attention.attend(
-                self.cross_attention_residual.before(x),
-                memory._replace(values=as_factor(memory.values)),
-                mask=memory_mask,
-                return_weights=return_weights,
-                training=training,
+            x, weights = self._attend_to_memory(
+                x, memory, mask=memory_mask, return_weights=return_weights, training=training
             )
-            x = self.cross_attention_residual.after(x, y, training)
         y = self.feed_forward(self.feed_forward_residual.before(x), training=training)
         x = self.feed_forward_residual.after(x, y, training)
         return x, weights, cache
@@ -198,15 +193,21 @@ class DecoderBlock(TransformerBlock):
         )
         x = self.self_attention_residual.after(x, y)
         if memory is not None:
-            y, weights, _ = self.cross_attention.attend(
-                self.cross_attention_residual.before(x),
-                memory._replace(values=as_factor(memory.values)),
-                return_weights=return_weights,
-            )
-            x = self.cross_attention_residual.after(x, y)
+            x, weights = self._attend_to_memory(x, memory, return_weights=return_weights)
         y = self.feed_forward(self.feed_forward_residual.before(x))
         x = self.feed_forward_residual.after(x, y)
         return x, weights, cache
+
+    def _attend_to_memory(self, x, memory, *, mask=None, return_weights, training=False):
+        """Runs cross-attention with its residual connection; returns `(x, weights)`."""
+        y, weights, _ = self.cross_attention.attend(
+            self.cross_attention_residual.before(x),
+            memory._replace(values=as_factor(memory.values)),
+            mask=mask,
+            return_weights=return_weights,
+            training=training,
+        )
+        return self.cross_attention_residual.after(x, y, training), weights
 
     def get_config(self) -> dict:
         return {**super().get_config(), "cross_attention": self.has_cross_attention}

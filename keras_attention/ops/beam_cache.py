@@ -2,7 +2,8 @@
 
 In a decoding step, K beams attend to the keys of all beams in one product, and a mask leaves to
 each beam the keys of its own sequence. Beam search therefore reorders the integers that say which
-beam has written each key, and not the keys and values (the cache indirection of FasterTransformer).
+beam has written each key, and not the keys and values. This is the cache indirection of
+[FasterTransformer](https://github.com/NVIDIA/FasterTransformer).
 
 Most frameworks copy an array in order to write to it. A step therefore writes to a short array, the
 `recent` keys, which are appended to the `past` ones after some steps.
@@ -204,6 +205,14 @@ def cached_scores(query: Tensor, cache: BeamCache) -> Tensor:
 
     Returns:
         Scores (B, H, K, S * K).
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_attention.ops.kv_cache import empty_slots
+    >>> cache = BeamCache(*(empty_slots((1, 1), num_rows, 4, 5) for num_rows in (6, 2)))
+    >>> tuple(cached_scores(ops.ones((1, 1, 2, 4)), cache).shape)
+    (1, 1, 2, 8)
     """
     scores = [scaled_dot(query, read_slots(slots).keys) for slots in _parts(cache)]
     return scores[0] if len(scores) == 1 else ops.concatenate(scores, axis=-1)
@@ -218,6 +227,14 @@ def cached_context(weights: Tensor, cache: BeamCache) -> Tensor:
 
     Returns:
         (B, H, K, D).
+
+    Example:
+
+    >>> from keras import ops
+    >>> from keras_attention.ops.kv_cache import empty_slots
+    >>> cache = BeamCache(*(empty_slots((1, 1), num_rows, 4, 5) for num_rows in (6, 2)))
+    >>> tuple(cached_context(ops.ones((1, 1, 2, 8)), cache).shape)
+    (1, 1, 2, 5)
     """
     parts = _parts(cache)
     if len(parts) == 1:

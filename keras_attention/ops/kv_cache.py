@@ -117,6 +117,12 @@ def empty_slots(
         key_dim: size of a key.
         value_dim: size of a value.
         dtype: dtype, `keras.config.floatx()` by default.
+
+    Example:
+
+    >>> slots = empty_slots((1, 1), num_rows=3, key_dim=4, value_dim=5)
+    >>> tuple(slots.keys.shape), tuple(slots.values.shape)
+    ((1, 1, 4, 3), (1, 1, 3, 5))
     """
     keys, values = [key_dim, num_rows], [num_rows, value_dim]
     if _transposed_factors.get():
@@ -126,6 +132,13 @@ def empty_slots(
 
 def fill_slots(sequence: KVCache, num_beams: int) -> BeamSlots:
     """Returns slots in which each beam has the positions of the same sequence.
+
+    Args:
+        sequence: keys and values of L positions, (B, G, L, D).
+        num_beams: K.
+
+    Returns:
+        L slots of K beams.
 
     Example:
 
@@ -171,7 +184,17 @@ def write_slot(slots: BeamSlots, new: KVCache, slot: Tensor) -> BeamSlots:
 
 
 def grow_slots(slots: BeamSlots, num_rows: Tensor) -> BeamSlots:
-    """Returns the slots with empty ones added, `num_rows` rows in all."""
+    """Returns the slots with empty ones added.
+
+    Args:
+        slots: slots, with fewer rows.
+        num_rows: number of rows in all, L * K; an int or an int32 scalar tensor.
+
+    Example:
+
+    >>> count_rows(grow_slots(empty_slots((1, 1), 2, 4, 5), 6))
+    6
+    """
     key_axis, value_axis = _row_axes()
     return BeamSlots(
         grow_axis(slots.keys, key_axis, num_rows), grow_axis(slots.values, value_axis, num_rows)
@@ -179,18 +202,42 @@ def grow_slots(slots: BeamSlots, num_rows: Tensor) -> BeamSlots:
 
 
 def read_slots(slots: BeamSlots) -> KVCache:
-    """Returns the keys and the values of slots, (B, G, L * K, D) each."""
+    """Returns the keys and the values of slots, (B, G, L * K, D) each.
+
+    Example:
+
+    >>> keys, values = read_slots(empty_slots((1, 1), num_rows=3, key_dim=4, value_dim=5))
+    >>> tuple(keys.shape), tuple(values.shape)
+    ((1, 1, 3, 4), (1, 1, 3, 5))
+    """
     return KVCache(*_as_factors(slots))
 
 
 def append_slots(slots: BeamSlots, others: BeamSlots) -> BeamSlots:
-    """Returns the slots with others appended to them."""
+    """Returns the slots with others, of the same beams, appended to them.
+
+    Example:
+
+    >>> slots = [empty_slots((1, 1), num_rows, 4, 5) for num_rows in (3, 2)]
+    >>> count_rows(append_slots(*slots))
+    5
+    """
     pairs = zip(slots, others, _row_axes(), strict=True)
     return BeamSlots(*(ops.concatenate(pair, axis=axis) for *pair, axis in pairs))
 
 
 def empty_slots_like(slots: BeamSlots, num_rows: Tensor) -> BeamSlots:
-    """Returns slots of zeros whose keys and values are of the sizes and the dtype of others."""
+    """Returns slots of zeros whose keys and values are of the sizes and the dtype of others.
+
+    Args:
+        slots: the others.
+        num_rows: number of rows, L * K; an int or an int32 scalar tensor.
+
+    Example:
+
+    >>> count_rows(empty_slots_like(empty_slots((1, 1), 2, 4, 5), 6))
+    6
+    """
     batch, groups = ops.shape(slots.keys)[:2]
     # The axes of rows and of the size of a vector are 2 and 3, in this or the other order.
     key_dim, value_dim = (x.shape[5 - axis] for x, axis in zip(slots, _row_axes(), strict=True))
@@ -198,7 +245,13 @@ def empty_slots_like(slots: BeamSlots, num_rows: Tensor) -> BeamSlots:
 
 
 def count_rows(slots: BeamSlots) -> Tensor:
-    """Returns the number of rows of slots, L * K, an int if it is known while tracing."""
+    """Returns the number of rows of slots, L * K, an int if it is known while tracing.
+
+    Example:
+
+    >>> count_rows(empty_slots((1, 1), num_rows=3, key_dim=4, value_dim=5))
+    3
+    """
     axis = _row_axes()[0]
     num_rows = slots.keys.shape[axis]
     return ops.shape(slots.keys)[axis] if num_rows is None else num_rows

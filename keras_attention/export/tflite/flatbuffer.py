@@ -92,6 +92,12 @@ def builtin_operator(model: schema.ModelT, operator: schema.OperatorT) -> int:
     return _builtin_code(model.operatorCodes[operator.opcodeIndex])
 
 
+def sizes_of(tensor: schema.TensorT) -> list[int]:
+    """Returns the sizes of a tensor, -1 for a free dimension."""
+    sizes = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+    return [int(size) for size in sizes]
+
+
 def has_static_shape(tensor: schema.TensorT) -> bool:
     """Returns True if no size of a tensor is free."""
     return tensor.shapeSignature is None or all(size >= 0 for size in tensor.shapeSignature)

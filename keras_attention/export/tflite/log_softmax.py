@@ -8,6 +8,7 @@ from keras_attention.export.tflite.flatbuffer import (
     builtin_operator,
     new_operator,
     read_model,
+    sizes_of,
     write_model,
 )
 
@@ -41,9 +42,7 @@ def _expand(
 ) -> list[schema.OperatorT]:
     """Returns the operators in place of a LOG_SOFTMAX."""
     (x,), (output,) = operator.inputs, operator.outputs
-    tensor = graph.tensors[x]
-    sizes = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
-    shape = [int(size) for size in sizes]
+    shape = sizes_of(graph.tensors[x])
     reduced = [*shape[:-1], 1]
     axis = add_tensor(model, graph, [1], values=[len(shape) - 1])
     largest, total, log = (add_tensor(model, graph, reduced, FLOAT32) for _ in range(3))

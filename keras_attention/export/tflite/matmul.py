@@ -10,6 +10,7 @@ from keras_attention.export.tflite.flatbuffer import (
     is_constant,
     new_operator,
     read_model,
+    sizes_of,
     write_model,
 )
 
@@ -56,12 +57,11 @@ def _transpose_second_factor(
 ) -> schema.OperatorT:
     """Lets a product read a transposed tensor; returns the operator that computes the tensor."""
     factor = operator.inputs[1]
-    tensor = graph.tensors[factor]
-    shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+    shape = sizes_of(graph.tensors[factor])
     axes = np.arange(len(shape))
     axes[-2:] = axes[:-3:-1]
     permutation = add_tensor(model, graph, [len(axes)], values=axes)
-    transposed = add_tensor(model, graph, [int(shape[axis]) for axis in axes], FLOAT32)
+    transposed = add_tensor(model, graph, [shape[axis] for axis in axes], FLOAT32)
     operator.inputs = np.array([operator.inputs[0], transposed], "int32")
     operator.builtinOptions.adjY = True
     options = schema.TransposeOptionsT()
