@@ -1,7 +1,8 @@
 import warnings
+from pathlib import Path
 
 import pytest
-from matplotlib import font_manager, rcParams
+from matplotlib import font_manager, get_data_path, rcParams
 
 from keras_attention.viz.fonts import font_families
 
@@ -18,6 +19,10 @@ def test_nothing_to_draw_needs_no_other_font():
 def test_installed_font_covers_missing_characters(monkeypatch):
     # cmtt10, which comes with matplotlib, has no Cyrillic; DejaVu Sans, which does too, has.
     monkeypatch.setitem(rcParams, "font.family", ["cmtt10"])
+    # The cached list of fonts lacks those that an interrupted process of matplotlib did not reach.
+    fonts = font_manager.fontManager
+    monkeypatch.setattr(fonts, "ttflist", list(fonts.ttflist))
+    fonts.addfont(Path(get_data_path(), "fonts", "ttf", "cmtt10.ttf"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         chosen = font_families(["дом"])
