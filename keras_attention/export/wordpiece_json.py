@@ -5,8 +5,8 @@ import json
 from keras_attention.export.tokenizer_json import normalization_steps, replace
 from keras_attention.ops.ids import SPECIALS, UNKNOWN
 from keras_attention.text import WordPieceTokenizer
+from keras_attention.text.wordpiece import INSIDE
 
-INSIDE = "##"  # begins a piece inside a word
 MAX_WORD_LENGTH = 100  # characters; tensorflow-text's limit is 100 bytes
 
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cache, cached_property
 
-from keras_attention.ops.ids import SPECIALS
+from keras_attention.ops.ids import SPECIALS, UNKNOWN
 from keras_attention.text.files import PathLike
 from keras_attention.text.normalization import training_lines
 from keras_attention.text.tokenizer import Tokenizer
 from keras_attention.utils.lazy_tensorflow import tf, tf_text
+
+INSIDE = "##"  # begins a piece inside a word
+MAX_WORD_BYTES = 100
+MAX_PIECE_BYTES = 256
+# The property White_Space of Unicode.
+WHITE_SPACE = frozenset(
+    "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
+    + "".join(map(chr, range(0x2000, 0x200B)))
+)
+# The blocks of ideographs that BERT splits.
+CHINESE = (
+    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
+)  # fmt: skip
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -19,8 +35,8 @@ class WordPieceTokenizer(Tokenizer):
     with "##". A word that cannot be split becomes `[UNK]`. `detokenize` joins words with single
     spaces: "Hello, world" becomes "Hello , world".
 
-    The vocabulary is learned by tensorflow-text's `bert_vocab_from_dataset`, and text is split by
-    its `FastWordpieceTokenizer`.
+    The vocabulary is learned by tensorflow-text's `bert_vocab_from_dataset`, and tensors of text
+    are split by its `FastWordpieceTokenizer`. Words of more than 100 bytes become `[UNK]`.
 
     Args:
         vocabulary: The pieces, beginning with `[PAD]`, `[START]`, `[END]`, `[UNK]`.
@@ -29,7 +45,7 @@ class WordPieceTokenizer(Tokenizer):
 
     Raises:
         ValueError: If the vocabulary does not begin with the special tokens, contains no other
-            tokens, or contains a token twice.
+            tokens, a token twice, or a piece with white space or of more than 256 bytes.
 
     Example:
 
@@ -49,9 +65,18 @@ class WordPieceTokenizer(Tokenizer):
         normalization: str | None = "NFC",
     ) -> None:
         super().__init__(vocabulary, lowercase, normalization)
-        self._model = tf_text.FastWordpieceTokenizer(
-            self.vocabulary, token_out_type=tf.int32, support_detokenization=True
-        )
+        for piece in self._vocabulary:
+            characters = set(piece)
+            if characters & WHITE_SPACE or "\0" in characters:
+                raise ValueError(
+                    "`vocabulary` must contain pieces of words, which have no white space. "
+                    f"Received: {piece!r}"
+                )
+            if len(piece.removeprefix(INSIDE).encode("utf-8")) > MAX_PIECE_BYTES:
+                raise ValueError(
+                    f"`vocabulary` must contain pieces of up to {MAX_PIECE_BYTES} bytes. "
+                    f"Received: {piece!r}"
+                )
 
     @classmethod
     def train(
@@ -104,10 +129,65 @@ class WordPieceTokenizer(Tokenizer):
         return self
 
     def _split(self, strings: tf.Tensor) -> tf.RaggedTensor:
-        return self._model.tokenize(strings)
+        return self._runtime.tokenize(strings)
 
     def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
-        return self._model.detokenize(ids)
+        return self._runtime.detokenize(ids)
+
+    def _split_to_lists(self, texts: list[str]) -> list[list[int]]:
+        return [[id for word in _words(text) for id in self._pieces(word)] for text in texts]
+
+    def _join_to_texts(self, rows: list[list[int]]) -> list[str]:
+        # The first piece keeps "##" if the text begins inside a word.
+        texts = (" ".join([self._vocabulary[id] for id in row]) for row in rows)
+        return [text.replace(f" {INSIDE}", "") for text in texts]
+
+    @cached_property
+    def _runtime(self) -> tf_text.FastWordpieceTokenizer:
+        with tf.init_scope():  # its tensor is used outside of the graph that is traced first, too
+            return tf_text.FastWordpieceTokenizer(
+                self.vocabulary,
+                max_bytes_per_word=MAX_WORD_BYTES,
+                token_out_type=tf.int32,
+                support_detokenization=True,
+            )
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {piece: id for id, piece in enumerate(self._vocabulary)}
+
+    def _pieces(self, word: str) -> list[int]:
+        """Returns the ids of a word, from left to right those of the longest matching pieces."""
+        if len(word.encode("utf-8")) > MAX_WORD_BYTES:
+            return [UNKNOWN]
+        ids: list[int] = []
+        start = 0
+        while start < len(word):
+            prefix = INSIDE if start else ""
+            ends = range(len(word), start, -1)
+            end = next((end for end in ends if prefix + word[start:end] in self._ids), None)
+            if end is None:
+                return [UNKNOWN]
+            ids.append(self._ids[prefix + word[start:end]])
+            start = end
+        return ids
+
+
+def _words(text: str) -> list[str]:
+    """Splits a text at white space, punctuation and Chinese characters, as BERT does."""
+    return [word for word in "".join(map(_separated, text)).split(" ") if word]
+
+
+@cache
+def _separated(character: str) -> str:
+    """Returns a character between spaces if it is a word by itself."""
+    code = ord(character)
+    is_word = (
+        unicodedata.category(character).startswith("P")
+        or character in "$+<=>^`|~"  # the symbols of ASCII
+        or any(first <= code <= last for first, last in CHINESE)
+    )
+    return f" {character} " if is_word else " " if character in WHITE_SPACE else character
 
 
 def _drop_rarest(vocabulary: list[str], size: int) -> list[str]:

@@ -127,6 +127,27 @@ def test_normalization_of_every_character(normalization, lowercase):
     assert all(unicodedata.category(each) == "Cn" or ord(each) >= 0x2C2F for each in different)
 
 
+def test_wordpiece_splits_at_the_same_characters():
+    """Except for those that Python's version of Unicode does not have yet."""
+    tokenizer = WordPieceTokenizer([*SPECIALS, "a", "##a", "b"], normalization=None)
+    characters = [chr(code) for code in range(0x33000) if not 0xD800 <= code < 0xE000]
+    texts = [f"a{each}b" for each in characters]
+    rows, expected = tokenizer.tokenize_to_lists(texts), tokenizer.tokenize(texts).to_list()
+    triples = zip(characters, rows, expected, strict=True)
+    different = [each for each, row, other in triples if row != other]
+    assert len(different) < 100
+    assert all(unicodedata.category(each) == "Cn" for each in different)
+    received = [tokenizer.tokenize_to_lists([f"a{each}b"])[0] for each in "!$中\u2003\x1ca"]
+    assert received == [[4, 3, 6]] * 3 + [[4, 6], [3], [3]]
+
+
+def test_the_longest_word_of_wordpiece():
+    tokenizer = WordPieceTokenizer([*SPECIALS, "a", "##a", "é", "##é"])
+    texts = ["a" * 100, "a" * 101, "é" * 50, "é" * 51]
+    assert [len(ids) for ids in tokenizer.tokenize_to_lists(texts)] == [100, 1, 50, 1]
+    check_equal(tokenizer, texts)
+
+
 def test_lists_end_and_are_truncated():
     tokenizer = TOKENIZERS["characters"]
     with pytest.warns(UserWarning, match="1 of 3 texts have more than 3 tokens"):
@@ -174,19 +195,42 @@ def test_texts_are_those_of_the_graph(tokenizer, kind):
     assert received == [[text.decode("utf-8") for text in row] for row in expected]
 
 
-@pytest.mark.slow
-def test_an_exported_task_does_not_import_tensorflow(tflite, translator):
-    texts = ["bca", "", "x", "deed cab"]
-    script = f"""
-import sys
-from keras_attention.tasks import load_exported
-print(load_exported({str(tflite.folder)!r})({texts}))
-print([name for name in sys.modules if name.partition(".")[0].startswith("tensorflow")])
-"""
+def print_without_tensorflow(script):
+    """Runs a script on JAX, checks that it does not import TensorFlow and returns its lines."""
+    modules = "[name for name in sys.modules if name.partition('.')[0].startswith('tensorflow')]"
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", f"import sys\n{script}\nprint({modules})"],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
     )
-    assert done.stdout.splitlines() == [str(translator(texts)), "[]"], done.stderr
+    *lines, imported = done.stdout.splitlines()
+    assert imported == "[]", done.stderr
+    return lines
+
+
+def test_tokenizers_do_not_import_tensorflow(tmp_path):
+    for name, tokenizer in TOKENIZERS.items():
+        tokenizer.save(tmp_path / name)
+    printed = print_without_tensorflow(f"""
+from keras_attention.text import load_tokenizer
+for name in {list(TOKENIZERS)}:
+    tokenizer = load_tokenizer({str(tmp_path)!r} + "/" + name)
+    ids = tokenizer.encode_to_lists({LINES[:2]})
+    print([ids, tokenizer.detokenize_to_texts(ids[:1])])
+""")
+    expected = []
+    for tokenizer in TOKENIZERS.values():
+        ids = tokenizer.encode_ragged(LINES[:2]).to_list()
+        expected.append(str([ids, [tokenizer.detokenize(ids[:1]).numpy()[0].decode("utf-8")]]))
+    assert printed == expected
+
+
+@pytest.mark.slow
+def test_an_exported_task_does_not_import_tensorflow(tflite, translator):
+    texts = ["bca", "", "x", "deed cab"]
+    printed = print_without_tensorflow(f"""
+from keras_attention.tasks import load_exported
+print(load_exported({str(tflite.folder)!r})({texts}))
+""")
+    assert printed == [str(translator(texts))]

@@ -39,6 +39,9 @@ def test_vocabulary_size_is_a_maximum():
         (SPECIALS, r"Received: .*=\('\[PAD\]'"),
         (["a", *SPECIALS], r"Received: .*=\('a'"),
         ([*PIECES, "sing"], "Received: 'sing' more than once"),
+        ([*PIECES, "a b"], "no white space. Received: 'a b'"),
+        ([*PIECES, "\u3000"], "no white space. Received: '\\\\u3000'"),
+        ([*PIECES, "##" + "é" * 129], "up to 256 bytes. Received: '##éé"),
     ],
 )
 def test_invalid_vocabularies(vocabulary, received):

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from keras_attention.export.tokenizer_json import normalization_steps, replace
-from keras_attention.export.wordpiece_json import INSIDE, wordpiece_json
+from keras_attention.export.wordpiece_json import wordpiece_json
 from keras_attention.ops.ids import END, SPECIALS, START, UNKNOWN
 from keras_attention.text import MarianTokenizer, SentencePieceTokenizer, WordPieceTokenizer
+from keras_attention.text.wordpiece import INSIDE
 
 PieceTokenizer = MarianTokenizer | SentencePieceTokenizer
 # No characters, so text has none: the mark of the target's tokens, and a run of unknown characters.
