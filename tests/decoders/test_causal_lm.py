@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import cases
+from helpers import cases, compiled_on_jax
 from keras_attention.decoders import CausalLMDecoder
 from keras_attention.layers import (
     AlibiBias,
@@ -66,7 +66,7 @@ def make(configuration, max_length=24):
     )  # fmt: skip
     bias = RelativePositionBias(HEADS, 4, 8, bidirectional=False)
     decoder = CausalLMDecoder(embedding, blocks, bias if positions == "relative" else None)
-    decoder(np.array(TEXTS[:1]))
+    decoder.build((None, None))
     rng = np.random.default_rng(1)  # large weights, so that all of them affect the logits
     for weight in decoder.weights:
         if "float" in weight.dtype and "norm" not in weight.path:
@@ -77,7 +77,7 @@ def make(configuration, max_length=24):
 @functools.cache
 def shared_decoder(configuration):
     """Decoder of a configuration, for tests that do not change it."""
-    return make(configuration)
+    return compiled_on_jax(make(configuration))
 
 
 def array(x):
@@ -96,7 +96,7 @@ def steps(decoder, prompt, tokens):
     # the first ids are ignored
     for t, ids in enumerate([np.full((batch, beams), 10), *np.moveaxis(tokens, 1, 0)]):
         step_logits, state, step_weights = decoder.step(
-            ops.convert_to_tensor(ids), t, state, constants, return_weights=True
+            ops.convert_to_tensor(ids), np.int32(t), state, constants, return_weights=True
         )
         assert state.beams.shape[:2] == (batch, beams)
         logits.append(array(step_logits))
@@ -240,7 +240,7 @@ def test_beams_have_separate_caches():
 )
 def test_caches_of_blocks_with_different_windows(positions, windows):
     """A cache grows up to the window; prompts and outputs are shorter and longer than it."""
-    decoder = make(positions)
+    decoder = compiled_on_jax(make(positions))
     for block, window in zip(decoder.blocks, windows, strict=True):
         block.self_attention.window = window
     prompts = [[5, 6, 7, 4, 8, 0], [4, 10, 5, 7, 8, 6], [9, 6, 0, 1, 8, 0], [0] * 6]
@@ -256,7 +256,7 @@ def test_caches_of_blocks_with_different_windows(positions, windows):
             rows = [sum(map(count_rows, cache)) for cache in state.caches]
             assert rows == [2 * slots for slots in expected]
         previous = ops.convert_to_tensor(tokens[:, t - 1])  # ignored in the first step
-        step_logits, state, _ = decoder.step(previous, t, state, constants)
+        step_logits, state, _ = decoder.step(previous, np.int32(t), state, constants)
         logits.append(array(step_logits))
     for row, text in enumerate(texts):
         expected = decoder(after(text, tokens[row, :-1]))[:, len(text) - 1 :]

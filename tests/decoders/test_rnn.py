@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import assert_outputs_as_declared, cases
+from helpers import assert_outputs_as_declared, cases, compiled_on_jax
 from keras_attention.decoders import RNNDecoder
 from keras_attention.generation import GreedySearch
 from keras_attention.layers import (
@@ -115,17 +115,20 @@ def array(x):
 
 
 def encode(model, source=SOURCE):
-    return model.encoder(source), model.encoder.compute_mask(source)
+    return compiled_on_jax(model.encoder)(source), model.encoder.compute_mask(source)
 
 
 def steps(decoder, target, encoded, mask):
     """Logits and attention weights `(batch, time, beams, ...)` of target ids of that shape."""
+    decoder = compiled_on_jax(decoder)
     constants, state = decoder.start(encoded, mask, num_beams=target.shape[2])
     logits, weights = [], []
     for t in range(target.shape[1]):
         assert all(x.shape[:2] == target.shape[::2] for x in keras.tree.flatten(state))
         ids = ops.convert_to_tensor(target[:, t], "int32")
-        y, state, step_weights = decoder.step(ids, t, state, constants, return_weights=True)
+        y, state, step_weights = decoder.step(
+            ids, np.int32(t), state, constants, return_weights=True
+        )
         logits.append(array(y))
         weights.append(array(step_weights))
     return np.stack(logits, 1), np.stack(weights, 1)
@@ -136,14 +139,15 @@ def steps(decoder, target, encoded, mask):
 def test_steps_equal_call_and_beams_are_independent(option):
     model = shared_model(option)
     encoded, mask = encode(model)
-    expected = array(model.decoder(TARGET, encoded, mask))
+    decoder = compiled_on_jax(model.decoder)
+    expected = array(decoder(TARGET, encoded, mask))
     assert expected.shape == (2, 4, W) and expected.std() > 0.1
     other = np.array([[1, 8, 8, 4], [1, 3, 4, 5]])
     logits, scores = steps(model.decoder, np.stack([other, TARGET, TARGET], 2), encoded, mask)
     for beam in (1, 2):
         np.testing.assert_allclose(logits[:, :, beam], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
-        logits[:, :, 0], array(model.decoder(other, encoded, mask)), rtol=1e-4, atol=1e-5
+        logits[:, :, 0], array(decoder(other, encoded, mask)), rtol=1e-4, atol=1e-5
     )
     assert scores.shape == (2, 4, 3, 5) and (scores >= 0).all()
     assert (scores[0, :, :, 4] == 0).all()  # the padding
@@ -154,7 +158,7 @@ def test_steps_equal_call_and_beams_are_independent(option):
 @pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_option
 def test_padding_of_the_source_is_ignored(option):
-    model = shared_model(option)
+    model = compiled_on_jax(shared_model(option))
     expected = array(model({"source": SOURCE[:1, :4], "target": TARGET[:1]}))
     for left, right in ((0, 3), (3, 0)):
         padded = np.pad(SOURCE[:1, :4], ((0, 0), (left, right)))
@@ -181,10 +185,10 @@ def make_with_policy(option, policy):
 def test_mixed_precision(option, policy):
     half = make_with_policy(option, policy)
     encoded, mask = encode(half)
-    logits = half.decoder(TARGET, encoded, mask)
+    logits = compiled_on_jax(half.decoder)(TARGET, encoded, mask)
     assert keras.backend.standardize_dtype(logits.dtype) == half.decoder.compute_dtype
     assert_outputs_as_declared(half.decoder, logits, TARGET, encoded)
-    expected = array(shared_model(option)({"source": SOURCE, "target": TARGET}))
+    expected = array(compiled_on_jax(shared_model(option))({"source": SOURCE, "target": TARGET}))
     np.testing.assert_allclose(array(logits), expected, atol=0.06)
     # outside of `__call__`, so without Keras's autocast scope
     stepped, _ = steps(half.decoder, TARGET[:, :, None], encoded, mask)
@@ -221,7 +225,7 @@ def test_mixed_precision_reloads_generates_and_trains(option, tmp_path):
 )
 @pytest.mark.parametrize("option", ["bahdanau", "luong", "monotonic", "none"])
 def test_the_smallest_inputs(source, target, option):
-    logits = array(shared_model(option)({"source": source, "target": target}))
+    logits = array(compiled_on_jax(shared_model(option))({"source": source, "target": target}))
     assert logits.shape == (*target.shape, W)
     assert np.isfinite(logits).all()
 
@@ -261,11 +265,13 @@ class Constant:
 
 def predicted_inputs(decoder, encoded, mask, length):
     """Inputs of a decoder that is fed START and then its own predictions."""
+    decoder = compiled_on_jax(decoder)
     constants, state = decoder.start(encoded, mask)
     ids, inputs = np.full((2, 1), 1, "int32"), []
     for t in range(length):
         inputs.append(ids)
-        logits, state, weights = decoder.step(ops.convert_to_tensor(ids), t, state, constants)
+        ids = ops.convert_to_tensor(ids)
+        logits, state, weights = decoder.step(ids, np.int32(t), state, constants)
         assert weights is None
         ids = array(logits).argmax(-1).astype("int32")
     return np.concatenate(inputs, 1)

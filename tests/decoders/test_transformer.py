@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import cases
+from helpers import cases, compiled_on_jax
 from keras_attention.decoders import TransformerDecoder
 from keras_attention.generation import BeamSearch, Generator
 from keras_attention.generation.hypotheses import reorder_beams
@@ -90,7 +90,7 @@ def array(x):
 
 
 def encode(model, source=SOURCE):
-    return model.encoder(source), model.encoder.compute_mask(source)
+    return compiled_on_jax(model.encoder)(source), model.encoder.compute_mask(source)
 
 
 def decode(decoder, encoded, mask, parents):
@@ -99,13 +99,13 @@ def decode(decoder, encoded, mask, parents):
     `parents` is (steps, batch, beams). Returns the history of each final beam: ids (B, K, T),
     logits (B, K, T, V) and attention weights (B, K, T, S).
     """
-    rng = np.random.default_rng(2)
+    rng, decoder = np.random.default_rng(2), compiled_on_jax(decoder)
     constants, state = decoder.start(encoded, mask, parents.shape[2], max_length=MAX_LENGTH)
     history = None
     for t, parent in enumerate(parents):
         ids = rng.integers(4, W, parent.shape).astype("int32") if t else np.ones_like(parent)
         logits, state, weights = decoder.step(
-            ops.convert_to_tensor(ids), t, state, constants, return_weights=True
+            ops.convert_to_tensor(ids), np.int32(t), state, constants, return_weights=True
         )
         assert state.beams.shape[:2] == parent.shape
         new = [x[:, :, None] for x in (ids, array(logits), array(weights))]
@@ -145,7 +145,7 @@ def test_steps_of_reordered_beams_give_the_logits_of_call(option):
     ids, logits, weights = decode(model.decoder, encoded, mask, PARENTS)
     assert len(np.unique(ids.reshape(-1, STEPS), axis=0)) == 6
     encoded, mask = encode(model, np.repeat(SOURCE, 3, axis=0))  # a row for each beam
-    expected = array(model.decoder(ids.reshape(6, STEPS), encoded, mask))
+    expected = array(compiled_on_jax(model.decoder)(ids.reshape(6, STEPS), encoded, mask))
     assert expected.std() > 0.1
     np.testing.assert_allclose(logits.reshape(expected.shape), expected, rtol=1e-4, atol=2e-5)
     assert weights.shape == (2, 3, STEPS, 5) and (weights >= 0).all()
@@ -170,7 +170,7 @@ def test_weights_are_those_of_the_last_block_averaged_over_heads(option):
 @pytest.mark.slow_on_tensorflow(quick_cases=1)
 @every_option
 def test_padding_on_either_side_does_not_change_the_logits(option):
-    model = shared_model(option)
+    model = compiled_on_jax(shared_model(option))
     source, target = SOURCE[:1, :4], TARGET[:1]
     expected = array(model({"source": source, "target": target}))[0]
     padded = np.concatenate([np.pad(source, ((0, 0), side)) for side in ((0, 3), (3, 0), (2, 1))])
@@ -302,7 +302,7 @@ def transformer_of_the_paper(model, norm, source, target):
 @pytest.mark.parametrize("norm", ["post", "pre"])
 def test_model_follows_the_equations_of_the_paper(norm):
     model = make(norm=norm)
-    output = array(model({"source": SOURCE, "target": TARGET}))
+    output = array(compiled_on_jax(model)({"source": SOURCE, "target": TARGET}))
     ids, logits, weights = decode(model.decoder, *encode(model), one_beam(STEPS))
     for row in range(2):
         source = SOURCE[row][SOURCE[row] > 0]
@@ -339,9 +339,9 @@ def test_mixed_precision(option, policy):
     encoded, mask = encode(half)
     # outside of any call, thus without Keras's autocast scope
     ids, stepped, _ = decode(half.decoder, encoded, mask, one_beam(STEPS))
-    logits = half.decoder(ids[:, 0], encoded, mask)
+    logits = compiled_on_jax(half.decoder)(ids[:, 0], encoded, mask)
     assert keras.backend.standardize_dtype(logits.dtype) == half.decoder.compute_dtype
-    expected = array(shared_model(option)({"source": SOURCE, "target": ids[:, 0]}))
+    expected = array(compiled_on_jax(shared_model(option))({"source": SOURCE, "target": ids[:, 0]}))
     tolerance = 0.01 if policy == "mixed_float16" else 0.08  # 10 and 7 bits of precision
     np.testing.assert_allclose(array(logits), expected, atol=tolerance * np.abs(expected).max())
     np.testing.assert_allclose(stepped[:, 0], expected, atol=tolerance * np.abs(expected).max())
@@ -358,7 +358,7 @@ def test_mixed_precision(option, policy):
 )
 @pytest.mark.parametrize("option", ["sinusoidal", "rotary-everything", "relative", "alibi"])
 def test_the_smallest_inputs(source, target, option):
-    logits = array(shared_model(option)({"source": source, "target": target}))
+    logits = array(compiled_on_jax(shared_model(option))({"source": source, "target": target}))
     assert logits.shape == (*target.shape, W)
     assert np.isfinite(logits).all()
 

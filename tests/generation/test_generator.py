@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import array, cases
+from helpers import array, cases, compiled_on_jax
 from keras_attention.generation import BeamSearch, Generator, GreedySearch, Sampling
 from keras_attention.generation.logits_processors import SuppressTokens
 from keras_attention.generation.streaming import Streamer
@@ -80,10 +80,11 @@ def test_scores_with_growing_caches_are_those_of_teacher_forcing(models, name):
     source = np.repeat(SOURCE[:1], 2, axis=0)
     shifted = np.concatenate([np.ones_like(ids[:, :1]), ids[:, :-1]], axis=1)
     if name == "encoder-decoder":
-        logits = array(model({"source": source, "target": shifted}))
+        logits = array(compiled_on_jax(model)({"source": source, "target": shifted}))
     else:
         prompt = np.concatenate([shifted[:, :1], source], axis=1)
-        logits = array(model(np.concatenate([prompt, ids[:, :-1]], axis=1)))[:, source.shape[1] :]
+        inputs = np.concatenate([prompt, ids[:, :-1]], axis=1)
+        logits = array(compiled_on_jax(model)(inputs))[:, source.shape[1] :]
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     log_probs = np.take_along_axis(log_probs, ids[..., None], axis=2)[..., 0]
     np.testing.assert_allclose(outputs.scores[0], log_probs.sum(1), rtol=1e-5)

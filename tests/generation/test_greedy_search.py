@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from helpers import array
+from helpers import array, compiled_on_jax
 from keras_attention.generation import GreedySearch
 from keras_attention.generation.greedy_search import most_probable
 from keras_attention.models import seq2seq
@@ -23,11 +23,12 @@ def make(**options):
 
 
 def plain_greedy_search(model, source, max_new_tokens):
-    """Calls the whole model again for each token."""
+    """Calls the whole model again for each token, with padding after the tokens."""
     ids, score = [1], 0.0
     while len(ids) <= max_new_tokens and ids[-1] != 2:
-        inputs = {"source": source[None], "target": np.array([ids])}
-        logits = array(model(inputs))[0, -1].astype("float64")
+        target = np.pad([ids], ((0, 0), (0, max_new_tokens - len(ids))))
+        logits = array(compiled_on_jax(model)({"source": source[None], "target": target}))
+        logits = logits[0, len(ids) - 1].astype("float64")
         log_probs = logits - np.log(np.exp(logits).sum())
         ids.append(2 + int(log_probs[2:].argmax()))
         score += log_probs[ids[-1]]

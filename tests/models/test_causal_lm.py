@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import array, fit_steps
+from helpers import array, compiled_on_jax, fit_steps
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.models import CausalLM, causal_lm
 from keras_attention.training import MaskedCrossEntropy
@@ -50,7 +50,7 @@ def full_log_probs(model, rows):
     for row, tokens in zip(ids, rows, strict=True):
         row[: len(tokens)] = tokens
     last = [len(tokens) - 1 for tokens in rows]
-    logits = array(model(ids))[np.arange(len(rows)), last].astype("float64")
+    logits = array(compiled_on_jax(model)(ids))[np.arange(len(rows)), last].astype("float64")
     output = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     output[:, :2] = -np.inf
     return output
