@@ -29,7 +29,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "input_feeding": False,
         "tie_embeddings": False,
     },
-    "transformer": {"size": "tiny", "norm": "pre"},
+    "transformer": {"size": "tiny", "norm": "pre", "packed": False},
 }
 
 
@@ -138,6 +138,12 @@ def _add_transformer(group: Group) -> None:
         choices=["pre", "post"],
         help="layer normalization before each sub-layer, or after it as in Vaswani et al. 2017 "
         f"[{default['norm']}]",
+    )
+    _add_flag(
+        group,
+        "packed",
+        "train on rows of --max-length tokens that hold several sentence pairs, masked from each "
+        "other; requires --batch-tokens",
     )
 
 

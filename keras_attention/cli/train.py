@@ -128,6 +128,7 @@ def _build_transformer(
         architecture["size"],
         dropout=options.dropout,
         norm=architecture["norm"],
+        packed=architecture["packed"],
         share_embeddings=options.joint_vocabulary,
     )
 

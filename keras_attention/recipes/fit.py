@@ -31,7 +31,7 @@ from keras_attention.recipes.resume import (
 from keras_attention.recipes.save_best import SCORE_FILE, SaveBestTask
 from keras_attention.recipes.training_config import Metric, TrainingConfig
 from keras_attention.tasks.translator import Translator
-from keras_attention.text import bucketed_batches, repeat_batch
+from keras_attention.text import bucketed_batches, packed_pair_batches, repeat_batch
 from keras_attention.training import (
     Bfloat16,
     GenerationScore,
@@ -70,7 +70,8 @@ def fit(
     already held one.
 
     Args:
-        task: Translator to train. Its strategy generates the validation outputs.
+        task: Translator to train. Its strategy generates the validation outputs. A packed
+            Transformer is trained on rows of `max_length` tokens that hold several pairs.
         pairs: Training pairs, `(source, target)`.
         validation: Validation pairs, scored after each epoch.
         folder: Folder of the saved task; always holds the task with the best score so far.
@@ -81,9 +82,10 @@ def fit(
 
     Raises:
         ValueError: If the folder holds anything but a task, another process trains in it, an
-            interrupted training in it had other settings or all its checkpoints are damaged, or the
-            loss, a score or a weight becomes NaN or infinite. The folder then holds the best task
-            so far, if there is one.
+            interrupted training in it had other settings or all its checkpoints are damaged, a
+            packed model gets a `batch_size`, or `batch_tokens` of less than a row, or the loss, a
+            score or a weight becomes NaN or infinite. The folder then holds the best task so far,
+            if there is one.
         OSError: If the disk is full. The call can be repeated once there is room.
 
     Example:
@@ -227,10 +229,29 @@ def _data_and_loss(
         candidates = CandidateBatches(task, pairs, metric, **options)
         loss = MinimumRisk(config.risk_weight, candidates.num_candidates, label_smoothing=smoothing)
         return candidates, loss
-    data = bucketed_batches(pairs, task.source_tokenizer, task.target_tokenizer, **options)
+    tokenizers = task.source_tokenizer, task.target_tokenizer
+    if task.model.packed:
+        length = config.max_length
+        data = packed_pair_batches(
+            pairs, *tokenizers, length, _rows_per_batch(config), seed=config.seed
+        )
+    else:
+        data = bucketed_batches(pairs, *tokenizers, **options)
     if config.r_drop_alpha is not None:
         return repeat_batch(data), RDrop(config.r_drop_alpha, smoothing)
     return data, MaskedCrossEntropy(smoothing)
+
+
+def _rows_per_batch(config: TrainingConfig) -> int:
+    """Returns the number of rows in a batch of packed pairs."""
+    rows = (config.batch_tokens or 0) // config.max_length
+    if config.batch_size is not None or not rows:
+        raise ValueError(
+            "For a packed model, `batch_size` must be `None`, and `batch_tokens` at least "
+            f"`max_length`, the length of a row. Received: batch_size={config.batch_size}, "
+            f"batch_tokens={config.batch_tokens}, max_length={config.max_length}"
+        )
+    return rows
 
 
 def _optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Adam:

@@ -21,7 +21,7 @@ class TrainingConfig:
         batch_size: Maximum number of pairs in a batch. `None` is 64, or no limit if
             `batch_tokens` is set.
         batch_tokens: Maximum number of tokens in one side of a batch, including padding. `None`
-            sets no limit.
+            sets no limit. A packed model requires it, in place of `batch_size`.
         max_length: Maximum number of tokens in a sentence, including `[END]`; longer sentences
             are truncated.
         learning_rate: Peak learning rate of Adam.

@@ -69,11 +69,23 @@ def test_transformer_with_joint_vocabulary(transformer, tmp_path, capsys):
     assert shapes.count((50, 16)) == 1  # one embedding, shared with the output layer
 
 
+@pytest.mark.slow
+def test_a_packed_transformer(transformer, tmp_path, capsys, error_of):
+    assert "`batch_tokens` at least `max_length`" in error_of("train", *transformer, "--packed")
+    index = transformer.index("--batch-size")
+    options = "--packed --max-length 40 --batch-tokens 160 --epochs 1"
+    assert main(["train", *transformer[:index], *transformer[index + 2 :], *options.split()]) == 0
+    assert "200 pairs" in capsys.readouterr().out
+    assert Translator.load(tmp_path / "model").model.packed
+
+
 def test_options_of_another_architecture_are_refused(files, transformer, error_of):
     error = error_of("train", *transformer, "--tie-embeddings")
     assert "`--tie-embeddings` requires `--model rnn`. Received: --model transformer" in error
     error = error_of("train", *transformer, "--model", "rnn", "--size", "tiny")
     assert "`--size` requires `--model transformer`. Received: --model rnn" in error
+    error = error_of("train", *transformer, "--model", "rnn", "--packed")
+    assert "`--packed` requires `--model transformer`. Received: --model rnn" in error
 
 
 def test_minimum_risk_requires_a_trained_task(transformer, error_of):

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from keras_attention.generation import GreedySearch
-from keras_attention.models import seq2seq
+from keras_attention.models import seq2seq, transformer
+from keras_attention.ops.ids import START
 from keras_attention.recipes import TrainingConfig, fit, resume_folder
 from keras_attention.recipes.fit import _default_metric, _optimizer
 from keras_attention.tasks import Translator
 from keras_attention.text import CharacterTokenizer
+from keras_attention.training import MaskedCrossEntropy
 from keras_attention.utils.atomic_io import read_json
 
 PAIRS = [("a", "A"), ("b", "B"), ("aa", "AA"), ("bb", "BB")]
@@ -80,6 +82,31 @@ def test_trained_task_is_saved_and_works(tmp_path):
     loaded = Translator.load(tmp_path / "task")
     assert loaded(SOURCES) == [target for _, target in PAIRS]
     assert not resume_folder(tmp_path / "task").exists()
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_packed_model_is_trained_on_rows_of_several_pairs(tmp_path):
+    """One row has all pairs, and the loss of each of them alone."""
+    task = make_task()
+    source, target = task.source_tokenizer, task.target_tokenizer
+    sizes = source.vocabulary_size, target.vocabulary_size
+    options = dict(num_layers=1, hidden_dim=16, intermediate_dim=16, num_heads=2, dropout=0.0)
+    packed, plain = (transformer(*sizes, packed=packed, **options) for packed in (True, False))
+    plain.set_weights(packed.get_weights())
+    labels = np.array(target.encode([target for _, target in PAIRS]))  # (4, 3)
+    inputs = {
+        "source": np.array(source.encode(SOURCES)),
+        "target": np.pad(labels[:, :-1], ((0, 0), (1, 0)), constant_values=START) * (labels != 0),
+    }
+    expected = float(MaskedCrossEntropy(0.1)(labels, plain(inputs)))
+    packed_task = Translator(packed, source, target, GreedySearch(max_new_tokens=4), 8)
+    options = dict(epochs=1, max_length=12, metric=ScriptedMetric(1.0, 1.0))
+    history = train(packed_task, tmp_path / "task", batch_size=None, batch_tokens=23, **options)
+    np.testing.assert_allclose(history.history["loss"], expected, rtol=1e-5)
+    assert int(packed.optimizer.iterations) == 1
+    for sizes in ({"batch_size": 4, "batch_tokens": 24}, {"batch_tokens": 11}, {}):
+        with pytest.raises(ValueError, match="at least `max_length`.* Received: batch_size="):
+            train(packed_task, tmp_path / "new", **{"batch_size": None, **sizes, **options})
 
 
 @pytest.mark.usefixtures("eager")
