@@ -142,8 +142,8 @@ def _add_transformer(group: Group) -> None:
     _add_flag(
         group,
         "packed",
-        "train on rows of --max-length tokens that hold several sentence pairs, masked from each "
-        "other; requires --batch-tokens",
+        "train on rows that hold several sentence pairs, masked from each other; requires a "
+        "maximum number of tokens in a batch",
     )
 
 
