@@ -67,8 +67,8 @@ def accept_interrupts() -> None:
 class CompiledOnJAX:
     """A layer without random state, whose methods JAX compiles as a whole.
 
-    Operations one by one take JAX about 30 ms each to compile, a hundred times as long as they run.
-    On the other backends the methods are those of the layer. Arrays are arguments of the compiled
+    Called directly, a layer is compiled operation by operation, which takes JAX much longer. On the
+    other backends the methods are those of the layer. Arrays are arguments of the compiled
     function, NumPy's scalars too; it is compiled again for each other value of a Python number.
     """
 

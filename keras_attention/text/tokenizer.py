@@ -39,8 +39,8 @@ class Tokenizer:
     and `detokenize` work eagerly, in `tf.function` and in `tf.data` maps, with every Keras backend.
 
     `tokenize_to_lists`, `encode_to_lists` and `detokenize_to_texts` take and return Python lists
-    instead, with the same results, and do so without TensorFlow, which is imported when it is first
-    needed.
+    instead, with the same results. The library's tokenizers do so without TensorFlow, which is
+    imported when it is first needed.
 
     A subclass defines `vocabulary_file`, `train`, `_read` and `_write` (the vocabulary as bytes),
     `_split` (text to ids) and `_join` (ids to text), and may define `_split_to_lists` and

@@ -15,9 +15,9 @@ from keras_attention.utils.lazy_tensorflow import tf, tf_text
 INSIDE = "##"  # begins a piece inside a word
 MAX_WORD_BYTES = 100
 MAX_PIECE_BYTES = 256
-# The property White_Space of Unicode.
-WHITE_SPACE = frozenset(
-    "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
+# Unicode's property White_Space, and the null character, which `normalize` replaces by a space.
+SPACES = frozenset(
+    "\0\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
     + "".join(map(chr, range(0x2000, 0x200B)))
 )
 # The blocks of ideographs that BERT splits.
@@ -66,8 +66,7 @@ class WordPieceTokenizer(Tokenizer):
     ) -> None:
         super().__init__(vocabulary, lowercase, normalization)
         for piece in self._vocabulary:
-            characters = set(piece)
-            if characters & WHITE_SPACE or "\0" in characters:
+            if SPACES.intersection(piece):
                 raise ValueError(
                     "`vocabulary` must contain pieces of words, which have no white space. "
                     f"Received: {piece!r}"
@@ -180,14 +179,16 @@ def _words(text: str) -> list[str]:
 
 @cache
 def _separated(character: str) -> str:
-    """Returns a character between spaces if it is a word by itself."""
+    """Returns a character, between spaces if it is a word by itself; a space for white space."""
+    if character in SPACES:
+        return " "
     code = ord(character)
     is_word = (
         unicodedata.category(character).startswith("P")
         or character in "$+<=>^`|~"  # the symbols of ASCII
         or any(first <= code <= last for first, last in CHINESE)
     )
-    return f" {character} " if is_word else " " if character in WHITE_SPACE else character
+    return f" {character} " if is_word else character
 
 
 def _drop_rarest(vocabulary: list[str], size: int) -> list[str]:

@@ -99,7 +99,8 @@ def decode(decoder, encoded, mask, parents):
     `parents` is (steps, batch, beams). Returns the history of each final beam: ids (B, K, T),
     logits (B, K, T, V) and attention weights (B, K, T, S).
     """
-    rng, decoder = np.random.default_rng(2), compiled_on_jax(decoder)
+    rng = np.random.default_rng(2)
+    decoder = compiled_on_jax(decoder)
     constants, state = decoder.start(encoded, mask, parents.shape[2], max_length=MAX_LENGTH)
     history = None
     for t, parent in enumerate(parents):

@@ -18,6 +18,7 @@ from keras_attention.text import (
     CharacterTokenizer,
     MarianTokenizer,
     SentencePieceTokenizer,
+    Tokenizer,
     WordPieceTokenizer,
     read_lines,
 )
@@ -86,6 +87,19 @@ def test_difficult_texts(tokenizer):
     assert len({*map(tuple, tokenizer.tokenize_to_lists(TEXTS))}) > 8
     assert tokenizer.tokenize_to_lists([]) == []
     assert tokenizer.detokenize_to_texts(np.zeros((0, 0), "int32")) == []
+
+
+class TensorFlowTokenizer(CharacterTokenizer):
+    """As a tokenizer of one's own that only defines the operations of a graph."""
+
+    _split_to_lists = Tokenizer._split_to_lists
+    _join_to_texts = Tokenizer._join_to_texts
+
+
+def test_a_tokenizer_without_methods_for_lists():
+    tokenizer = TensorFlowTokenizer.train(LINES)
+    check_equal(tokenizer, TEXTS)
+    assert tokenizer.tokenize_to_lists([]) == []
 
 
 def test_pieces_of_bytes():
