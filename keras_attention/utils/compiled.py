@@ -109,7 +109,8 @@ class CompiledModels:
 def recompile_on_layer_change(cls: ModelClass) -> ModelClass:
     """Class decorator: Keras's compiled functions of a model are made again when its layers change.
 
-    These are the functions of `fit`, `evaluate` and `predict` and of their `..._on_batch`.
+    These are the functions of `fit`, `evaluate` and `predict` and of their `..._on_batch`. The
+    optimizer is built before that of `fit`, see `_build_optimizer`.
     """
     for name in FUNCTIONS:
         setattr(cls, f"make_{name}", _checked(name, getattr(cls, f"make_{name}")))
@@ -120,6 +121,8 @@ def _checked(name, make):
     """Returns `make_train_function` or another, `make`, with a check of the layers' state."""
 
     def make_function(self, force=False):
+        if name == "train_function":
+            _build_optimizer(self)
         state, function = LayerState(self), getattr(self, name)
         # Another thread may have made the function and not set its state yet.
         is_current = function is None or getattr(function, "layer_state", None) == state
@@ -128,6 +131,17 @@ def _checked(name, make):
         return getattr(self, name)
 
     return make_function
+
+
+def _build_optimizer(model):
+    """Creates the optimizer's variables, as Keras does before `fit` on JAX and PyTorch.
+
+    On TensorFlow, Keras creates them in the first step, and a function that creates variables is
+    traced twice, which doubles the time until the first step.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)
 
 
 def predict_on_batch(model: keras.Model, inputs: Any) -> Any:

@@ -69,6 +69,24 @@ def test_compiled_functions_follow_a_change_of_layers(change):
     assert received != loss
 
 
+@pytest.mark.tensorflow_only
+def test_a_training_step_is_traced_once():
+    traced = []
+
+    @recompile_on_layer_change
+    class Counted(keras.Model):
+        def train_step(self, data):
+            traced.append(self.optimizer.built)
+            return super().train_step(data)
+
+    inputs = keras.Input((6,))
+    model = Counted(inputs, keras.layers.Dense(3)(inputs))
+    model.compile("adam", "mse")
+    model.fit(X, np.zeros((5, 3)), batch_size=5, epochs=2, verbose=0)
+    assert traced == [True]
+    assert model.optimizer.iterations == 2
+
+
 def test_alpha_of_lora_is_a_constant_of_the_compiled_function():
     model = make()
     lora(model)
