@@ -29,9 +29,10 @@ def bucketed_batches(
     """Returns batches of encoded sentence pairs, grouped by length.
 
     Each pair is assigned to the smallest of `bucket_lengths(max_length)` that holds both its
-    sides, and its batch is padded to that length. There are therefore few shapes, the same in every
-    epoch, which keeps XLA's compilations few. Each pair appears once per epoch; the last batch of a
-    length may be smaller. Text is tokenized once, by this function.
+    sides, and its batch is padded to that length. The longest pairs of a length, as many as do not
+    fill a batch, join those of the next length, so one batch per epoch is smaller at most. There
+    are therefore few shapes, the same in every epoch, which keeps XLA's compilations few. Each pair
+    appears once per epoch. Text is tokenized once, by this function.
 
     Args:
         pairs: `(source, target)` sentences.
@@ -92,6 +93,8 @@ def assign_buckets(
 ) -> list[tuple[np.ndarray, int, int]]:
     """Assigns examples to the lengths that their batches are padded to.
 
+    Each length has full batches, but for the greatest, which may have one that is not.
+
     Args:
         lengths: Length of each example, `(N,)`.
         batch_size: Maximum number of examples in a batch.
@@ -100,31 +103,34 @@ def assign_buckets(
 
     Returns:
         List of `(indices, length, size)`, one for each of `bucket_lengths` that has examples: the
-        indices of its examples, the padded length, and the maximum number of examples in a batch.
+        indices of its examples, the padded length, and the number of examples in a batch.
 
     Raises:
         ValueError: If a number is not positive.
 
     Example:
 
-    >>> assign_buckets(np.array([3, 9, 8]), batch_size=4, max_length=16, batch_tokens=24)
-    [(array([0, 2]), 8, 3), (array([1]), 12, 2)]
+    >>> assign_buckets(np.array([3, 9, 8, 2, 7]), batch_size=3, max_length=16, batch_tokens=24)
+    [(array([0, 3, 4]), 8, 3), (array([1, 2]), 12, 2)]
     """
     if min(batch_size, max_length, batch_tokens or 1) < 1:
         raise ValueError(
             "`batch_size`, `max_length` and `batch_tokens` must be at least 1. Received: "
             f"batch_size={batch_size}, max_length={max_length}, batch_tokens={batch_tokens}"
         )
-    buckets = bucket_lengths(max_length)
-    assigned = np.searchsorted(buckets, lengths)  # (N,)
-    return [
-        (
-            np.flatnonzero(assigned == bucket),
-            buckets[bucket],
-            min(batch_size, max(1, (batch_tokens or 2**31) // buckets[bucket])),
-        )
-        for bucket in np.unique(assigned)
-    ]
+    padded = np.array(bucket_lengths(max_length))
+    assigned = padded[np.searchsorted(padded, lengths)]  # (N,)
+    buckets, left = [], np.array([], int)  # indices of the examples that filled no batch yet
+    for length in np.unique(assigned).tolist():
+        size = min(batch_size, max(1, (batch_tokens or 2**31) // length))
+        indices = np.concatenate([left, np.flatnonzero(assigned == length)])
+        indices = indices[np.argsort(lengths[indices], kind="stable")]
+        is_last = length == assigned.max()
+        full = len(indices) if is_last else len(indices) - len(indices) % size
+        indices, left = np.sort(indices[:full]), indices[full:]
+        if full:
+            buckets.append((indices, length, size))
+    return buckets
 
 
 def pad_buckets(

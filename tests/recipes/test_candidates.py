@@ -80,7 +80,7 @@ def test_epochs_draw_different_pairs_and_resumed_epochs_the_same():
 
 def test_first_two_batches_differ_in_length():
     """Keras infers from the first two batches which dimensions vary."""
-    data = make_batches(num_candidates=K)
+    data = make_batches(batch_size=3, num_candidates=K)
     assert data[0][1].shape[1] < data[1][1].shape[1]
 
 
