@@ -61,7 +61,7 @@ def _mark_slow_and_exhaustive(items: list[pytest.Item], on_tensorflow: bool) -> 
             quick_cases = mark.kwargs.get("quick_cases", 0)
             if cases[function] > quick_cases:
                 item.add_marker(pytest.mark.slow)
-                if quick_cases:
+                if quick_cases or cases[function] > mark.kwargs.get("cases", cases[function]):
                     item.add_marker(pytest.mark.exhaustive)
 
 

@@ -32,6 +32,11 @@ def cases(names: Iterable[str], other_backends: Iterable[str]) -> list[str]:
     return names if keras.backend.backend() == "tensorflow" else other_backends
 
 
+def few_on_jax(count: int, values: Sequence[Any]) -> Sequence[Any]:
+    """Returns the first values on JAX, which compiles each case; all on the other backends."""
+    return values[:count] if keras.backend.backend() == "jax" else values
+
+
 def seeds(count: int) -> range:
     """Returns the seeds that the tests of a backend run: all on TensorFlow, one on the others."""
     return range(count if keras.backend.backend() == "tensorflow" else 1)

@@ -31,7 +31,7 @@ def test_output_names_the_data_and_the_folder(trained):
     assert not resume_folder(folder).exists()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(cases=1)
 @pytest.mark.parametrize("tokenizer", ["wordpiece", "characters", "unigram"])
 def test_other_tokenizers_and_rnn_options(tokenizer, files, tmp_path, capsys):
     other = f"--tokenizer {tokenizer} --epochs 1 --output {tmp_path / 'model'}"

@@ -32,6 +32,7 @@ def flickr8k_folder(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.tensorflow_only
 def test_it_trains_and_scores_captioners_and_resumes(flickr8k_folder, tmp_path):
     options = f"{flickr8k_folder} --word-epochs 1 --epochs 1 --views 2 --size 32 --output model"

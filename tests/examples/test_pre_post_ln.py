@@ -8,6 +8,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "pre_post_ln.py"
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_it_prints_gradients_and_losses_and_draws_them(tmp_path):
     options = "--layers 2 --hidden-dim 8 --steps 8 --warmup 4 --output norms.png"
     printed = run_script(EXAMPLE, options, tmp_path)

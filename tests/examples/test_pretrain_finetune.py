@@ -8,6 +8,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "pretrain_finetune.py"
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_method_is_trained_and_scored(tmp_path):
     options = "--texts 256 --epochs 2 --labels 320 --steps 4 --seeds 1"
     printed = run_script(EXAMPLE, options, tmp_path)

@@ -178,13 +178,10 @@ def by_c_api(version, task, inputs, scratch):
 FAMILIES = [small_transformer, rnn, generator, image_captioner, text_classifier, text_tagger]
 
 
-# The first case is the one of each run; the others are exhaustive.
-CASES = [(small_transformer, ("float32", "int8")), *((family, WEIGHTS) for family in FAMILIES)]
-
-
-@pytest.mark.slow(cases=1)
-@pytest.mark.parametrize(("family", "precisions"), CASES)
-def test_all_runtimes_return_the_same_words(family, precisions, tmp_path):
+@pytest.mark.slow
+@pytest.mark.exhaustive  # the demo trains a model and verifies its exports in each run
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_runtimes_return_the_same_words(family, tmp_path):
     keras.utils.set_random_seed(1)
     RNG.seed(1)
     task, make, correct = family()
@@ -199,7 +196,7 @@ def test_all_runtimes_return_the_same_words(family, precisions, tmp_path):
     assert by_c_api(version, task, inputs, tmp_path) == expected
     generates = isinstance(task, GenerationTask)
     options = {"steps": True, "options": True} if generates else {}
-    for weights in (*precisions, *(() if generates else ("full_int8",))):
+    for weights in (*WEIGHTS, *(() if generates else ("full_int8",))):
         report = task.export(tmp_path / weights, "tflite", samples, weights=weights, **options)
         if weights != "float32":
             metrics = {"exact_match", "bleu"} if generates else {"accuracy"}

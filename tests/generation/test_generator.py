@@ -56,7 +56,7 @@ def with_full_caches(model, strategy, source):
     return strategy.finalize(strategy.run(step, carry, source_mask, limit)[-1])
 
 
-@pytest.mark.slow_on_tensorflow
+@pytest.mark.slow_on_tensorflow(cases=3)
 @pytest.mark.parametrize("strategy", cases(STRATEGIES, ["sampling", "beam"]))
 @pytest.mark.parametrize("name", ["encoder-decoder", "decoder-only"])
 def test_growing_caches_give_the_outputs_of_full_ones(models, name, strategy):
@@ -101,7 +101,7 @@ def test_a_stream_grows_its_caches(models, every):
     assert ids.shape[2] > 64 and not expected[:, :, ids.shape[2] :].any()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(cases=1)
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize("name", ["encoder-decoder", "decoder-only"])
 def test_growing_caches_in_exports_and_under_xla(models, name, tmp_path):

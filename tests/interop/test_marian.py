@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import array, cases
+from helpers import array, cases, few_on_jax
 from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.interop import marian
 from keras_attention.interop.marian import read_marian
@@ -40,7 +40,7 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=few_on_jax(1, list(VARIANTS)))
 def both(request, marian_maker, opus, tmp_path_factory):
     """The model and tokenizer of transformers, and the imported ones."""
     options = VARIANTS[request.param]
@@ -109,6 +109,7 @@ def test_logits_equal_those_of_transformers(both):
     assert (logits[..., 1] < logits.max(-1) - 50).all()
 
 
+@pytest.mark.slow_on_tensorflow(cases=2)
 @pytest.mark.parametrize("beams", [1, 4])
 def test_translations_equal_those_of_transformers(both, beams):
     theirs, ours = both
@@ -137,6 +138,7 @@ def test_translations_equal_those_of_transformers(both, beams):
     assert [text.decode("utf-8") for text in translations] == texts
 
 
+@pytest.mark.slow_on_tensorflow(cases=1)
 @pytest.mark.parametrize("early_stopping", cases([False, True, "never"], ["never"]))
 @pytest.mark.parametrize("length_penalty", [0.0, 2.0])
 def test_all_beams_equal_those_of_transformers(opus, length_penalty, early_stopping):

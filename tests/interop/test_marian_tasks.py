@@ -152,7 +152,11 @@ def test_ctranslate2(opus, expected, tmp_path, capsys):
 
 
 @pytest.fixture(
-    scope="module", params=[GreedySearch(max_new_tokens=26), None], ids=["greedy", "4 beams"]
+    scope="module",
+    params=[
+        pytest.param(None, id="4 beams"),
+        pytest.param(GreedySearch(max_new_tokens=26), id="greedy", marks=pytest.mark.exhaustive),
+    ],
 )
 def onnx(request, opus, tmp_path_factory):
     """An ONNX export and its task; `None` is the strategy of the folder, beam search."""

@@ -48,6 +48,7 @@ FEW = {
     "jax": ["bahdanau", "multi-head-capped", "self-alibi", "self-relative"],
 }[keras.backend.backend()]
 ON_JAX = keras.backend.backend() == "jax"
+EXHAUSTIVE = [pytest.mark.slow, pytest.mark.exhaustive]
 MASK = np.arange(T) < np.array([[T], [5]])
 
 
@@ -197,7 +198,7 @@ def graph_of_unknown_length(layer, name, jit_compile):
     return graph
 
 
-@pytest.mark.slow_on_tensorflow
+@pytest.mark.slow_on_tensorflow(cases=4)
 @pytest.mark.tensorflow_only
 @pytest.mark.parametrize(
     "name, jit_compile",
@@ -205,9 +206,10 @@ def graph_of_unknown_length(layer, name, jit_compile):
         ("bahdanau", False),
         ("multi-head-capped", False),
         ("self-relative", True),
-        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("dot", "luong-concat")),
-        *(pytest.param(name, False, marks=pytest.mark.slow) for name in SELF),
-        *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("bahdanau", "self-alibi")),
+        ("self-alibi", False),
+        *((name, False) for name in ("dot", "luong-concat", *SELF) if name != "self-alibi"),
+        ("bahdanau", True),
+        ("self-alibi", True),
     ],
 )
 def test_one_graph_of_unknown_length_has_both_forms(name, jit_compile, no_query_is_few):
@@ -268,7 +270,9 @@ class BatchesOfTwoLengths(keras.utils.PyDataset):
     [
         pytest.param("float32", 1e-5, False, marks=[pytest.mark.slow] if ON_JAX else []),
         pytest.param("float32", 1e-5, True, marks=[pytest.mark.slow, pytest.mark.tensorflow_only]),
-        pytest.param("mixed_bfloat16", 2e-2, False, marks=pytest.mark.slow),
+        pytest.param(
+            "mixed_bfloat16", 2e-2, False, marks=[pytest.mark.slow, pytest.mark.exhaustive]
+        ),
     ],
 )
 def test_fit_with_batches_of_several_lengths(policy, tolerance, jit_compile, no_query_is_few):

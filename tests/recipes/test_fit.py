@@ -134,7 +134,7 @@ def test_patience_counts_epochs_before_an_interruption(tmp_path):
     assert read_json(tmp_path / "task" / "training.json")["epoch"] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow(cases=1)
 @pytest.mark.parametrize(
     "options",
     [

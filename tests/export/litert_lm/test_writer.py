@@ -49,6 +49,7 @@ def test_verified_again(written, tmp_path):
             read(folder)
 
 
+@pytest.mark.slow(cases=1)
 @pytest.mark.parametrize("weights", ["int8", "float16", "int4"])
 def test_reduced_precision(weights, task, written, tmp_path):
     report = task.export(tmp_path / "new", "litert_lm", weights=weights, allow_loss=True)

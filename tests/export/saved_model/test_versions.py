@@ -64,13 +64,13 @@ if {moment!r} == "writing":  # some files are written, others are not
 task.export({folder!r}, "saved_model", ["ab"])
 """
 MOMENTS = {
-    "writing": "rename(old, new)",
     "before the rename": "kill()",
     "after the rename": "rename(old, new); kill()",
+    "writing": "rename(old, new)",
 }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(cases=2)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_export_leaves_no_incomplete_version(translator, saved_model, tmp_path, moment):
     shutil.copytree(saved_model.folder / "1", tmp_path / "1")

@@ -164,7 +164,7 @@ def test_a_failure_leaves_earlier_versions(translator, tmp_path, monkeypatch):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(cases=1)
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
 def test_other_tokenizers(tmp_path, kind):
     lines = ["ein hund läuft", "zwei hunde laufen .", "ein kleiner hund schläft"]

@@ -131,7 +131,7 @@ def test_a_runtime_that_disagrees_leaves_no_export(tagger, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(cases=1)
 @pytest.mark.parametrize(
     ("max_new_tokens", "weights"),
     [(40, "float32"), (9, "int4")],  # 40 are more than the first length of growing caches
