@@ -13,13 +13,37 @@ from keras_attention.ops.ids import END
 
 WEB = Path(__file__).parents[1] / "examples" / "web"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-REQUIREMENTS = [
-    pytest.mark.tensorflow_only,
-    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"),
-    pytest.mark.skipif(
-        not (WEB / "node_modules").is_dir(), reason="needs `npm install` in examples/web"
-    ),
-]
+NODE = shutil.which("node")
+
+
+def needs_node(folder):
+    """Marks tests that run the packages of a folder of `examples/` under Node.js."""
+    return _marks(_installed(folder), pytest.mark.skipif(not NODE, reason="needs Node.js"))
+
+
+def needs_chromium(folder):
+    """Marks tests that open the page of a folder of `examples/`."""
+    return _marks(_installed(folder), pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"))
+
+
+def _installed(folder):
+    missing = not (folder / "node_modules").is_dir()
+    return pytest.mark.skipif(missing, reason=f"needs `npm install` in examples/{folder.name}")
+
+
+def _marks(*marks):
+    return [pytest.mark.javascript, pytest.mark.tensorflow_only, *marks]
+
+
+def decorator(marks):
+    """Returns a decorator that marks a test."""
+
+    def mark(test):
+        for each in marks:
+            test = each(test)
+        return test
+
+    return mark
 
 
 @contextmanager
@@ -33,9 +57,10 @@ def chromium():
 
 
 @contextmanager
-def serve(model):
-    """Yields the address of the page with a model, from the example's server."""
-    command = [sys.executable, str(WEB / "serve.py"), str(model), "--port", "0"]
+def serve(model, page):
+    """Yields the address of a page with a model, from the example's server."""
+    command = [sys.executable, str(WEB / "serve.py"), str(model), "--page", str(page)]
+    command += ["--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield server.stdout.readline().strip()
@@ -45,9 +70,9 @@ def serve(model):
 
 
 @contextmanager
-def opened(browser, model):
-    """Yields the page when it has loaded, or failed to load, a model."""
-    with serve(model) as address:
+def opened(browser, model, folder=WEB):
+    """Yields the page of a folder when it has loaded, or failed to load, a model."""
+    with serve(model, folder) as address:
         page = browser.new_page()
         page.goto(address)
         page.wait_for_function(

@@ -1,18 +1,15 @@
-"""Exports in transformers.js, run by the scripts in examples/transformers_js/."""
+"""Exports in transformers.js, run by the scripts and the page in examples/transformers_js/."""
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
+from browser import chromium, decorator, needs_chromium, needs_node, opened
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "transformers_js"
 
-needs_transformers_js = pytest.mark.skipif(
-    not (shutil.which("node") and (EXAMPLE / "node_modules").is_dir()),
-    reason="transformers.js needs Node.js and `npm install` in examples/transformers_js",
-)
+in_node = decorator(needs_node(EXAMPLE))
+in_chromium = decorator(needs_chromium(EXAMPLE))
 
 
 def translate(folder: Path, texts: Sequence[str]) -> list[str]:
@@ -23,6 +20,21 @@ def translate(folder: Path, texts: Sequence[str]) -> list[str]:
 def generate(folder: Path, prompts: Sequence[str]) -> list[str]:
     """Returns the continuations of prompts without line breaks, run as one batch."""
     return _run("generate.mjs", folder, prompts)
+
+
+def run_page(folder: Path, texts: Sequence[str]) -> list[str]:
+    """Returns the outputs for texts in Chromium, each run alone."""
+    with chromium() as browser, opened(browser, folder, EXAMPLE) as page:
+        assert page.inner_text("#status") == "The model is loaded."
+        return page.evaluate(
+            """async (texts) => {
+                const generate = await (await import("/page.js")).loading;
+                const outputs = [];
+                for (const text of texts) outputs.push(await generate(text));
+                return outputs;
+            }""",
+            texts,
+        )
 
 
 def _run(script, folder, texts):

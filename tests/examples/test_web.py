@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from browser import (
-    REQUIREMENTS,
     WEB,
     check_results,
     check_tokenizers,
     chromium,
     generate,
+    needs_chromium,
     opened,
     short_and_long,
 )
 
-pytestmark = REQUIREMENTS
+pytestmark = needs_chromium(WEB)
 
 DATES = Path(__file__).parents[2] / "saved_models" / "dates"
 # Characters that UTF-16, Unicode normalization, lower case or SentencePiece could treat specially.

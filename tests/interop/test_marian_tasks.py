@@ -11,7 +11,7 @@ from keras_attention.generation import GreedySearch
 from keras_attention.recipes import TrainingConfig, fit
 from keras_attention.tasks import Translator, load_exported
 from keras_attention.text import MarianTokenizer, load_tokenizer
-from onnx_web import assert_equal_in_onnxruntime_web, needs_node
+from onnx_web import assert_equal_in_chromium, assert_equal_in_node, in_chromium, in_node
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 
@@ -173,8 +173,15 @@ def test_onnx(onnx, opus):
     assert load_exported(folder)(texts) == translator(texts)
 
 
-@needs_node
+@in_node
 def test_onnxruntime_web(onnx, opus, tmp_path):
     translator, folder, _ = onnx
     texts = [source for source, _ in opus.pairs[::5]]
-    assert_equal_in_onnxruntime_web(translator, texts, folder, tmp_path)
+    assert_equal_in_node(translator, texts, folder, tmp_path)
+
+
+@in_chromium
+def test_onnxruntime_web_in_chromium(onnx, opus):
+    translator, folder, _ = onnx
+    texts = [source for source, _ in opus.pairs[::5]]
+    assert_equal_in_chromium(translator, texts, folder)

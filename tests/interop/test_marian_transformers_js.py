@@ -1,10 +1,10 @@
-"""A Marian model in transformers.js: 20 sentences, alone and in a batch."""
+"""A Marian model in transformers.js: 20 sentences, alone and in a batch, also in Chromium."""
 
 import pytest
 
 from keras_attention.generation import GreedySearch
 from keras_attention.tasks import Translator, load_exported
-from transformers_js import needs_transformers_js, translate
+from transformers_js import in_chromium, in_node, run_page, translate
 
 pytestmark = [pytest.mark.tensorflow_only, pytest.mark.slow]
 
@@ -30,9 +30,15 @@ def test_onnx_runtime(exported, texts):
     assert len(set(expected)) > 5
 
 
-@needs_transformers_js
+@in_node
 def test_transformers_js(exported, texts):
     folder, expected = exported
     assert len(texts) == 20
     assert translate(folder, texts) == expected
     assert [translate(folder, [text])[0] for text in texts[:3]] == expected[:3]
+
+
+@in_chromium
+def test_in_chromium(exported, texts):
+    folder, expected = exported
+    assert run_page(folder, texts) == expected

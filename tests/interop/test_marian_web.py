@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 
 from browser import (
-    REQUIREMENTS,
+    WEB,
     check_results,
     check_tokenizers,
     chromium,
     generate,
+    needs_chromium,
     opened,
     short_and_long,
 )
 from helpers import zeros_of_step
 
-pytestmark = [*REQUIREMENTS, pytest.mark.slow]
+pytestmark = [*needs_chromium(WEB), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

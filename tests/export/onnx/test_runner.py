@@ -8,7 +8,7 @@ import pytest
 from helpers import model_inputs
 from keras_attention.generation import BeamSearch, GreedySearch, Sampling
 from keras_attention.tasks import Translator, load_exported
-from onnx_web import assert_equal_in_onnxruntime_web, needs_node
+from onnx_web import assert_equal_in_chromium, assert_equal_in_node, in_chromium, in_node
 from small_transformers import build_transformer
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
@@ -81,8 +81,15 @@ def test_models_and_strategies(exported):
     assert_equal(task, load_exported(folder))
 
 
-@needs_node
+@in_node
 def test_onnxruntime_web(exported, tmp_path):
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice([*"abcde "], rng.integers(12))) for _ in range(20)]
-    assert_equal_in_onnxruntime_web(exported[0], texts, exported[1], tmp_path)
+    assert_equal_in_node(exported[0], texts, exported[1], tmp_path)
+
+
+@in_chromium
+def test_onnxruntime_web_in_chromium(exported):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice([*"abcde "], rng.integers(12))) for _ in range(20)]
+    assert_equal_in_chromium(exported[0], texts, exported[1])

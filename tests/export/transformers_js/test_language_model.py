@@ -21,7 +21,7 @@ from keras_attention.tasks import TextGenerator, load_exported
 from keras_attention.text import CharacterTokenizer, SentencePieceTokenizer, WordPieceTokenizer
 from keras_attention.utils.manifest import read_manifest
 from small_transformers import small_model
-from transformers_js import generate, needs_transformers_js
+from transformers_js import generate, in_node
 
 pytestmark = pytest.mark.tensorflow_only
 LINES = ["the dog sees a cat", "a horse hears the dog!", "ein großer Vogel schläft", "漢字 die"]
@@ -200,7 +200,7 @@ def test_it_is_the_tokenizer_of_transformers(written_generator, generator):
 
 
 @pytest.mark.slow
-@needs_transformers_js
+@in_node
 def test_transformers_js(written_generator, generator):
     rng = np.random.default_rng(0)
     prompts = ["".join(rng.choice([*"abcdeä 漢x"], rng.integers(10))) for _ in range(20)]
@@ -210,7 +210,7 @@ def test_transformers_js(written_generator, generator):
 
 
 @pytest.mark.slow
-@needs_transformers_js
+@in_node
 def test_transformers_js_with_other_tokenizers(tokenizer, make_generator, tmp_path):
     strategy = GreedySearch(max_new_tokens=7, force_end=True)
     task = make_generator(strategy, tokenizer, **CONFIGURATIONS["learned"])

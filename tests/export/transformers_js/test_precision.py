@@ -12,7 +12,7 @@ from keras_attention.export.transformers_js import writer
 from keras_attention.generation import GreedySearch
 from keras_attention.tasks import load_exported
 from small_transformers import build_transformer
-from transformers_js import generate, needs_transformers_js, translate
+from transformers_js import generate, in_node, translate
 
 pytestmark = [pytest.mark.slow, pytest.mark.tensorflow_only]
 SIZES = {"hidden_dim": 64, "intermediate_dim": 128, "num_heads": 4}
@@ -77,14 +77,14 @@ def test_weights_have_the_precision(exported):
     assert inputs == {onnx.TensorProto.INT64, onnx.TensorProto.FLOAT}
 
 
-@needs_transformers_js
+@in_node
 def test_transformers_js_selects_the_file(exported):
     _, folder, _ = exported
     assert generate(folder, TEXTS) == load_exported(folder)(TEXTS)
 
 
 @pytest.mark.parametrize("weights", SUFFIXES)
-@needs_transformers_js
+@in_node
 def test_translator(weights, large_translator, tmp_path):
     folder = tmp_path / "new"
     options = {"weights": weights, "allow_loss": True}

@@ -20,7 +20,7 @@ from keras_attention.layers import (
 )
 from keras_attention.models import EncoderDecoder
 from keras_attention.tasks import Translator, load_exported
-from transformers_js import needs_transformers_js, translate
+from transformers_js import in_node, translate
 
 pytestmark = pytest.mark.tensorflow_only
 TEXTS = ["a", "bcade abba", "d", "", "deed abba c", "bca", "abba cab", "x", "ä", "a  b ", "漢字a"]
@@ -77,7 +77,7 @@ def test_other_options(exported):
 
 
 @pytest.mark.slow
-@needs_transformers_js
+@in_node
 def test_transformers_js(exported, written, task):
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice([*"abcdeä 漢x"], rng.integers(16))) for _ in range(20)]
