@@ -13,7 +13,7 @@ from _keras_attention_cli.options import (
 
 # Options that add signatures to a TFLite file.
 SIGNATURES = {
-    "steps": "signatures encode and step, for apps with a decoding loop of their own",
+    "steps": "signatures encode and decode, for apps with a decoding loop of their own",
     "options": "the signature with_options, with num_beams, max_new_tokens, temperature and seed "
     "as inputs",
     "text": "the signature text, from strings to strings",

@@ -257,9 +257,9 @@ def convert(task: Any, **options: bool) -> bytes:
 
 
 def zeros_of_step(runner: Any) -> dict[str, np.ndarray]:
-    """Returns the tensors that `step` of a TFLite file reads and `encode` does not return."""
+    """Returns the tensors that `decode` of a TFLite file reads and `encode` does not return."""
     signature = runner.interpreter.get_signature_runner
-    inputs = signature("step").get_input_details()
+    inputs = signature("decode").get_input_details()
     returned = {"ids", "position", *signature("encode").get_output_details()}
     return {
         name: np.zeros(x["shape"], "float32") for name, x in inputs.items() if name not in returned

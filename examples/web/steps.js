@@ -1,4 +1,4 @@
-// Token by token: an app that runs the decoding loop itself, with the signatures `encode` and `step`
+// Token by token: an app that runs the decoding loop itself, with the signatures `encode` and `decode`
 // of an export with `steps=True` (`--steps`).
 
 import { Tensor } from "@litertjs/core";
@@ -15,12 +15,12 @@ const START = 1;
  * @param {Int32Array} sourceIds Padded to the static length.
  */
 export async function* generateIds(model, sourceIds) {
-  const { encode, step } = model.signatures;
+  const { encode, decode } = model.signatures;
   const maxNewTokens = outputShape(model.signatures.serving_default, "ids")[2];
   const source = new Tensor(sourceIds, [1, sourceIds.length]);
   const tensors = await encode.run({ source });
   source.delete();
-  for (const { name, shape } of step.getInputDetails()) {
+  for (const { name, shape } of decode.getInputDetails()) {
     if (name.startsWith("state_")) tensors[name] ??= createZeros(shape); // empty caches
   }
   try {
@@ -30,9 +30,9 @@ export async function* generateIds(model, sourceIds) {
         ids: new Tensor(Int32Array.of(id), [1]),
         position: new Tensor(Int32Array.of(position), []),
       };
-      const { log_probabilities: logProbs, ...state } = await step.run({ ...tensors, ...token });
-      id = argmax(logProbs.toTypedArray());
-      for (const tensor of [token.ids, token.position, logProbs]) tensor.delete();
+      const { logits, ...state } = await decode.run({ ...tensors, ...token });
+      id = argmax(logits.toTypedArray());
+      for (const tensor of [token.ids, token.position, logits]) tensor.delete();
       for (const [name, tensor] of Object.entries(state)) {
         tensors[name].delete();
         tensors[name] = tensor;

@@ -29,7 +29,7 @@ take `source`: ids int32 `(batch, length)` or pixels uint8 `(batch, height, widt
 each optional. Every row gets the result of a strategy with its options.
 
 In a TFLite file `ids` is named `serving_default` and `ids_details`, which can be left out, is named
-`details`. On demand it also has `with_options` (as `ids_with_options`), `encode` and `step`, and
+`details`. On demand it also has `with_options` (as `ids_with_options`), `encode` and `decode`, and
 `text`, which takes `text` or, of a captioner, the pixels `source`, and returns `text` and `score`
 `(batch, n)`, or `label` and `probability` `(batch, labels)`. Batch and source length are free
 unless the export is static. Tokens are padded with 0, strings with empty ones.
@@ -79,7 +79,7 @@ def tflite_signatures(
     Args:
         task: the task.
         details: whether to include `details`.
-        steps: whether to include `encode` and `step`.
+        steps: whether to include `encode` and `decode`.
         options: whether to include `with_options`.
         text: whether to include `text`.
 

@@ -297,8 +297,8 @@ class Task:
           it, batch and length are free and the file needs LiteRT's `Interpreter`.
         - `details`: `False` leaves out the signature `details`, and with it attention weights; the
           export takes less time, and the file is smaller. Defaults to `True`.
-        - `steps`: `True` adds the signatures `encode` and `step`, for an app that runs the decoding
-          loop itself; see `export.tflite.step_signatures`.
+        - `steps`: `True` adds the signatures `encode` and `decode`, for an app that runs the
+          decoding loop itself; see `export.tflite.step_signatures`.
         - `options`: `True` adds the signature `with_options`, which also takes the strategy's
           options.
         - `text`: `True` adds the signature `text`, from strings in the tokenizer's normal form, or

@@ -90,7 +90,7 @@ def test_int8_weights_and_a_saved_model_without_tokenizer(trained, files, tmp_pa
     assert (verification["weights"], verification["scores"]["against"]) == ("int8", "references")
     assert verification["scores"]["samples"] == 3
     signatures = TFLiteRunner(phone / "model.tflite").interpreter.get_signature_list()
-    assert set(signatures) == {"serving_default", "details", "encode", "step", "with_options"}
+    assert set(signatures) == {"serving_default", "details", "encode", "decode", "with_options"}
     verification = json.loads((serving / "1" / "verification.json").read_text())
     assert verification["tensorflow_text_operations"] == []
 

@@ -65,7 +65,7 @@ class CompiledModelRunner:
         """Returns the outputs of a signature; the batch is padded, a larger one run in pieces."""
         details = self._inputs[signature]
         inputs = {name: np.asarray(inputs[name], x["dtype"]) for name, x in details.items()}
-        if "source" not in inputs:  # those of `step` have one size
+        if "source" not in inputs:  # those of `decode` have one size
             return self._run(signature, inputs)
         return run_in_pieces(lambda **x: self._run(signature, x), inputs, self._shapes[signature])
 

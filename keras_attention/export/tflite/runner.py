@@ -82,7 +82,7 @@ class TFLiteRunner:
                 name: np.asarray(inputs[name], _dtype(about["dtype"]))
                 for name, about in details.items()
             }
-            has_batch = is_static(shapes) and "source" in shapes  # those of `step` have one size
+            has_batch = is_static(shapes) and "source" in shapes  # those of `decode` have one size
             return run_in_pieces(run, inputs, shapes) if has_batch else run(**inputs)
 
     def __repr__(self):

@@ -1,4 +1,4 @@
-"""Signatures for an app that runs the decoding loop itself: `encode` once, `step` for each token.
+"""Signatures for an app that runs the decoding loop itself: `encode` once, `decode` for each token.
 
 An app uses them to show words as they are generated, or to choose tokens by its own rules.
 """
@@ -14,24 +14,24 @@ from keras_attention.export.tflite.static_shapes import pad
 from keras_attention.export.tflite.step_tensors import trace_step_tensors
 from keras_attention.export.verification.compare import ExportError
 from keras_attention.generation import GreedySearch, Strategy
-from keras_attention.generation.logits_processors import compute_log_probs
+from keras_attention.generation.logits_processors import process_logits
 from keras_attention.models.generative_model import GenerativeModel
 from keras_attention.ops.ids import END, PAD, START
 from keras_attention.ops.kv_cache import transposed_factors_scope
 from keras_attention.types import Batch
 
-ENCODE, STEP = "encode", "step"
-LOG_PROBABILITIES = "log_probabilities"
+ENCODE, DECODE = "encode", "decode"
+LOGITS = "logits"
 
 
 def step_signatures(
     model: GenerativeModel, strategy: Strategy, input_spec: tf.TensorSpec
 ) -> list[Signature]:
-    """Returns the signatures `encode` and `step`.
+    """Returns the signatures `encode` and `decode`.
 
-    `encode` takes `source` and returns named tensors. `step` takes `ids` int32 `(batch,)`, the last
-    token of each row (`[START]` at first), `position` int32 `()`, the number of tokens before it,
-    and all of those tensors. It returns `log_probabilities` `(batch, vocabulary_size)` of the next
+    `encode` takes `source` and returns named tensors. `decode` takes `ids` int32 `(batch,)`, the
+    last token of each row (`[START]` at first), `position` int32 `()`, the number of tokens before
+    it, and all of those tensors. It returns `logits` float32 `(batch, vocabulary_size)` of the next
     token, -1e9 for tokens that are never generated, and by the same names the tensors that it
     changes: `state_...`. A `state_...` that `encode` does not return is zero at first; these are
     the caches in a file of static shapes.
@@ -52,7 +52,8 @@ def step_signatures(
     @transposed_factors_scope()
     def advance(ids, position, constants, state):
         logits, state, _ = decoder.step(tf.expand_dims(ids, 1), position, state, constants)
-        return compute_log_probs(logits, greedy.logits_processors)[:, 0], state  # (B, V)
+        logits = process_logits(tf.cast(logits, tf.float32), greedy.logits_processors)
+        return logits[:, 0], state  # (B, V)
 
     step_spec = {
         "ids": tf.TensorSpec(input_spec.shape[:1], tf.int32, name="ids"),
@@ -63,10 +64,10 @@ def step_signatures(
     def encode(inputs):
         return tensors.outputs_of_start(*start(inputs["source"]))
 
-    def step(inputs):
+    def decode(inputs):
         constants, state = tensors.restore(inputs)
-        log_probs, new_state = advance(inputs["ids"], inputs["position"], constants, state)
-        return {LOG_PROBABILITIES: log_probs, **tensors.changes(state, new_state)}
+        logits, new_state = advance(inputs["ids"], inputs["position"], constants, state)
+        return {LOGITS: logits, **tensors.changes(state, new_state)}
 
     def run(call, batches, exact):
         static_shape = tuple(input_spec.shape) if input_spec.shape.is_fully_defined() else None
@@ -75,12 +76,12 @@ def step_signatures(
 
     return [
         Signature(ENCODE, encode, {"source": input_spec}),
-        Signature(STEP, step, {**step_spec, **tensors.spec}, Comparison(run=run)),
+        Signature(DECODE, decode, {**step_spec, **tensors.spec}, Comparison(run=run)),
     ]
 
 
 class App:
-    """Greedy search with `encode` and `step`, as in an app.
+    """Greedy search with `encode` and `decode`, as in an app.
 
     Args:
         call: `call(signature, inputs)` runs a signature of the file.
@@ -112,8 +113,8 @@ class App:
         is_open = np.ones(len(source), bool)
         for position in range(self.max_new_tokens):
             inputs = {**tensors, "ids": last, "position": np.array(position, "int32")}
-            outputs = self.call(STEP, inputs)
-            best = outputs.pop(LOG_PROBABILITIES).argmax(-1)
+            outputs = self.call(DECODE, inputs)
+            best = outputs.pop(LOGITS).argmax(-1)
             last = np.where(is_open, best, PAD).astype("int32")
             ids[:, position] = last
             is_open &= last != END
@@ -157,7 +158,7 @@ def verify_steps(
         if exact and not equal.all():
             row = int(np.argmin(equal))
             raise ExportError(
-                "`encode` and `step` must generate what the model's greedy search generates for "
+                "`encode` and `decode` must generate what the model's greedy search generates for "
                 f"ids {source[row].tolist()}: {expected[row].tolist()}. "
                 f"Received: {received[row].tolist()}"
             )

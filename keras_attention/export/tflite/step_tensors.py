@@ -1,8 +1,8 @@
-"""Names of the tensors that `encode` hands to `step`, each of which a runtime keeps apart.
+"""Names of the tensors that `encode` hands to `decode`, each of which a runtime keeps apart.
 
 LiteRT's `CompiledModel` and LiteRT.js drop an output that shares memory with another one or with an
-input, and LiteRT.js refuses booleans. So equal tensors have one name, tensors that `step` does not
-read have none, zeros are left to the app, and masks are int32.
+input, and LiteRT.js refuses booleans. So equal tensors have one name, tensors that `decode` does
+not read have none, zeros are left to the app, and masks are int32.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class StepTensors:
 
     Attributes:
         structures: nested constants and state.
-        names: name of each of their leaves, by part; `None` where `step` reads no tensor.
+        names: name of each of their leaves, by part; `None` where `decode` reads no tensor.
         spec: specification of each named tensor.
         booleans: names of the masks.
         zero: names of the tensors that are zero at first, which `encode` does not return.
@@ -44,7 +44,7 @@ class StepTensors:
         return outputs
 
     def restore(self, inputs: dict[str, tf.Tensor]) -> list[Any]:
-        """Returns constants and state from the inputs of `step`."""
+        """Returns constants and state from the inputs of `decode`."""
 
         def tensor(name, x):
             if name is None:  # of a tensor that no step reads, the shape may be read

@@ -1,4 +1,4 @@
-"""Signatures `encode` and `step`, run as an app would, generate like the model's greedy search."""
+"""Signatures `encode` and `decode`, run as an app would, generate like greedy search."""
 
 import keras
 import numpy as np
@@ -28,12 +28,12 @@ def runner(tflite):
 def test_one_file_has_both_loops(tflite, runner):
     assert tflite.report["steps_agreement"] == {"compared": 14, "equal": 14}
     signatures = runner.interpreter.get_signature_list()
-    assert set(signatures) == {"serving_default", "details", "encode", "step"}
+    assert set(signatures) == {"serving_default", "details", "encode", "decode"}
     tensors = set(signatures["encode"]["outputs"])
-    assert set(signatures["step"]["inputs"]) == {"ids", "position"} | tensors
+    assert set(signatures["decode"]["inputs"]) == {"ids", "position"} | tensors
     assert {name.rpartition("_")[0] for name in tensors} == {"constants", "state"}
     state = {name for name in tensors if name.startswith("state_")}
-    assert state and set(signatures["step"]["outputs"]) == {"log_probabilities"} | state
+    assert state and set(signatures["decode"]["outputs"]) == {"logits"} | state
 
 
 def test_an_app_generates_like_greedy_search(runner, translator):
@@ -42,6 +42,16 @@ def test_an_app_generates_like_greedy_search(runner, translator):
         expected = np.asarray(translator.model.generate(source, GreedySearch(9)).ids)[:, 0]
         ids = App(runner.call, 9).generate(source)
         np.testing.assert_array_equal(ids[:, : expected.shape[1]], expected)
+
+
+def test_logits_are_those_of_the_model(runner, translator):
+    source = model_inputs(translator, ["deed cab", "x"])
+    expected = np.asarray(translator.model({"source": source, "target": np.array([[1], [1]])}))
+    tensors = runner.call("encode", {"source": source})
+    ids, position = np.array([1, 1], "int32"), np.array(0, "int32")
+    logits = runner.call("decode", {"ids": ids, "position": position, **tensors})["logits"]
+    np.testing.assert_allclose(logits[:, 2:], expected[:, 0, 2:], atol=1e-5)
+    assert (logits[:, :2] == -1e9).all()  # [PAD] and [START]
 
 
 def test_another_model_disagrees(runner, make_translator):
@@ -79,12 +89,14 @@ def test_a_transformer(make_translator, tmp_path, weights):
 def test_static_shapes_run_in_both_apis(make_translator, tmp_path, build):
     options = {"build": small_transformer} if build == "Transformer" else {}
     task = make_translator(GreedySearch(9), **options).with_static_inputs((2, 12))
-    signatures = [x for x in task.signatures("tflite", steps=True) if x.name in ("encode", "step")]
+    signatures = [
+        x for x in task.signatures("tflite", steps=True) if x.name in ("encode", "decode")
+    ]
     path = tmp_path / "model.tflite"
     path.write_bytes(convert(signatures))
     runner, compiled = TFLiteRunner(path), CompiledModelRunner(path)
     details = runner.interpreter.get_signature_runner
-    for name in ("encode", "step"):
+    for name in ("encode", "decode"):
         outputs = details(name).get_output_details().values()
         assert not {x["dtype"] for x in outputs} - {np.float32, np.int32}
         assert len({x["index"] for x in outputs}) == len(outputs)
