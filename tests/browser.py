@@ -1,4 +1,4 @@
-"""Chromium on the page of examples/web, for the tests that compare its outputs with Python's."""
+"""Marks of tests that need the npm packages of `examples/`, and Chromium on its pages."""
 
 import shutil
 import subprocess
