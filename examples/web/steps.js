@@ -53,5 +53,7 @@ function outputShape(signature, name) {
 }
 
 function argmax(values) {
-  return values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+  return best;
 }
