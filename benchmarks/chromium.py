@@ -60,7 +60,7 @@ MEASURE = """async ([text, rounds]) => {
 
 def export(folder: Path, options: SimpleNamespace) -> str:
     """Writes the file; returns a text of `source_length` tokens with [END]."""
-    num_characters = options.vocabulary - 4  # besides the special tokens
+    num_characters = options.vocabulary - 4  # the others are special tokens
     characters = "".join(chr(FIRST_CHARACTER + i) for i in range(num_characters))
     tokenizer = CharacterTokenizer.train([characters])
     model = random_transformer(options)

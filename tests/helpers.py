@@ -256,7 +256,7 @@ def convert(task: Any, **options: bool) -> bytes:
     return writer.convert(task.signatures("tflite", **options))
 
 
-def zeros_of_step(runner: Any) -> dict[str, np.ndarray]:
+def zeros_of_decode(runner: Any) -> dict[str, np.ndarray]:
     """Returns the tensors that `decode` of a TFLite file reads and `encode` does not return."""
     signature = runner.interpreter.get_signature_runner
     inputs = signature("decode").get_input_details()

@@ -137,7 +137,7 @@ def _build_optimizer(model):
     """Creates the optimizer's variables, as Keras does before `fit` on JAX and PyTorch.
 
     On TensorFlow, Keras creates them in the first step, and a function that creates variables is
-    traced twice, which doubles the time until the first step.
+    traced twice.
     """
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and not optimizer.built:

@@ -13,7 +13,7 @@ from browser import (
     opened,
     short_and_long,
 )
-from helpers import zeros_of_step
+from helpers import zeros_of_decode
 
 pytestmark = [*needs_chromium(WEB), pytest.mark.slow]
 
@@ -58,7 +58,7 @@ def test_steps_equal_those_of_litert(page, exported, texts):
     sources = np.asarray(exported.preprocessor(texts).model_inputs)
     details = exported.runner.interpreter.get_signature_runner("details").get_output_details()
     length = details["ids"]["shape"][2]
-    app = App(exported.runner.call, length, zeros_of_step(exported.runner), (1, 40))
+    app = App(exported.runner.call, length, zeros_of_decode(exported.runner), (1, 40))
     expected = [app.generate(source[None])[0] for source in sources]
     received = page.evaluate(
         """async (sources) => {

@@ -270,9 +270,7 @@ class BatchesOfTwoLengths(keras.utils.PyDataset):
     [
         pytest.param("float32", 1e-5, False, marks=[pytest.mark.slow] if ON_JAX else []),
         pytest.param("float32", 1e-5, True, marks=[pytest.mark.slow, pytest.mark.tensorflow_only]),
-        pytest.param(
-            "mixed_bfloat16", 2e-2, False, marks=[pytest.mark.slow, pytest.mark.exhaustive]
-        ),
+        pytest.param("mixed_bfloat16", 2e-2, False, marks=EXHAUSTIVE),
     ],
 )
 def test_fit_with_batches_of_several_lengths(policy, tolerance, jit_compile, no_query_is_few):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import model_inputs, zeros_of_step
+from helpers import model_inputs, zeros_of_decode
 from keras_attention.export import ExportError
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner
 from keras_attention.export.tflite.runner import TFLiteRunner
@@ -100,7 +100,7 @@ def test_static_shapes_run_in_both_apis(make_translator, tmp_path, build):
         outputs = details(name).get_output_details().values()
         assert not {x["dtype"] for x in outputs} - {np.float32, np.int32}
         assert len({x["index"] for x in outputs}) == len(outputs)
-    zeros = zeros_of_step(runner)
+    zeros = zeros_of_decode(runner)
     assert len(zeros) == (4 if build == "Transformer" else 0)  # the caches of two blocks
     for texts in (["bca", "deed cab"], ["deed abba", ""], ["x"]):
         source = model_inputs(task, texts)
