@@ -46,6 +46,13 @@ def _add_export(commands: Commands) -> None:
         "--tflite", type=Path, metavar="FOLDER", help="folder for model.tflite and its tokenizers"
     )
     command.add_argument(
+        "--tflite-steps",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for steps.tflite, with encode and decode of static shapes and without a loop, "
+        "for integer accelerators and apps; greedy search",
+    )
+    command.add_argument(
         "--ctranslate2",
         type=Path,
         metavar="FOLDER",
@@ -97,7 +104,8 @@ def _add_export(commands: Commands) -> None:
         default="float32",
         help="weights of the TFLite or LiteRT-LM file, CTranslate2 model or files for "
         "transformers.js: float32, float16, int8 (recommended for phones and CPUs), and of a "
-        "TFLite file int4 or full_int8, of a LiteRT-LM file int4 [%(default)s]",
+        "TFLite file int4, or without a loop full_int8 or full_int16, of a LiteRT-LM file int4 "
+        "[%(default)s]",
     )
     command.add_argument(
         "--references",
@@ -114,7 +122,7 @@ def _add_export(commands: Commands) -> None:
         "--static",
         type=sizes,
         metavar="BATCH,LENGTH",
-        help="static shapes of the TFLite file, for LiteRT's CompiledModel: batch size and source "
+        help="static shapes of the TFLite files, for LiteRT's CompiledModel: batch size and source "
         "length, or the batch size for images; longer sources are truncated [free shapes]",
     )
     command.add_argument(

@@ -256,16 +256,6 @@ def convert(task: Any, **options: bool) -> bytes:
     return writer.convert(task.signatures("tflite", **options))
 
 
-def zeros_of_decode(runner: Any) -> dict[str, np.ndarray]:
-    """Returns the tensors that `decode` of a TFLite file reads and `encode` does not return."""
-    signature = runner.interpreter.get_signature_runner
-    inputs = signature("decode").get_input_details()
-    returned = {"ids", "position", *signature("encode").get_output_details()}
-    return {
-        name: np.zeros(x["shape"], "float32") for name, x in inputs.items() if name not in returned
-    }
-
-
 @contextlib.contextmanager
 def running_server(app: Any) -> Iterator[str]:
     """Runs an ASGI application in a thread; yields its address, such as `localhost:8501`."""

@@ -42,6 +42,7 @@ def run_export(options: argparse.Namespace) -> None:
     format_options = {
         "saved_model": saved_model_options,
         "tflite": tflite_options,
+        "tflite_steps": {**reduced_precision, "static": options.static},
         "ctranslate2": reduced_precision,
         "transformers_js": reduced_precision,
         "litert_lm": {
@@ -106,8 +107,11 @@ def print_verification(verification: dict) -> None:
             f"(model: {_format_scores(scores['model'])}); {equal}"
         )
         return
-    ties = f" ({agreement['ties']} ties)" if agreement["ties"] else ""
-    line = f"  verified: {equal}{ties}, scores within {agreement['max_score_difference']:.1g}"
+    line = f"  verified: {equal}"
+    if agreement.get("ties"):
+        line += f" ({agreement['ties']} ties)"
+    if "max_score_difference" in agreement:
+        line += f", scores within {agreement['max_score_difference']:.1g}"
     if "max_attention_difference" in agreement:
         line += f", attention weights within {agreement['max_attention_difference']:.1g}"
     print(line)

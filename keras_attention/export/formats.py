@@ -68,6 +68,18 @@ def _run_tflite(folder, recorded, contents):
     ]
 
 
+def _steps_runner(folder):
+    from keras_attention.export.tflite.step_runner import StepRunner
+
+    return StepRunner(folder)
+
+
+def _run_steps(folder, recorded, contents):
+    from keras_attention.export.tflite.step_runner import StepRunner
+
+    return _run_in_both(StepRunner, folder, recorded)
+
+
 def _ctranslate2_runner(folder):
     from keras_attention.export.ctranslate2.runner import CTranslate2Runner
 
@@ -95,7 +107,12 @@ def _litert_lm_runner(folder):
 def _run_litert_lm(folder, recorded, contents):
     from keras_attention.export.litert_lm.runner import LiteRTLMRunner
 
-    runners = [LiteRTLMRunner(folder, compiled) for compiled in (False, True)]
+    return _run_in_both(LiteRTLMRunner, folder, recorded)
+
+
+def _run_in_both(runner_class, folder, recorded):
+    """Returns the outputs of LiteRT's `Interpreter` and of its `CompiledModel`."""
+    runners = [runner_class(folder, compiled) for compiled in (False, True)]
     return [[runner.call(each) for each in recorded["inputs"]] for runner in runners]
 
 
@@ -104,6 +121,7 @@ FORMATS = {
         "saved_model.pb", "TensorFlow", _saved_model_runner, _run_saved_model
     ),
     "tflite": ExportFormat("model.tflite", "LiteRT", _tflite_runner, _run_tflite),
+    "tflite_steps": ExportFormat("steps.tflite", "LiteRT", _steps_runner, _run_steps),
     "ctranslate2": ExportFormat("model.bin", "CTranslate2", _ctranslate2_runner),
     "onnx": ExportFormat("model.onnx", "ONNX Runtime", _onnx_runner),
     "transformers_js": ExportFormat(

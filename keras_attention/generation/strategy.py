@@ -168,9 +168,14 @@ class Strategy:
         return False
 
     @property
+    def suppressed_ids(self) -> tuple[int, ...]:
+        """Ids that are never generated: PAD, START and `suppress_tokens`."""
+        return PAD, START, *self.suppress_tokens
+
+    @property
     def logits_processors(self) -> list[LogitsProcessor]:
         """Processors of the log-probabilities that hypotheses are scored by."""
-        suppress = SuppressTokens((PAD, START, *self.suppress_tokens))
+        suppress = SuppressTokens(self.suppressed_ids)
         return [suppress, ForceEnd()] if self.force_end else [suppress]
 
     def initial_carry(

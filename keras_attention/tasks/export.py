@@ -95,6 +95,27 @@ def with_greedy_search(task: Task) -> Task:
     )
 
 
+def prepare_steps(task: Task, static: Sequence[int] | None = None) -> Task:
+    """Returns a task with static inputs and greedy search; see `Task.export`.
+
+    Raises:
+        ValueError: If the task does not generate, or `static` is missing.
+    """
+    runner = task.model_runner("export")
+    if static is None:
+        raise ValueError(
+            "format='tflite_steps' needs `static`, such as (1, 64): batch size and source length. "
+            "Received: static=None"
+        )
+    if runner.strategy is None:
+        raise ValueError(
+            "format='tflite_steps' is for tasks that generate text. "
+            f"Received: a {type(task).__name__}"
+        )
+    greedy = greedy_runner(runner.model, runner.strategy)
+    return task.from_parts(task.preprocessor, greedy, task.postprocessor).with_static_inputs(static)
+
+
 def greedy_runner(model: keras.Model, strategy: Strategy) -> ModelRunner:
     """Returns a runner of a model with greedy search in place of a strategy, with its limits."""
     return ModelRunner(model, GreedySearch(**Strategy.get_config(strategy)))
@@ -169,6 +190,15 @@ def _write_tflite(task, exportable, folder, **options):
     return export_tflite(exportable, folder, **options)
 
 
+def _write_steps(task, exportable, folder, **options):
+    from keras_attention.export.tflite.step_signatures import step_signatures
+    from keras_attention.export.tflite.step_writer import export_steps
+
+    runner = task.model_runner("export")
+    signatures = step_signatures(runner.model, runner.strategy, task.preprocessor.model_input_spec)
+    return export_steps(exportable, signatures, runner.strategy, folder, **options)
+
+
 def _write_ctranslate2(task, exportable, folder, **options):
     from keras_attention.export.ctranslate2.writer import export_ctranslate2
 
@@ -207,6 +237,7 @@ def _write_litert_lm(task, exportable, folder, **options):
 FORMATS = {
     "saved_model": TaskFormat(saved_model_signatures, _write_saved_model),
     "tflite": TaskFormat(tflite_signatures, _write_tflite, with_static_inputs),
+    "tflite_steps": TaskFormat(ids_signatures, _write_steps, prepare_steps),
     "ctranslate2": TaskFormat(ids_signatures, _write_ctranslate2),
     "onnx": TaskFormat(onnx_signatures, _write_onnx),
     "transformers_js": TaskFormat(ids_signatures, _write_transformers_js, with_greedy_search),

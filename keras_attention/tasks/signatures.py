@@ -35,8 +35,8 @@ In a TFLite file `ids` is named `serving_default` and `ids_details`, which can b
 unless the export is static. Tokens are padded with 0, strings with empty ones.
 
 An ONNX file has one function, with the inputs and outputs of `ids_details`, or of `ids` if the task
-does not generate. Of `ctranslate2`, `transformers_js` and `litert_lm` the loop of the runtime is compared
-with `ids`.
+does not generate. Of `tflite_steps`, `ctranslate2`, `transformers_js` and `litert_lm` the loop outside of the
+file is compared with `ids`.
 """  # noqa: E501
 
 from collections.abc import Callable

@@ -276,8 +276,8 @@ class Task:
         Args:
             folder: for `"saved_model"` TF Serving's base path, which gets the next version, for
                 the others the folder for the model and the tokenizers.
-            format: `"saved_model"`, `"tflite"`, `"ctranslate2"`, `"onnx"`, `"transformers_js"` or
-                `"litert_lm"`.
+            format: `"saved_model"`, `"tflite"`, `"tflite_steps"`, `"ctranslate2"`, `"onnx"`,
+                `"transformers_js"` or `"litert_lm"`.
             samples: inputs on which to verify the export; `None` makes some.
             record_samples: whether the first eight may be written into the export, with their
                 outputs, for its later verification and as examples. `False` writes made samples in
@@ -305,6 +305,11 @@ class Task:
           from pixels, to strings; for translators, captioners and classifiers with a WordPiece,
           character, or unigram SentencePiece tokenizer. It runs where TensorFlow Text's operations
           are registered.
+
+        With `format="tflite_steps"`, for tasks that generate text, `encode` and `decode` alone:
+
+        - `static`, which must be given: as above.
+        - `weights`, `references`, `allow_loss`: see `export.tflite.step_writer.export_steps`.
 
         With `format="ctranslate2"`, for Transformers of `Translator` and `TextGenerator`:
 

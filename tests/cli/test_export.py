@@ -65,6 +65,21 @@ def test_models_that_litert_lm_lacks_are_refused(trained, tmp_path, error_of):
     assert not list(tmp_path.iterdir())
 
 
+def test_tflite_steps(trained, files, tmp_path, capsys):
+    folder = str(tmp_path / "steps")
+    options = f"--tflite-steps {folder} --static 1,12 --samples {files.source} --num-samples 3"
+    assert main(["export", str(trained[0]), *options.split()]) == 0
+    header, line = capsys.readouterr().out.splitlines()[1:3]
+    assert header.startswith("tflite_steps: ") and line == "  verified: 5 of 5 outputs equal"
+    assert main(["verify", folder]) == 0
+    printed = []
+    for model in ([str(trained[0]), "--num-beams", "1"], [folder]):
+        capsys.readouterr()
+        assert main(["generate", *model, "the dog is big ."]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and printed[0]
+
+
 def test_onnx(trained, files, tmp_path, capsys):
     folder = str(tmp_path / "onnx")
     options = f"--onnx {folder} --samples {files.source} --num-samples 3"

@@ -13,7 +13,6 @@ from browser import (
     opened,
     short_and_long,
 )
-from helpers import zeros_of_decode
 
 pytestmark = [*needs_chromium(WEB), pytest.mark.slow]
 
@@ -53,13 +52,15 @@ def test_outputs_equal_those_of_both_apis_of_litert(page, exported, texts):
 
 
 def test_steps_equal_those_of_litert(page, exported, texts):
-    from keras_attention.export.tflite.step_signatures import App
+    from keras_attention.export.tflite.step_runner import GreedyLoop, zeros_of_decode
+    from keras_attention.generation import GreedySearch
 
     sources = np.asarray(exported.preprocessor(texts).model_inputs)
     details = exported.runner.interpreter.get_signature_runner("details").get_output_details()
     length = details["ids"]["shape"][2]
-    app = App(exported.runner.call, length, zeros_of_decode(exported.runner), (1, 40))
-    expected = [app.generate(source[None])[0] for source in sources]
+    zeros = zeros_of_decode(exported.runner)
+    loop = GreedyLoop(exported.runner.call, GreedySearch(length), zeros, (1, 40))
+    expected = [loop.generate(source[None])["ids"][0, 0] for source in sources]
     received = page.evaluate(
         """async (sources) => {
             const { model } = await (await import("/page.js")).loading;

@@ -118,9 +118,7 @@ class CTranslate2Runner:
             "beam_size": strategy.num_beams,
             "num_hypotheses": strategy.num_beams,
             "length_penalty": 0.0,  # scores are sums of log-probabilities
-            "suppress_sequences": [
-                [self.target_tokens[id]] for id in (PAD, START, *strategy.suppress_tokens)
-            ],
+            "suppress_sequences": [[self.target_tokens[id]] for id in strategy.suppressed_ids],
             "return_scores": True,
             "return_end_token": True,
         }

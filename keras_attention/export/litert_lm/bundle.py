@@ -57,7 +57,7 @@ def describe(strategy: Strategy, vocabulary_size: int, max_tokens: int) -> LlmMe
     metadata.start_token.token_ids.ids.append(START)
     metadata.stop_tokens.add().token_ids.ids.append(END)
     metadata.pad_token.token_ids.ids.append(PAD)
-    metadata.suppress_tokens.ids.extend([PAD, START, *strategy.suppress_tokens])
+    metadata.suppress_tokens.ids.extend(strategy.suppressed_ids)
     metadata.llm_model_type.generic_model.SetInParent()
     metadata.sampler_params.CopyFrom(_sampler_parameters(strategy, vocabulary_size))
     return metadata

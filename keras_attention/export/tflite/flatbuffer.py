@@ -78,7 +78,7 @@ def new_operator(
 def _operator_code_index(model: schema.ModelT, builtin: int) -> int:
     """Returns the index of an operator in the model's table of codes, adding it if needed."""
     for index, code in enumerate(model.operatorCodes):
-        if _builtin_code(code) == builtin:
+        if builtin_code(code) == builtin:
             return index
     code = schema.OperatorCodeT()
     code.builtinCode, code.version = builtin, 1
@@ -89,7 +89,7 @@ def _operator_code_index(model: schema.ModelT, builtin: int) -> int:
 
 def builtin_operator(model: schema.ModelT, operator: schema.OperatorT) -> int:
     """Returns an operator's `schema.BuiltinOperator`."""
-    return _builtin_code(model.operatorCodes[operator.opcodeIndex])
+    return builtin_code(model.operatorCodes[operator.opcodeIndex])
 
 
 def sizes_of(tensor: schema.TensorT) -> list[int]:
@@ -108,5 +108,6 @@ def is_constant(model: schema.ModelT, graph: schema.SubGraphT, tensor: int) -> b
     return model.buffers[graph.tensors[tensor].buffer].data is not None
 
 
-def _builtin_code(code: schema.OperatorCodeT) -> int:
+def builtin_code(code: schema.OperatorCodeT) -> int:
+    """Returns the `schema.BuiltinOperator` of an entry of a model's table of codes."""
     return max(code.builtinCode, code.deprecatedBuiltinCode)

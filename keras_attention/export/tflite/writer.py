@@ -15,12 +15,17 @@ from keras_attention.export.signatures import (
     has_static_shapes,
     save_signatures,
 )
+from keras_attention.export.tflite.calibration import Calibration, calibration_inputs
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner, compare_runtimes
-from keras_attention.export.tflite.int4 import quantize_to_int4
 from keras_attention.export.tflite.log_softmax import expand_log_softmax
 from keras_attention.export.tflite.matmul import transpose_factors
 from keras_attention.export.tflite.metadata import add_metadata
-from keras_attention.export.tflite.quantization import configure_converter, has_loop
+from keras_attention.export.tflite.quantization import (
+    configure_converter,
+    has_loop,
+    quantize_to_int4,
+    quantize_to_int16,
+)
 from keras_attention.export.tflite.runner import FILE, TFLiteRunner
 from keras_attention.export.tflite.static_shapes import pad_batch
 from keras_attention.export.tflite.xnnpack import compute_shapes
@@ -44,6 +49,7 @@ from keras_attention.types import Batch
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk
 from keras_attention.utils.manifest import write_manifest
+from keras_attention.utils.validation import check_one_of
 
 
 def export_tflite(
@@ -64,7 +70,11 @@ def export_tflite(
     | `"int8"` | dynamic range: a quarter of the size, and faster; the choice for phones |
     | `"float16"` | half the size, computed in float32 |
     | `"int4"` | four bits for dense layers and embeddings, with ai-edge-quantizer |
-    | `"full_int8"` | activations too, for integer accelerators; no loops, so only for encoders |
+    | `"full_int8"` | activations too, for integer accelerators; no loops |
+    | `"full_int16"` | activations in 16 bits, weights in 8, with ai-edge-quantizer; no loops |
+
+    Signatures without loops are those of classifiers and taggers with a Transformer encoder, and
+    those of a Transformer that `export_steps` writes.
 
     A file of float32 must return what the model returns. Files of reduced precision are scored:
     exact match and BLEU of texts, or the accuracy of labels and tags, next to the model's. In any
@@ -76,7 +86,8 @@ def export_tflite(
         exportable: what to export.
         folder: folder of the files; an earlier TFLite export there is replaced once the new one is
             verified.
-        weights: precision. The ranges of the activations of `"full_int8"` come from the samples.
+        weights: precision. The ranges of the activations of `"full_int8"` and `"full_int16"` come
+            from the samples.
         references: correct result for each of the user's samples, by which a file of reduced
             precision is scored: a text or several, a label, or a list of tags. `None` takes the
             model's own results; then any differing result counts as an error, even an equally good
@@ -89,12 +100,13 @@ def export_tflite(
     Raises:
         ValueError: If the backend is not TensorFlow, the folder holds other files, `weights` does
             not suit the model, or the number of references is wrong.
-        ImportError: for `"int4"`, if ai-edge-quantizer is not installed.
+        ImportError: for `"int4"` and `"full_int16"`, if ai-edge-quantizer is not installed.
         ExportError: If the model cannot be converted, or if the file, run by LiteRT, disagrees with
             the model or loses quality, or the disk is full.
     """
     check_backend()
-    _check(exportable, weights, references)
+    check_weights(weights, exportable.signatures, exportable.name)
+    check_references(exportable, references, is_exact=not PRECISIONS[weights].is_reduced)
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
     precision = PRECISIONS[weights]
@@ -276,45 +288,57 @@ def convert(
     Raises:
         ExportError: If an operation is not one of TFLite's own.
     """
+    precision = PRECISIONS[weights]
     with tempfile.TemporaryDirectory() as scratch:
-        mask_value = PRECISIONS[weights].mask_value
         with (
-            masks.mask_value_scope(mask_value),
+            masks.mask_value_scope(precision.mask_value),
             explicit_scope(True),
             transposed_factors_scope(),
         ):  # traced here
             save_signatures(signatures, scratch)
+            calibration: Calibration = {}
+            if precision.has_integer_activations:
+                calibration = calibration_inputs(signatures, batches)
         names = [signature.name for signature in signatures]
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=names)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         # Without this, an operation that TFLite lacks fails in the conversion, not when it is run.
         converter.allow_custom_ops = any(each.text_operations for each in signatures)
-        configure_converter(converter, weights, signatures, batches)
+        configure_converter(converter, weights, calibration)
         try:
             file = converter.convert()
         except Exception as error:  # the converter has no public class of errors
             raise ExportError(
                 f"The model must convert to TFLite's built-in operations. Received: {error}"
             ) from error
-    file = transpose_factors(quantize_to_int4(file) if weights == "int4" else file)
-    file = expand_log_softmax(file)
+    if weights == "int4":
+        file = quantize_to_int4(file)
+    elif weights == "full_int16":
+        file = quantize_to_int16(file, calibration)
+    file = expand_log_softmax(transpose_factors(file))
     # Integer accelerators and `CompiledModel` need the shapes in the file.
-    keep_shapes = weights == "full_int8" or has_static_shapes(signatures)
+    keep_shapes = precision.has_integer_activations or has_static_shapes(signatures)
     return file if keep_shapes else compute_shapes(file)
 
 
-def _check(exportable, weights, references):
-    if weights not in PRECISIONS:
-        raise ValueError(
-            f"`weights` must be one of {sorted(PRECISIONS)}. Received: weights={weights!r}"
-        )
-    check_references(exportable, references, is_exact=not PRECISIONS[weights].is_reduced)
-    with masks.mask_value_scope(PRECISIONS[weights].mask_value), explicit_scope(True):
+def check_weights(weights: str, signatures: Sequence[Signature], name: str) -> None:
+    """Raises a `ValueError` unless a precision is known and suits the signatures.
+
+    Args:
+        weights: precision.
+        signatures: of the file.
+        name: name of the exported class, for the error.
+    """
+    check_one_of("weights", weights, sorted(PRECISIONS))
+    precision = PRECISIONS[weights]
+    if not precision.has_integer_activations:
+        return
+    with masks.mask_value_scope(precision.mask_value), explicit_scope(True):
         # traced here
-        if weights == "full_int8" and has_loop(exportable.signatures):
+        if has_loop(signatures):
             raise ValueError(
-                "`weights` must not be 'full_int8' for a model with a loop, such as generation or "
-                "an RNN: TFLite takes the ranges of activations only outside of loops, and the "
-                f"file would return wrong results. Received: weights='full_int8' for a "
-                f"{exportable.name}"
+                f"`weights` must not be {weights!r} for signatures with a loop, such as generation "
+                "or an RNN: TFLite takes the ranges of activations only outside of loops, and the "
+                "file would return wrong results. Transformers have no loop with "
+                f"format='tflite_steps'. Received: weights={weights!r} for a {name}"
             )

@@ -106,7 +106,7 @@ def write_language_model_config(
 def _greedy_search(strategy: Strategy) -> dict[str, Any]:
     options: dict[str, Any] = {
         "num_beams": 1,
-        "suppress_tokens": [PAD, START, *strategy.suppress_tokens],
+        "suppress_tokens": list(strategy.suppressed_ids),
     }
     if strategy.force_end:
         options["forced_eos_token_id"] = END

@@ -180,6 +180,30 @@ def check_same(
             )
 
 
+def compare_apis(
+    exportable: Exportable, interpreter: Callable, compiled: Callable, tolerance: float
+) -> dict[str, int]:
+    """Runs all samples in both APIs of LiteRT, each sample alone.
+
+    Args:
+        exportable: has the samples.
+        interpreter: `interpreter(model_inputs)` returns the outputs of `Interpreter`.
+        compiled: the same of `CompiledModel`.
+        tolerance: relative difference of floats; integers must be equal.
+
+    Returns:
+        The numbers of compared and of equal samples.
+
+    Raises:
+        ExportError: If they disagree.
+    """
+    for sample in exportable.samples:
+        inputs = exportable.encode([sample]).model_inputs
+        names = f"CompiledModel for {sample!r}", "Interpreter"
+        check_same(compiled(inputs), interpreter(inputs), tolerance, names)
+    return dict.fromkeys(("compared", "equal"), len(exportable.samples))
+
+
 def _at(predictions, index):
     row, n = index
     return Predictions(

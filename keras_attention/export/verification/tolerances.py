@@ -18,11 +18,14 @@ class Precision(NamedTuple):
             `SCORE_TOLERANCE`.
         mask_value: score assigned to masked positions before the softmax.
         signature_tolerance: relative tolerance between the outputs of two signatures of one file.
+        has_integer_activations: whether activations are integers, with ranges that occurred in the
+            samples.
     """
 
     is_reduced: bool
     mask_value: float = MASK_VALUE
     signature_tolerance: float = SCORE_TOLERANCE
+    has_integer_activations: bool = False
 
 
 PRECISIONS = {
@@ -39,5 +42,17 @@ PRECISIONS = {
     # All tensors in 8 bits, that is 256 values between the smallest and the largest that occurred
     # in the samples. A mask value of -1e9 would round all other scores to one value. With -30 the
     # masked weights are still negligible: e^-30 is 1e-13.
-    "full_int8": Precision(is_reduced=True, mask_value=-30.0, signature_tolerance=1e-2),
+    "full_int8": Precision(
+        is_reduced=True,
+        mask_value=-30.0,
+        signature_tolerance=1e-2,
+        has_integer_activations=True,
+    ),
+    # As full_int8, with activations in 16 bits and a scale for each row of a matrix.
+    "full_int16": Precision(
+        is_reduced=True,
+        mask_value=-30.0,
+        signature_tolerance=1e-2,
+        has_integer_activations=True,
+    ),
 }

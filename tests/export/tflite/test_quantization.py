@@ -11,8 +11,9 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from helpers import model_inputs
 from keras_attention.export import ExportError
-from keras_attention.export.tflite.int4 import quantize_to_int4, replace_gathers
+from keras_attention.export.tflite.embedding_lookup import replace_gathers
 from keras_attention.export.tflite.metadata import min_runtime_version
+from keras_attention.export.tflite.quantization import quantize_to_int4
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.verification.quality import compare_quality
 from keras_attention.models import seq2seq
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 LABELS = ["eins", "zwei", "größer"]
 SAMPLES = ["a", "bcade", "deed abba", "äx", "cab cab cab cab"]
-REDUCED = ("float16", "int8", "full_int8")
+REDUCED = ("float16", "int8", "full_int8", "full_int16")
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +83,15 @@ def test_probabilities_are_near_the_models(files, label, weights, tolerance):
 def test_reduced_precision_makes_files_smaller(files):
     size = {weights: report["bytes"]["model.tflite"] for weights, report in files[1].items()}
     assert size["int8"] < size["float16"] < size["float32"]
-    assert size["full_int8"] < size["float16"]
+    assert max(size["full_int8"], size["full_int16"]) < size["float16"]
 
 
-def test_masked_scores_fit_the_range_of_full_int8(files, label):
+@pytest.mark.parametrize(("weights", "tolerance"), [("full_int8", 0.05), ("full_int16", 0.01)])
+def test_masked_scores_fit_the_range_of_integers(files, label, weights, tolerance):
     """With -1e9 in the range all scores would be equal; some rows here are mostly padding."""
     source = model_inputs(label, [*SAMPLES, ""])
-    probabilities = TFLiteRunner(files[0] / "full_int8" / "model.tflite")(source)["probabilities"]
-    np.testing.assert_allclose(probabilities, label.runner(source)["probabilities"], atol=0.05)
+    probabilities = TFLiteRunner(files[0] / weights / "model.tflite")(source)["probabilities"]
+    np.testing.assert_allclose(probabilities, label.runner(source)["probabilities"], atol=tolerance)
 
 
 def test_loaded_exports_return_the_same_labels(files, label):
@@ -204,7 +206,7 @@ def test_invalid_options_raise(label, tmp_path, options, message):
 def test_full_int8_of_a_loop_raises(make, translator, tmp_path):
     encoder = seq2seq(11, 12, 8, 8).encoder
     for task in (translator, make("label", encoder=encoder)):
-        with pytest.raises(ValueError, match="must not be 'full_int8' for a model with a loop"):
+        with pytest.raises(ValueError, match="must not be 'full_int8' for signatures with a loop"):
             task.export(tmp_path / "new", "tflite", SAMPLES, weights="full_int8")
     assert list(tmp_path.iterdir()) == []
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import model_inputs, zeros_of_decode
+from helpers import model_inputs
 from keras_attention.export import ExportError
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner
 from keras_attention.export.tflite.runner import TFLiteRunner
-from keras_attention.export.tflite.step_signatures import App, verify_steps
+from keras_attention.export.tflite.step_runner import GreedyLoop, zeros_of_decode
+from keras_attention.export.tflite.step_signatures import verify_steps
 from keras_attention.export.tflite.step_tensors import trace_step_tensors
 from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import BeamSearch, GreedySearch
@@ -40,7 +41,7 @@ def test_an_app_generates_like_greedy_search(runner, translator):
     for texts in (["bca"], ["deed cab", "", "x"]):
         source = model_inputs(translator, texts)
         expected = np.asarray(translator.model.generate(source, GreedySearch(9)).ids)[:, 0]
-        ids = App(runner.call, 9).generate(source)
+        ids = GreedyLoop(runner.call, GreedySearch(9)).generate(source)["ids"][:, 0]
         np.testing.assert_array_equal(ids[:, : expected.shape[1]], expected)
 
 
@@ -57,10 +58,10 @@ def test_logits_are_those_of_the_model(runner, translator):
 def test_another_model_disagrees(runner, make_translator):
     other = make_translator(seed=5)
     batches = [Batch(model_inputs(other, ["bcade"]))]
-    app = App(runner.call, other.strategy.max_new_tokens)
+    loop = GreedyLoop(runner.call, GreedySearch(other.strategy.max_new_tokens))
     with pytest.raises(ExportError, match=r"greedy search generates for ids \[.*\]: \[.*\]"):
-        verify_steps(other.model, other.strategy, app, batches, exact=True)
-    report = verify_steps(other.model, other.strategy, app, batches, exact=False)
+        verify_steps(other.model, loop, batches, exact=True)
+    report = verify_steps(other.model, loop, batches, exact=False)
     assert report == {"steps_agreement": {"compared": 1, "equal": 0}}
 
 
@@ -106,7 +107,8 @@ def test_static_shapes_run_in_both_apis(make_translator, tmp_path, build):
         source = model_inputs(task, texts)
         expected = np.asarray(task.model.generate(source, GreedySearch(9)).ids)[:, 0]
         for call in (runner.call, compiled.call):
-            ids = App(call, 9, zeros, (2, 12)).generate(source)
+            loop = GreedyLoop(call, GreedySearch(9), zeros, (2, 12))
+            ids = loop.generate(source)["ids"][:, 0]
             np.testing.assert_array_equal(ids[:, : expected.shape[1]], expected)
 
 

@@ -1,4 +1,4 @@
-"""Quantization of weights to 4 bits with ai-edge-quantizer."""
+"""Lookups of embeddings in a form that reads quantized tables."""
 
 import math
 
@@ -12,50 +12,9 @@ from keras_attention.export.tflite.flatbuffer import (
     has_static_shape,
     is_constant,
     new_operator,
-    read_model,
-    write_model,
 )
-from keras_attention.export.tflite.metadata import raise_min_runtime_version
-from keras_attention.utils.optional_imports import require_extra
 
 Op = schema.BuiltinOperator
-# tflite/tools/versioning/op_version.cc and runtime_version.cc of LiteRT
-LOOKUP_VERSION, LOOKUP_RUNTIME = 4, "2.18.0"
-
-
-def quantize_to_int4(file: bytes) -> bytes:
-    """Quantizes the weights of dense layers and embeddings to 4 bits, with a scale for each row.
-
-    Args:
-        file: contents of a TFLite file in float32.
-
-    Raises:
-        ImportError: If the extra `int4` is not installed.
-    """
-    require_extra("int4", "weights='int4'")
-    from ai_edge_quantizer import quantizer, recipe
-
-    model = read_model(file)
-    replace_gathers(model)
-    file = write_model(model)
-    result = quantizer.Quantizer(bytearray(file), recipe.dynamic_wi4_afp32()).quantize()
-    model = read_model(bytes(result.quantized_model))
-    _declare_versions(model)
-    return write_model(model)
-
-
-def _declare_versions(model: schema.ModelT) -> None:
-    """Writes the version of EMBEDDING_LOOKUP that reads 4 bits, so that older runtimes refuse it.
-
-    The quantizer leaves the version that reads floats.
-    """
-    for graph in model.subgraphs:
-        for operator in graph.operators:
-            if builtin_operator(model, operator) == Op.EMBEDDING_LOOKUP:
-                table = graph.tensors[operator.inputs[1]]
-                if table.type == schema.TensorType.INT4:
-                    model.operatorCodes[operator.opcodeIndex].version = LOOKUP_VERSION
-                    raise_min_runtime_version(model, LOOKUP_RUNTIME)
 
 
 def replace_gathers(model: schema.ModelT) -> None:
