@@ -18,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from decoding import OPUS_MT
 from keras_attention.export.signatures import save_signatures
+from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
 from report import LIMIT, Report, make_parser, rows_of
@@ -84,7 +85,7 @@ def run_saved_model(generator, weights):
 
 def run_tflite(generator, weights):
     """Returns a function that generates with a TFLite file."""
-    file = convert([make_signature(generator)], weights)
+    file = write_model(convert([make_signature(generator)], weights))
     interpreter = Interpreter(model_content=file, num_threads=2)
     run = interpreter.get_signature_runner("generate")
     return lambda inputs, keep=interpreter: run(**inputs)

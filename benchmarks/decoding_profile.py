@@ -21,6 +21,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from decoding import OPUS_MT
+from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
 from profiler import operation_of, profile
@@ -86,7 +87,7 @@ def profile_tflite(generator, options):
     times = Counter()
     with tempfile.TemporaryDirectory() as folder:
         path, samples = Path(folder, "model.tflite"), Path(folder, "samples")
-        path.write_bytes(convert([make_signature(generator)], options.weights))
+        path.write_bytes(write_model(convert([make_signature(generator)], options.weights)))
         command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-o", str(samples)]
         command += ["--", sys.executable, *sys.argv, "--file", str(path)]
         subprocess.run(command, check=True)

@@ -251,9 +251,18 @@ def write_saved_model(task: Any, folder: Any, **options: bool) -> None:
 
 def convert(task: Any, **options: bool) -> bytes:
     """Returns the TFLite file of a task in float32, without verification."""
-    from keras_attention.export.tflite import writer
+    from keras_attention.export.tflite import flatbuffer, writer
 
-    return writer.convert(task.signatures("tflite", **options))
+    return flatbuffer.write_model(writer.convert(task.signatures("tflite", **options)))
+
+
+def edited(file: bytes, edit: Callable[[Any], None]) -> bytes:
+    """Returns a TFLite file after a change of its contents."""
+    from keras_attention.export.tflite import flatbuffer
+
+    model = flatbuffer.read_model(file)
+    edit(model)
+    return flatbuffer.write_model(model)
 
 
 @contextlib.contextmanager

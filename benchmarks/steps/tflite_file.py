@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import tensorflow as tf
 
 from keras_attention.export.signatures import Signature
+from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
 from steps.generation import endless_strategy, random_transformer
@@ -24,4 +25,4 @@ def write_file(file: Path, options: SimpleNamespace) -> None:
     """Writes the file; `options` has those of `steps.generation`, and weights."""
     strategy = endless_strategy(options.num_beams, options.tokens)
     generator = Generator(random_transformer(options), strategy)
-    file.write_bytes(convert([make_signature(generator)], options.weights))
+    file.write_bytes(write_model(convert([make_signature(generator)], options.weights)))

@@ -109,6 +109,7 @@ def test_growing_caches_in_exports_and_under_xla(models, name, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
     from keras_attention.export.signatures import Signature, save_signatures
+    from keras_attention.export.tflite.flatbuffer import write_model
     from keras_attention.export.tflite.writer import convert
 
     model, strategy = models[name], STRATEGIES["beam"]
@@ -120,7 +121,7 @@ def test_growing_caches_in_exports_and_under_xla(models, name, tmp_path):
     signatures = [Signature("generate", generator, spec)]
     save_signatures(signatures, tmp_path)
     saved_model = tf.saved_model.load(str(tmp_path)).signatures["generate"]
-    interpreter = Interpreter(model_content=convert(signatures))
+    interpreter = Interpreter(model_content=write_model(convert(signatures)))
     runs = {
         "SavedModel": lambda inputs: saved_model(**inputs),
         "TFLite": lambda inputs: interpreter.get_signature_runner("generate")(**inputs),

@@ -15,6 +15,7 @@ from keras_attention.export.litert_lm.runner import LiteRTLMRunner
 from keras_attention.export.litert_lm.tokenizer_section import compare_tokenizers, make_section
 from keras_attention.export.litert_lm.unsupported import check_supported
 from keras_attention.export.signatures import Exportable
+from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.writer import convert
 from keras_attention.export.verification.compare import (
     ExportError,
@@ -118,7 +119,7 @@ def export_litert_lm(
         tokenizer = language_model.tokenizers[0]
         section = make_section(tokenizer)
         compare_tokenizers(section, tokenizer, exportable.samples)
-        file = convert(list_functions(model.decoder, lengths), weights)
+        file = write_model(convert(list_functions(model.decoder, lengths), weights))
         metadata = describe(strategy, model.decoder.vocabulary_size, lengths.max_tokens)
         write_bundle(new / FILE, Bundle(file, section, metadata))
         del file  # as large as the written one

@@ -3,23 +3,33 @@
 from collections.abc import Sequence
 from typing import Any
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
 INT32, FLOAT32 = schema.TensorType.INT32, schema.TensorType.FLOAT32
 CONSTANT_DTYPES = {INT32: "<i4", schema.TensorType.INT64: "<i8"}
+FILE_IDENTIFIER = b"TFL3"
+SIZE_OF_GRAPHS = 1 << 20  # bytes of a file besides its buffers; those of larger graphs are added
 MAX_DEPRECATED_CODE = 127  # `deprecatedBuiltinCode` is a byte
 
 
 def read_model(file: bytes) -> schema.ModelT:
-    """Parses the contents of a TFLite file."""
-    return flatbuffer_utils.read_model_from_bytearray(bytearray(file))
+    """Parses the contents of a TFLite file.
+
+    The data of the buffers are not copied, so they are as immutable as `file`.
+    """
+    return flatbuffer_utils.read_model_from_bytearray(file)
 
 
 def write_model(model: schema.ModelT) -> bytes:
     """Returns the contents of a TFLite file."""
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    sizes = [0 if buffer.data is None else len(buffer.data) for buffer in model.buffers]
+    # Of less, the builder doubles its memory, also that for the largest weights, whenever it grows.
+    builder = flatbuffers.Builder(sum(sizes) + SIZE_OF_GRAPHS)
+    builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 def add_tensor(

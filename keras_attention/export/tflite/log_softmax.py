@@ -7,24 +7,18 @@ from keras_attention.export.tflite.flatbuffer import (
     add_tensor,
     builtin_operator,
     new_operator,
-    read_model,
     sizes_of,
-    write_model,
 )
 
 Op = schema.BuiltinOperator
 
 
-def expand_log_softmax(file: bytes) -> bytes:
-    """Returns a TFLite file that computes a float32 LOG_SOFTMAX by other operators.
+def expand_log_softmax(model: schema.ModelT) -> None:
+    """Replaces each float32 LOG_SOFTMAX of a model by other operators, in place.
 
     With `shifted = x - max(x)` it is `shifted - log(sum(exp(shifted)))`. TFLite's operator is not
     vectorized, and no delegate has it. TensorFlow's converter makes it of any form of its equation.
-
-    Args:
-        file: contents of a TFLite file.
     """
-    model = read_model(file)
     for graph in model.subgraphs:
         operators = []
         for operator in graph.operators:
@@ -34,7 +28,6 @@ def expand_log_softmax(file: bytes) -> bytes:
             else:
                 operators.append(operator)
         graph.operators = operators
-    return write_model(model)
 
 
 def _expand(

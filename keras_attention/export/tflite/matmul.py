@@ -9,26 +9,20 @@ from keras_attention.export.tflite.flatbuffer import (
     builtin_operator,
     is_constant,
     new_operator,
-    read_model,
     sizes_of,
-    write_model,
 )
 
 Op = schema.BuiltinOperator
 
 
-def transpose_factors(file: bytes) -> bytes:
-    """Returns a TFLite file whose float32 batched products `x y` are `x (y^T)^T`.
+def transpose_factors(model: schema.ModelT) -> None:
+    """Writes the float32 batched products `x y` of a model as `x (y^T)^T`, in place.
 
     XNNPACK rearranges the second factor, such as the values in the cache of a decoder, for each
     product. It does so with vector instructions only if the factor is read transposed, and a
     TRANSPOSE has them, too. Otherwise this takes longer than the product itself in a step of
     decoding, where there is one query.
-
-    Args:
-        file: contents of a TFLite file.
     """
-    model = read_model(file)
     for graph in model.subgraphs:
         operators = []
         for operator in graph.operators:
@@ -36,7 +30,6 @@ def transpose_factors(file: bytes) -> bytes:
                 operators.append(_transpose_second_factor(model, graph, operator))
             operators.append(operator)
         graph.operators = operators
-    return write_model(model)
 
 
 def _is_plain_product(

@@ -12,9 +12,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from keras_attention import __version__
-from keras_attention.export.tflite.flatbuffer import read_model, write_model
 
-ENTRY_NAME, FILE_IDENTIFIER = "TFLITE_METADATA", b"M001"
+ENTRY_NAME, FILE_IDENTIFIER = b"TFLITE_METADATA", b"M001"
 RUNTIME_ENTRY, RUNTIME_BYTES = b"min_runtime_version", 16
 # Fields of ModelMetadata
 NUM_FIELDS = 8
@@ -22,22 +21,20 @@ NAME, DESCRIPTION, VERSION = 0, 1, 2
 MIN_PARSER_VERSION = 7
 
 
-def add_metadata(file: bytes, name: str, description: dict[str, Any]) -> bytes:
-    """Returns a TFLite file with a name, the library's version and a description.
+def add_metadata(model: schema.ModelT, name: str, description: dict[str, Any]) -> None:
+    """Adds a name, the library's version and a description to a model, in place.
 
     Args:
-        file: contents of a TFLite file without this metadata.
+        model: the model, without this metadata.
         name: name of the model.
         description: is written as JSON.
     """
-    model = read_model(file)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     text = json.dumps(description, ensure_ascii=False)
     buffer.data = np.frombuffer(_model_metadata(name, text), "uint8")
     entry.name, entry.buffer = ENTRY_NAME, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]
-    return write_model(model)
 
 
 def min_runtime_version(model: schema.ModelT) -> str:

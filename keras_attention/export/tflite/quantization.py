@@ -35,18 +35,18 @@ def configure_converter(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
-        return
-    # One scale for each matrix. With one for each row, tied embeddings are written twice, once to
-    # gather from and once to multiply with, and their scales again for every signature.
-    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-    if weights == "full_int8":
+    elif weights == "int8":
+        # One scale for each matrix. With one for each row, tied embeddings are written twice, once
+        # to gather from and once to multiply with, and their scales again for every signature.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    else:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.representative_dataset = lambda: (
             (name, each) for name, inputs in calibration.items() for each in inputs
         )
 
 
-def quantize_to_int4(file: bytes) -> bytes:
+def quantize_to_int4(file: bytes) -> schema.ModelT:
     """Quantizes the weights of dense layers and embeddings to 4 bits, with a scale for each row.
 
     Args:
@@ -60,10 +60,10 @@ def quantize_to_int4(file: bytes) -> bytes:
 
     model = _quantize(file, recipe.dynamic_wi4_afp32())
     declare_int4_versions(model)
-    return write_model(model)
+    return model
 
 
-def quantize_to_int16(file: bytes, calibration: Calibration) -> bytes:
+def quantize_to_int16(file: bytes, calibration: Calibration) -> schema.ModelT:
     """Quantizes activations to 16 bits, with a scale for each tensor, and weights to 8 bits.
 
     Inputs and outputs of the signatures stay in float32. TensorFlow's converter, which can do this
@@ -90,7 +90,7 @@ def quantize_to_int16(file: bytes, calibration: Calibration) -> bytes:
     manager.add_dynamic_config(".*", operation.EMBEDDING_LOOKUP, num_bits=8)
     model = _quantize(file, manager.get_quantization_recipe(), calibration)
     declare_int16_versions(model)
-    return write_model(model)
+    return model
 
 
 def _quantize(file: bytes, recipe: Any, calibration: Calibration | None = None) -> schema.ModelT:

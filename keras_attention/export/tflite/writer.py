@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 
 from keras_attention.export.saved_model.writer import check_backend
 from keras_attention.export.signatures import (
@@ -17,6 +18,7 @@ from keras_attention.export.signatures import (
 )
 from keras_attention.export.tflite.calibration import Calibration, calibration_inputs
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner, compare_runtimes
+from keras_attention.export.tflite.flatbuffer import read_model, write_model
 from keras_attention.export.tflite.log_softmax import expand_log_softmax
 from keras_attention.export.tflite.matmul import transpose_factors
 from keras_attention.export.tflite.metadata import add_metadata
@@ -188,8 +190,9 @@ def write_file(
     encoded = [exportable.encode(batch) for batch in calibration]
     if static := static_shape(exportable.signatures):
         encoded = [pad_batch(batch, static) for batch in encoded]
-    file = convert(exportable.signatures, weights, encoded)
-    path.write_bytes(add_metadata(file, exportable.name, about))
+    model = convert(exportable.signatures, weights, encoded)
+    add_metadata(model, exportable.name, about)
+    path.write_bytes(write_model(model))
 
 
 def runtime_of(signatures: Sequence[Signature]) -> str:
@@ -277,8 +280,8 @@ def convert(
     signatures: Sequence[Signature],
     weights: str = "float32",
     batches: Sequence[Batch] = (),
-) -> bytes:
-    """Returns the TFLite file.
+) -> schema.ModelT:
+    """Returns the contents of the TFLite file.
 
     Args:
         signatures: functions of the file.
@@ -312,13 +315,17 @@ def convert(
                 f"The model must convert to TFLite's built-in operations. Received: {error}"
             ) from error
     if weights == "int4":
-        file = quantize_to_int4(file)
+        model = quantize_to_int4(file)
     elif weights == "full_int16":
-        file = quantize_to_int16(file, calibration)
-    file = expand_log_softmax(transpose_factors(file))
+        model = quantize_to_int16(file, calibration)
+    else:
+        model = read_model(file)
+    transpose_factors(model)
+    expand_log_softmax(model)
     # Integer accelerators and `CompiledModel` need the shapes in the file.
-    keep_shapes = precision.has_integer_activations or has_static_shapes(signatures)
-    return file if keep_shapes else compute_shapes(file)
+    if not (precision.has_integer_activations or has_static_shapes(signatures)):
+        compute_shapes(model)
+    return model
 
 
 def check_weights(weights: str, signatures: Sequence[Signature], name: str) -> None:

@@ -25,22 +25,18 @@ from keras_attention.export.tflite.flatbuffer import (
     builtin_operator,
     is_constant,
     new_operator,
-    read_model,
-    write_model,
 )
 
 Op = schema.BuiltinOperator
 COPIES = Op.RESHAPE, Op.EXPAND_DIMS
 
 
-def compute_shapes(file: bytes) -> bytes:
-    """Returns a TFLite file that computes the shapes of its float32 reshapes when it runs.
+def compute_shapes(model: schema.ModelT) -> None:
+    """Makes a model compute the shapes of its float32 reshapes when it runs, in place.
 
     Args:
-        file: contents of a TFLite file from TensorFlow's converter, which writes the shape of each
-            RESHAPE as an input.
+        model: from TensorFlow's converter, which writes the shape of each RESHAPE as an input.
     """
-    model = read_model(file)
     for graph in model.subgraphs:
         sum_of: dict[int, int] = {}  # constant to its sum with zero
         additions: list[schema.OperatorT] = []
@@ -51,7 +47,6 @@ def compute_shapes(file: bytes) -> bytes:
                 additions.append(addition)
             operator.inputs = np.array([operator.inputs[0], sum_of[constant]], "int32")
         graph.operators = additions + graph.operators
-    return write_model(model)
 
 
 def find_copies(model: schema.ModelT, graph: schema.SubGraphT) -> list[schema.OperatorT]:

@@ -5,6 +5,7 @@ import pytest
 
 from keras_attention.export.litert_lm.graphs import list_functions
 from keras_attention.export.litert_lm.lengths import Lengths
+from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.tflite.writer import convert
 from keras_attention.models import causal_lm
@@ -21,7 +22,7 @@ MODELS = {
 
 
 def runner(model):
-    return TFLiteRunner(convert(list_functions(model.decoder, Lengths((3, 5), 8))))
+    return TFLiteRunner(write_model(convert(list_functions(model.decoder, Lengths((3, 5), 8)))))
 
 
 def test_names_and_shapes():

@@ -8,6 +8,7 @@ import tensorflow as tf
 from helpers import model_inputs
 from keras_attention.export import ExportError
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner
+from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.tflite.step_runner import GreedyLoop, zeros_of_decode
 from keras_attention.export.tflite.step_signatures import verify_steps
@@ -94,7 +95,7 @@ def test_static_shapes_run_in_both_apis(make_translator, tmp_path, build):
         x for x in task.signatures("tflite", steps=True) if x.name in ("encode", "decode")
     ]
     path = tmp_path / "model.tflite"
-    path.write_bytes(convert(signatures))
+    path.write_bytes(write_model(convert(signatures)))
     runner, compiled = TFLiteRunner(path), CompiledModelRunner(path)
     details = runner.interpreter.get_signature_runner
     for name in ("encode", "decode"):
