@@ -68,6 +68,7 @@ def main():
     parser.add_argument("--pictures", type=Path, required=True, help="folder of the PNG files")
     parser.add_argument("--only", nargs="+", choices=CURVES, default=list(CURVES))
     options = parser.parse_args()
+    options.pictures.mkdir(parents=True, exist_ok=True)  # fails at once, if it does
     report = Report(options)
     for name in options.only:
         variants, sizes, growing = CURVES[name]
@@ -92,6 +93,7 @@ def draw(points: dict, file: Path) -> None:
         file: PNG file to write.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator
 
     sizes = list(dict.fromkeys(size for size, _ in points))
     names = list(dict.fromkeys(name for results in points.values() for name in results))
@@ -119,6 +121,10 @@ def draw(points: dict, file: Path) -> None:
             axis.xaxis.set_major_formatter("{x:,.0f}")
             axis.minorticks_off()
     axes[0, 0].set(ylabel="ms", yscale="log")
+    axes[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[0, 0].yaxis.set_major_formatter("{x:,.0f}")
+    axes[0, 0].yaxis.set_minor_locator(NullLocator())
+    axes[1, 0].yaxis.set_major_formatter("{x:,.0f}")
     axes[1, 0].set(ylabel="MB", ylim=(0, None))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     figure.savefig(file, dpi=100)

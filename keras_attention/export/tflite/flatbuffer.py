@@ -11,7 +11,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 INT32, FLOAT32 = schema.TensorType.INT32, schema.TensorType.FLOAT32
 CONSTANT_DTYPES = {INT32: "<i4", schema.TensorType.INT64: "<i8"}
 FILE_IDENTIFIER = b"TFL3"
-SIZE_OF_GRAPHS = 1 << 20  # bytes of a file besides its buffers; those of larger graphs are added
+SIZE_OF_GRAPHS = 1 << 20  # bytes; the builder grows if the graphs of a model need more
 MAX_DEPRECATED_CODE = 127  # `deprecatedBuiltinCode` is a byte
 
 
