@@ -42,11 +42,11 @@ def export_steps(
 ) -> dict[str, Any]:
     """Writes `steps.tflite`, the tokenizers, `export.json` and `verification.json`.
 
-    The file has the signatures `encode` and `decode` of static shapes and no loop, which
-    accelerators lack and which TFLite cannot compute in integers. Greedy search with the two
-    signatures, run by LiteRT's `Interpreter`, must return what the model's greedy search returns,
-    or, with weights of reduced precision, score nearly as well. `CompiledModel` must return the
-    same.
+    The file has the signatures `encode` and `decode` of static shapes, and no loop but that of an
+    RNN in `encode`. Accelerators have no loops, and TFLite cannot compute them in integers. Greedy
+    search with the two signatures, run by LiteRT's `Interpreter`, must return what the model's
+    greedy search returns, or, with weights of reduced precision, score nearly as well.
+    `CompiledModel` must return the same.
 
     Args:
         exportable: what to export; it predicts with greedy search, and its only signature says how

@@ -12,8 +12,11 @@ from keras_attention.export.tflite.flatbuffer import builtin_operator, read_mode
 from keras_attention.export.tflite.metadata import min_runtime_version
 from keras_attention.export.tflite.step_runner import StepRunner
 from keras_attention.generation import BeamSearch, GreedySearch
-from keras_attention.models import transformer
-from keras_attention.tasks import load_exported
+from keras_attention.images.preprocessors import image_bytes
+from keras_attention.layers import ResidualCNN
+from keras_attention.models import captioner, causal_lm, transformer
+from keras_attention.tasks import Captioner, TextGenerator, load_exported
+from keras_attention.text import CharacterTokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +104,29 @@ def test_end_is_forced(make_translator, tmp_path):
     ids = load_exported(tmp_path / "new").runner(model_inputs(task, SAMPLES))["ids"]
     np.testing.assert_array_equal(ids, task.runner(model_inputs(task, SAMPLES))["ids"])
     assert (ids.max(axis=-1) > 2).all() and set(ids[..., 2].ravel()) <= {0, 2}
+
+
+def text_generator():
+    tokenizer = CharacterTokenizer.train(["abcde"])
+    sizes = {"num_layers": 1, "hidden_dim": 16, "intermediate_dim": 24, "num_heads": 2}
+    model = causal_lm(tokenizer.vocabulary_size, size="tiny", **sizes)
+    return TextGenerator(model, tokenizer, GreedySearch(6), 8), SAMPLES, (2, 8)
+
+
+def image_captioner():
+    tokenizer = CharacterTokenizer.train(["abcde"])
+    backbone = ResidualCNN((8, 12))
+    model = captioner(tokenizer.vocabulary_size, (16, 24), backbone=backbone, hidden_dim=8)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 16, 24, 3), "uint8")
+    return Captioner(model, tokenizer, GreedySearch(6)), [image_bytes(x) for x in pixels], (1,)
+
+
+@pytest.mark.parametrize("family", [text_generator, image_captioner])
+def test_other_tasks(family, tmp_path):
+    task, samples, static = family()
+    report = task.export(tmp_path / "new", "tflite_steps", samples, static=static)
+    assert report["agreement"]["equal"] == report["agreement"]["compared"] > len(samples)
+    assert load_exported(tmp_path / "new")(samples) == task(samples)
 
 
 @pytest.mark.parametrize("weights", INTEGERS)
