@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--pictures", type=Path, required=True, help="folder of the PNG files")
     parser.add_argument("--only", nargs="+", choices=CURVES, default=list(CURVES))
     options = parser.parse_args()
-    options.pictures.mkdir(parents=True, exist_ok=True)  # fails at once, if it does
+    options.pictures.mkdir(parents=True, exist_ok=True)  # an error comes before the measurements
     report = Report(options)
     for name in options.only:
         variants, sizes, growing = CURVES[name]

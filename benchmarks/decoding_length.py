@@ -18,8 +18,8 @@ from ai_edge_litert.interpreter import Interpreter
 
 from decoding import OPUS_MT
 from keras_attention.export.signatures import save_signatures
+from keras_attention.export.tflite.conversion import convert
 from keras_attention.export.tflite.flatbuffer import write_model
-from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
 from report import LIMIT, Report, make_parser, rows_of
 from steps.generation import endless_strategy, limit, random_source, random_transformer

@@ -21,8 +21,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from decoding import OPUS_MT
+from keras_attention.export.tflite.conversion import convert
 from keras_attention.export.tflite.flatbuffer import write_model
-from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
 from profiler import operation_of, profile
 from report import Report, make_parser

@@ -251,9 +251,9 @@ def write_saved_model(task: Any, folder: Any, **options: bool) -> None:
 
 def convert(task: Any, **options: bool) -> bytes:
     """Returns the TFLite file of a task in float32, without verification."""
-    from keras_attention.export.tflite import flatbuffer, writer
+    from keras_attention.export.tflite import conversion, flatbuffer
 
-    return flatbuffer.write_model(writer.convert(task.signatures("tflite", **options)))
+    return flatbuffer.write_model(conversion.convert(task.signatures("tflite", **options)))
 
 
 def edited(file: bytes, edit: Callable[[Any], None]) -> bytes:

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import tensorflow as tf
 
 from keras_attention.export.signatures import Signature
+from keras_attention.export.tflite.conversion import convert
 from keras_attention.export.tflite.flatbuffer import write_model
-from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import Generator
 from steps.generation import endless_strategy, random_transformer
 

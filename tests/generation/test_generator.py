@@ -109,8 +109,8 @@ def test_growing_caches_in_exports_and_under_xla(models, name, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
     from keras_attention.export.signatures import Signature, save_signatures
+    from keras_attention.export.tflite.conversion import convert
     from keras_attention.export.tflite.flatbuffer import write_model
-    from keras_attention.export.tflite.writer import convert
 
     model, strategy = models[name], STRATEGIES["beam"]
     generator = Generator(model, strategy)

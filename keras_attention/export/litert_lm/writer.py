@@ -15,8 +15,8 @@ from keras_attention.export.litert_lm.runner import LiteRTLMRunner
 from keras_attention.export.litert_lm.tokenizer_section import compare_tokenizers, make_section
 from keras_attention.export.litert_lm.unsupported import check_supported
 from keras_attention.export.signatures import Exportable
+from keras_attention.export.tflite.conversion import convert
 from keras_attention.export.tflite.flatbuffer import write_model
-from keras_attention.export.tflite.writer import convert
 from keras_attention.export.verification.compare import (
     ExportError,
     compare,

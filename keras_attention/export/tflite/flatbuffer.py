@@ -26,7 +26,7 @@ def read_model(file: bytes) -> schema.ModelT:
 def write_model(model: schema.ModelT) -> bytes:
     """Returns the contents of a TFLite file."""
     sizes = [0 if buffer.data is None else len(buffer.data) for buffer in model.buffers]
-    # Of less, the builder doubles its memory, also that for the largest weights, whenever it grows.
+    # A smaller builder doubles its memory and copies the weights whenever it grows.
     builder = flatbuffers.Builder(sum(sizes) + SIZE_OF_GRAPHS)
     builder.Finish(model.Pack(builder), file_identifier=FILE_IDENTIFIER)
     return bytes(memoryview(builder.Bytes)[builder.Head() :])

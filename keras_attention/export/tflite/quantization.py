@@ -1,4 +1,4 @@
-"""Reduced precision with TensorFlow's converter (float16, int8) and with ai-edge-quantizer."""
+"""Reduced precision with TensorFlow's converter and with ai-edge-quantizer (4 and 16 bits)."""
 
 import warnings
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ LOGITS = "logits"
 
 
 class GreedyLoop:
-    """Decoding loop around `encode` and `decode`.
+    """Greedy search with `encode` and `decode`.
 
     Args:
         call: `call(signature, inputs)` runs a signature of the file.

@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from keras_attention.export.signatures import Exportable, Signature
+from keras_attention.export.tflite.conversion import check_weights
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.tflite.step_runner import STEPS_FILE, StepRunner
 from keras_attention.export.tflite.writer import (
-    check_weights,
+    batches_of_file,
     describe_shapes,
     static_shape,
     write_file,
 )
 from keras_attention.export.unsupported import check_no_options
-from keras_attention.export.verification.compare import (
-    ExportError,
-    compare_apis,
-    sample_batches,
-)
+from keras_attention.export.verification.compare import ExportError, compare_apis
 from keras_attention.export.verification.quality import check_references, compare_quality
 from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT, report
 from keras_attention.export.verification.samples import record_samples
@@ -87,12 +84,10 @@ def export_steps(
         about |= {"max_new_tokens": strategy.max_new_tokens, "force_end": strategy.force_end}
         about |= {**exportable.save_assets(new), **exportable.metadata}
         write_json(new / "export.json", about)
-        samples = exportable.samples
-        calibration = sample_batches(samples[: exportable.first_recorded] or samples, static[0])
         written = replace(exportable, signatures=signatures)
-        write_file(new / STEPS_FILE, written, weights, calibration, about)
+        write_file(new / STEPS_FILE, written, weights, about)
         runner = StepRunner(new)
-        batches = sample_batches(samples, static[0])
+        batches = batches_of_file(signatures, exportable.samples)
         if precision.is_reduced:
             results = compare_quality(exportable, runner, references, allow_loss)
         else:

@@ -35,7 +35,7 @@ def declare_int16_versions(model: schema.ModelT) -> None:
 
     TensorFlow's converter determines the versions whenever it writes a file. Of its passes over a
     file, the one for sparse weights changes the least; only the versions are read from its result.
-    It does not support weights of 4 bits.
+    It aborts the process on weights of 4 bits.
     """
     written = read_model(mlir_sparsify(write_model(model)))
     versions: dict[int, int] = {}

@@ -1,36 +1,22 @@
 """Writer of TFLite files with built-in operations, and the tokenizers next to them."""
 
 import importlib.metadata
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
 
 from keras_attention.export.saved_model.writer import check_backend
 from keras_attention.export.signatures import (
     Exportable,
     Signature,
     has_static_shapes,
-    save_signatures,
 )
-from keras_attention.export.tflite.calibration import Calibration, calibration_inputs
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner, compare_runtimes
-from keras_attention.export.tflite.flatbuffer import read_model, write_model
-from keras_attention.export.tflite.log_softmax import expand_log_softmax
-from keras_attention.export.tflite.matmul import transpose_factors
+from keras_attention.export.tflite.conversion import check_weights, convert
+from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.metadata import add_metadata
-from keras_attention.export.tflite.quantization import (
-    configure_converter,
-    has_loop,
-    quantize_to_int4,
-    quantize_to_int16,
-)
 from keras_attention.export.tflite.runner import FILE, TFLiteRunner
 from keras_attention.export.tflite.static_shapes import pad_batch
-from keras_attention.export.tflite.xnnpack import compute_shapes
 from keras_attention.export.verification.compare import (
     BATCH,
     ExportError,
@@ -44,14 +30,10 @@ from keras_attention.export.verification.quality import check_references, compar
 from keras_attention.export.verification.report import EXPORT_FORMAT, REPORT, report
 from keras_attention.export.verification.samples import MAX_SAMPLES, write_samples
 from keras_attention.export.verification.tolerances import PRECISIONS
-from keras_attention.ops import masks
-from keras_attention.ops.fused import explicit_scope
-from keras_attention.ops.kv_cache import transposed_factors_scope
 from keras_attention.types import Batch
 from keras_attention.utils.atomic_io import check_replaceable, replace_folder, write_json
 from keras_attention.utils.full_disk import explain_full_disk
 from keras_attention.utils.manifest import write_manifest
-from keras_attention.utils.validation import check_one_of
 
 
 def export_tflite(
@@ -114,21 +96,18 @@ def export_tflite(
     precision = PRECISIONS[weights]
     samples, signatures = exportable.samples, exportable.signatures
     static = static_shape(signatures)
-    # Noise of `Sampling` depends on the row, so no batch is larger than that of the file.
-    batch_size = min(BATCH, static[0]) if static else BATCH
-    batches = sample_batches(samples, batch_size)
+    batches = batches_of_file(signatures, samples)
     with explain_full_disk("A TFLite export", folder, ExportError), replace_folder(folder) as new:
         about = {"export": "tflite", "format": EXPORT_FORMAT, "task": exportable.name}
         about |= {"weights": weights, **describe_shapes(static)}
         about |= {**exportable.save_assets(new), **exportable.metadata}
         write_json(new / "export.json", about)
-        calibration = samples[: exportable.first_recorded] or samples
-        write_file(new / FILE, exportable, weights, sample_batches(calibration, batch_size), about)
+        write_file(new / FILE, exportable, weights, about)
         runner = TFLiteRunner(new / FILE)
         first = exportable.first_recorded
         recorded = samples[first : first + MAX_SAMPLES]
         if precision.is_reduced:  # all samples are compared by `compare_quality`
-            timed, first = sample_batches(recorded, batch_size), 0
+            timed, first = batches_of_file(signatures, recorded), 0
         else:
             timed = batches
         encoded = [exportable.encode(batch) for batch in timed]
@@ -171,28 +150,33 @@ def export_tflite(
     return {**contents, "path": str(folder)}
 
 
-def write_file(
-    path: Path,
-    exportable: Exportable,
-    weights: str,
-    calibration: Sequence[list],
-    about: dict[str, Any],
-) -> None:
+def write_file(path: Path, exportable: Exportable, weights: str, about: dict[str, Any]) -> None:
     """Writes the TFLite file with its metadata; the file is not in memory afterwards.
 
     Args:
         path: of the file.
-        exportable: what to export.
+        exportable: what to export. The ranges of integer activations come from its samples, without
+            those that were made because the user's may not be recorded.
         weights: one of `tolerances.PRECISIONS`.
-        calibration: batches of samples, from which `"full_int8"` takes the ranges of activations.
         about: the metadata.
     """
-    encoded = [exportable.encode(batch) for batch in calibration]
-    if static := static_shape(exportable.signatures):
+    signatures, samples = exportable.signatures, exportable.samples
+    calibration = samples[: exportable.first_recorded] or samples
+    encoded = [exportable.encode(batch) for batch in batches_of_file(signatures, calibration)]
+    if static := static_shape(signatures):
         encoded = [pad_batch(batch, static) for batch in encoded]
-    model = convert(exportable.signatures, weights, encoded)
+    model = convert(signatures, weights, encoded)
     add_metadata(model, exportable.name, about)
     path.write_bytes(write_model(model))
+
+
+def batches_of_file(signatures: Sequence[Signature], samples: Sequence) -> list[list]:
+    """Returns the batches to verify on, none of which is larger than the batch of a static file.
+
+    Noise of `Sampling` depends on the row, so a batch is not run in pieces.
+    """
+    static = static_shape(signatures)
+    return sample_batches(samples, min(BATCH, static[0]) if static else BATCH)
 
 
 def runtime_of(signatures: Sequence[Signature]) -> str:
@@ -274,78 +258,3 @@ def _inputs(exportable, signature, samples, batch):
     if exportable.input_name in inputs:  # strings
         inputs[exportable.input_name] = exportable.normalize(samples)
     return inputs
-
-
-def convert(
-    signatures: Sequence[Signature],
-    weights: str = "float32",
-    batches: Sequence[Batch] = (),
-) -> schema.ModelT:
-    """Returns the contents of the TFLite file.
-
-    Args:
-        signatures: functions of the file.
-        weights: one of `tolerances.PRECISIONS`.
-        batches: model inputs from which `"full_int8"` takes the ranges of activations.
-
-    Raises:
-        ExportError: If an operation is not one of TFLite's own.
-    """
-    precision = PRECISIONS[weights]
-    with tempfile.TemporaryDirectory() as scratch:
-        with (
-            masks.mask_value_scope(precision.mask_value),
-            explicit_scope(True),
-            transposed_factors_scope(),
-        ):  # traced here
-            save_signatures(signatures, scratch)
-            calibration: Calibration = {}
-            if precision.has_integer_activations:
-                calibration = calibration_inputs(signatures, batches)
-        names = [signature.name for signature in signatures]
-        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=names)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        # Without this, an operation that TFLite lacks fails in the conversion, not when it is run.
-        converter.allow_custom_ops = any(each.text_operations for each in signatures)
-        configure_converter(converter, weights, calibration)
-        try:
-            file = converter.convert()
-        except Exception as error:  # the converter has no public class of errors
-            raise ExportError(
-                f"The model must convert to TFLite's built-in operations. Received: {error}"
-            ) from error
-    if weights == "int4":
-        model = quantize_to_int4(file)
-    elif weights == "full_int16":
-        model = quantize_to_int16(file, calibration)
-    else:
-        model = read_model(file)
-    transpose_factors(model)
-    expand_log_softmax(model)
-    # Integer accelerators and `CompiledModel` need the shapes in the file.
-    if not (precision.has_integer_activations or has_static_shapes(signatures)):
-        compute_shapes(model)
-    return model
-
-
-def check_weights(weights: str, signatures: Sequence[Signature], name: str) -> None:
-    """Raises a `ValueError` unless a precision is known and suits the signatures.
-
-    Args:
-        weights: precision.
-        signatures: of the file.
-        name: name of the exported class, for the error.
-    """
-    check_one_of("weights", weights, sorted(PRECISIONS))
-    precision = PRECISIONS[weights]
-    if not precision.has_integer_activations:
-        return
-    with masks.mask_value_scope(precision.mask_value), explicit_scope(True):
-        # traced here
-        if has_loop(signatures):
-            raise ValueError(
-                f"`weights` must not be {weights!r} for signatures with a loop, such as generation "
-                "or an RNN: TFLite takes the ranges of activations only outside of loops, and the "
-                "file would return wrong results. Transformers have no loop with "
-                f"format='tflite_steps'. Received: weights={weights!r} for a {name}"
-            )

@@ -5,9 +5,9 @@ import pytest
 
 from keras_attention.export.litert_lm.graphs import list_functions
 from keras_attention.export.litert_lm.lengths import Lengths
+from keras_attention.export.tflite.conversion import convert
 from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.runner import TFLiteRunner
-from keras_attention.export.tflite.writer import convert
 from keras_attention.models import causal_lm
 from small_transformers import VOCABULARY, small_model
 

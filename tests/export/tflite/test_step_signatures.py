@@ -8,12 +8,12 @@ import tensorflow as tf
 from helpers import model_inputs
 from keras_attention.export import ExportError
 from keras_attention.export.tflite.compiled_model import CompiledModelRunner
+from keras_attention.export.tflite.conversion import convert
 from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.export.tflite.runner import TFLiteRunner
 from keras_attention.export.tflite.step_runner import GreedyLoop, zeros_of_decode
 from keras_attention.export.tflite.step_signatures import verify_steps
 from keras_attention.export.tflite.step_tensors import trace_step_tensors
-from keras_attention.export.tflite.writer import convert
 from keras_attention.generation import BeamSearch, GreedySearch
 from keras_attention.models import transformer
 from keras_attention.types import Batch

@@ -8,7 +8,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from helpers import convert, edited
-from keras_attention.export.tflite import writer as tflite
+from keras_attention.export.tflite import conversion
 from keras_attention.export.tflite.flatbuffer import builtin_operator, read_model, write_model
 from keras_attention.export.tflite.xnnpack import compute_shapes, find_copies
 from keras_attention.generation import BeamSearch
@@ -47,7 +47,7 @@ def files(make_translator):
         compute_shapes(model)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tflite, "compute_shapes", record)
+        patch.setattr(conversion, "compute_shapes", record)
         ours = convert(task)
     return converted[0], ours
 
