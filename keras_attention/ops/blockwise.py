@@ -13,9 +13,10 @@ from keras import ops
 from keras_attention.ops.attention import AttentionOptions, Memory
 from keras_attention.ops.autodiff import value_and_vjp
 from keras_attention.ops.block_mask import BlockMask, Blocks
+from keras_attention.ops.buffer import Buffer
 from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.linear import grouped_matmul, grouped_outer
-from keras_attention.ops.loop import add_at, repeat
+from keras_attention.ops.loop import repeat
 from keras_attention.types import Tensor
 
 # Queries, and keys, of a block. Other sizes have not been measured on a quiet machine.
@@ -112,14 +113,18 @@ class BlockwiseAttention:
             first, last = ops.take(self.first, i), ops.take(self.last, i)
             maximum, total, context = repeat(first, last, one_block, (maximum, total, context))
             total = ops.where(ops.equal(total, 0), ops.ones_like(total), total)
-            contexts = add_at(contexts, i, ops.cast(context / total, values.dtype))
-            return contexts, add_at(log_sums, i, maximum + ops.log(total))
+            contexts = context_buffer.add_at(contexts, i, ops.cast(context / total, values.dtype))
+            return contexts, log_sum_buffer.add_at(log_sums, i, maximum + ops.log(total))
 
         rows = ops.shape(query)[:-1]
-        contexts = ops.zeros((*rows, values.shape[-1]), values.dtype)
-        log_sums = ops.zeros((*rows, 1), dtype)
-        contexts, log_sums = repeat(0, rows[0], all_keys_of, (contexts, log_sums))
-        return self.query_blocks.merge(contexts, -2), self.query_blocks.merge(log_sums, -2)
+        context_buffer = Buffer((*rows, values.shape[-1]), values.dtype)
+        log_sum_buffer = Buffer((*rows, 1), dtype)
+        carry = context_buffer.zeros(), log_sum_buffer.zeros()
+        contexts, log_sums = repeat(0, rows[0], all_keys_of, carry)
+        return (
+            self.query_blocks.merge(context_buffer.to_tensor(contexts), -2),
+            self.query_blocks.merge(log_sum_buffer.to_tensor(log_sums), -2),
+        )
 
     def gradients(self, context: Tensor, log_sums: Tensor, gradient: Tensor) -> list[Tensor]:
         """Computes the gradients of queries, keys, values and parameters.
@@ -163,8 +168,8 @@ class BlockwiseAttention:
                 query_part, keys_part, *parameter_parts = vjp(scores_gradient)
                 return (
                     query_i_gradient + ops.cast(query_part, dtype),
-                    add_at(keys_gradient, j, ops.cast(keys_part, dtype)),
-                    add_at(values_gradient, j, ops.cast(values_j_gradient, dtype)),
+                    keys_buffer.add_at(keys_gradient, j, ops.cast(keys_part, dtype)),
+                    values_buffer.add_at(values_gradient, j, ops.cast(values_j_gradient, dtype)),
                     *(
                         total if part is None else total + ops.cast(part, total.dtype)
                         for total, part in zip(parameter_gradients, parameter_parts, strict=True)
@@ -182,21 +187,24 @@ class BlockwiseAttention:
                     *parameter_gradients,
                 ),
             )
-            query_gradient = add_at(query_gradient, i, ops.cast(query_i_gradient, query.dtype))
-            return query_gradient, *others
+            query_i_gradient = ops.cast(query_i_gradient, query.dtype)
+            return query_buffer.add_at(query_gradient, i, query_i_gradient), *others
 
+        query_buffer = Buffer(ops.shape(query), query.dtype)
+        keys_buffer = Buffer(ops.shape(keys), dtype)
+        values_buffer = Buffer(ops.shape(values), dtype)
         carry = (
-            ops.zeros(ops.shape(query), query.dtype),
-            ops.zeros(ops.shape(keys), dtype),
-            ops.zeros(ops.shape(values), dtype),
+            query_buffer.zeros(),
+            keys_buffer.zeros(),
+            values_buffer.zeros(),
             *(ops.zeros(ops.shape(x), at_least_float32(x).dtype) for x in self.parameters),
         )
         query_gradient, *others = repeat(0, ops.shape(query)[0], all_keys_of, carry)
         keys_gradient, values_gradient, *parameter_gradients = others
         merged = (
-            self.query_blocks.merge(query_gradient, -2),
-            self.key_blocks.merge(keys_gradient, -2),
-            self.key_blocks.merge(values_gradient, -2),
+            self.query_blocks.merge(query_buffer.to_tensor(query_gradient), -2),
+            self.key_blocks.merge(keys_buffer.to_tensor(keys_gradient), -2),
+            self.key_blocks.merge(values_buffer.to_tensor(values_gradient), -2),
             *parameter_gradients,
         )
         sources = (*self.sources, *self.parameters)

@@ -84,30 +84,6 @@ def repeat(start: Tensor, stop: Tensor, body: Callable, carry: tuple) -> tuple:
     return while_loop(lambda i, *carry: i < stop, step, (start, *carry))[1:]
 
 
-def add_at(buffer: Tensor, index: Tensor, x: Tensor) -> Tensor:
-    """Adds to one item of a buffer, in place where the backend can, without gradients.
-
-    Args:
-        buffer: (N, ...).
-        index: int scalar.
-        x: the shape of an item.
-
-    Returns:
-        The buffer with `x` added; do not use the old one.
-
-    Example:
-
-    >>> from keras import ops
-    >>> ops.convert_to_numpy(add_at(ops.zeros((3,)), 1, ops.ones(()))).tolist()
-    [0.0, 1.0, 0.0]
-    """
-    if keras.backend.backend() == "torch":
-        buffer[index] += x
-        return buffer
-    x = ops.take(buffer, index, axis=0) + x
-    return ops.scatter_update(buffer, ops.reshape(index, (1, 1)), ops.expand_dims(x, 0))
-
-
 def growing_while_loop(
     condition: Callable,
     body: Callable,
