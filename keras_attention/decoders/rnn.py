@@ -260,7 +260,7 @@ class RNNDecoder(keras.layers.Layer):
             return (position + 1, predicted_ids, state), ids
 
         carry = (ops.convert_to_tensor(0, "int32"), first_ids, state)
-        _, input_ids = scan(step, carry, (target_ids, use_truth), first_ids)
+        _, input_ids = scan(step, carry, (target_ids, use_truth), first_ids, training=True)
         return ops.stop_gradient(input_ids)
 
     def get_config(self):

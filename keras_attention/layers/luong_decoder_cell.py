@@ -144,7 +144,7 @@ class LuongDecoderCell(RecurrentDecoderCell):
         step_output = ops.zeros(
             (ops.shape(inputs)[0], 1, output_size(self.cell)), self.compute_dtype
         )
-        _, h = scan(step, state["cell"], inputs, step_output)  # (B, T, 1, U)
+        _, h = scan(step, state["cell"], inputs, step_output, training=training)  # (B, T, 1, U)
         # An index, since LiteRT's converter refuses to squeeze what a loop returns.
         h = h[:, :, 0]
         assert self.attention is not None

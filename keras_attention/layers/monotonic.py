@@ -190,7 +190,7 @@ class MonotonicAttention(ScoredAttention):
             # A masked query does not change the state.
             return ops.where(active, weights, previous), weights
 
-        state, weights = scan(step, start, (p_choose, active), start)
+        state, weights = scan(step, start, (p_choose, active), start, training=training)
         return AttentionOutput(
             context(weights, memory.values),
             weights if return_weights else None,

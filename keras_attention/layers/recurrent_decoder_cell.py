@@ -159,7 +159,7 @@ class RecurrentDecoderCell(keras.layers.Layer):
             return (position + 1, state), [output, weights] if return_weights else [output]
 
         carry = (ops.convert_to_tensor(0, "int32"), state)
-        _, sequences = scan(step, carry, inputs, step_outputs)  # (B, T, 1, ...)
+        _, sequences = scan(step, carry, inputs, step_outputs, training=training)  # (B, T, 1, ...)
         # An index, since LiteRT's converter refuses to squeeze what a loop returns.
         outputs, weights = [*(x[:, :, 0] for x in sequences), None][:2]
         return outputs, weights

@@ -102,7 +102,7 @@ class RecurrentEncoder(keras.layers.Layer):
                 x = self.dropout(x, training=training)
             outputs, hidden_states = [], []
             for cell, reverse in zip(cells, (False, True), strict=False):
-                output, states = _run(cell, x, mask, reverse)
+                output, states = _run(cell, x, mask, reverse, bool(training))
                 outputs.append(output)
                 hidden_states.append(hidden_state(cell, states))
             x = ops.concatenate(outputs, axis=-1)  # (B, S, directions * U)
@@ -130,7 +130,7 @@ class RecurrentEncoder(keras.layers.Layer):
         return cls(**deserialize_config(config, "cell"))
 
 
-def _run(cell, inputs, mask, reverse):
+def _run(cell, inputs, mask, reverse, training):
     """Runs a cell over `(B, S, width)`; masked steps leave the states unchanged."""
     states = initial_states(cell, ops.shape(inputs)[0])
 
@@ -143,5 +143,5 @@ def _run(cell, inputs, mask, reverse):
 
     step_output = ops.zeros((ops.shape(inputs)[0], output_size(cell)), cell.compute_dtype)
     mask = ops.expand_dims(mask, -1)  # (B, S, 1)
-    states, outputs = scan(step, states, (inputs, mask), step_output, reverse=reverse)
+    states, outputs = scan(step, states, (inputs, mask), step_output, reverse, training)
     return outputs, states

@@ -1,10 +1,39 @@
-"""Helpers for Keras RNN cells: validation, sizes, initial states, clones."""
+"""GRU cell, and helpers for Keras RNN cells: validation, sizes, initial states, clones."""
 
 from typing import Any
 
+import keras
 from keras import ops, tree
 
 from keras_attention.types import Tensor
+
+
+@keras.saving.register_keras_serializable(package="keras_attention")
+class GRUCell(keras.layers.GRUCell):
+    """Keras's `GRUCell` with a faster gradient on TensorFlow.
+
+    Keras's cell takes slices of the gates' values, and TensorFlow computes the gradient of each
+    slice as an array of all gates. This cell splits them. Arguments, weights and results are those
+    of Keras's cell, which still computes the variants with `reset_after=False`, without a bias or
+    with dropout.
+
+    References:
+        Cho et al. 2014, [Learning Phrase Representations using RNN
+        Encoder-Decoder](https://arxiv.org/abs/1406.1078).
+    """
+
+    def call(self, inputs, states, training=False):
+        if not (self.reset_after and self.use_bias) or self.dropout or self.recurrent_dropout:
+            return super().call(inputs, states, training)
+        (h,) = tree.flatten(states)
+        x = ops.matmul(inputs, self.kernel) + self.bias[0]  # (B, 3 U)
+        hidden = ops.matmul(h, self.recurrent_kernel) + self.bias[1]
+        x_z, x_r, x_h = ops.split(x, 3, axis=-1)  # (B, U) each
+        h_z, h_r, h_h = ops.split(hidden, 3, axis=-1)
+        z = self.recurrent_activation(x_z + h_z)  # update gate
+        r = self.recurrent_activation(x_r + h_r)  # reset gate
+        h = z * h + (1 - z) * self.activation(x_h + r * h_h)
+        return h, tree.pack_sequence_as(states, [h])
 
 
 def check_rnn_cell(cell: Any) -> None:

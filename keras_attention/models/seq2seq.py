@@ -17,9 +17,10 @@ from keras_attention.layers import (
     TextEncoder,
     TokenEmbedding,
 )
+from keras_attention.layers.rnn_cells import GRUCell
 from keras_attention.models.encoder_decoder import EncoderDecoder
 
-RNN_CELLS = {"gru": keras.layers.GRUCell, "lstm": keras.layers.LSTMCell}
+RNN_CELLS = {"gru": GRUCell, "lstm": keras.layers.LSTMCell}
 DECODER_CELLS = ("bahdanau", "luong")
 
 

@@ -13,7 +13,7 @@ from keras import ops
 from keras_attention.ops.attention import AttentionOptions, Memory
 from keras_attention.ops.autodiff import value_and_vjp
 from keras_attention.ops.block_mask import BlockMask, Blocks
-from keras_attention.ops.buffer import Buffer
+from keras_attention.ops.buffer import make_buffer
 from keras_attention.ops.dtypes import at_least_float32
 from keras_attention.ops.linear import grouped_matmul, grouped_outer
 from keras_attention.ops.loop import repeat
@@ -117,8 +117,8 @@ class BlockwiseAttention:
             return contexts, log_sum_buffer.add_at(log_sums, i, maximum + ops.log(total))
 
         rows = ops.shape(query)[:-1]
-        context_buffer = Buffer((*rows, values.shape[-1]), values.dtype)
-        log_sum_buffer = Buffer((*rows, 1), dtype)
+        context_buffer = make_buffer((*rows, values.shape[-1]), values.dtype)
+        log_sum_buffer = make_buffer((*rows, 1), dtype)
         carry = context_buffer.zeros(), log_sum_buffer.zeros()
         contexts, log_sums = repeat(0, rows[0], all_keys_of, carry)
         return (
@@ -190,9 +190,9 @@ class BlockwiseAttention:
             query_i_gradient = ops.cast(query_i_gradient, query.dtype)
             return query_buffer.add_at(query_gradient, i, query_i_gradient), *others
 
-        query_buffer = Buffer(ops.shape(query), query.dtype)
-        keys_buffer = Buffer(ops.shape(keys), dtype)
-        values_buffer = Buffer(ops.shape(values), dtype)
+        query_buffer = make_buffer(ops.shape(query), query.dtype)
+        keys_buffer = make_buffer(ops.shape(keys), dtype)
+        values_buffer = make_buffer(ops.shape(values), dtype)
         carry = (
             query_buffer.zeros(),
             keys_buffer.zeros(),

@@ -1,4 +1,9 @@
-"""Arrays that loops without gradients add to, block by block, in place where the backend can."""
+"""Buffers that loops write to block by block.
+
+A buffer describes an array; the loop carries its blocks, one tensor that only the buffer's methods
+read. On TensorFlow an `ArrayBuffer` copies all blocks to change one, unlike XLA. A `ListBuffer` is
+a list of TensorFlow's tensors, which TFLite does not convert at a dynamic batch size.
+"""
 
 from collections.abc import Sequence
 
@@ -8,25 +13,12 @@ from keras import ops
 from keras_attention.types import Tensor
 
 
-class Buffer:
-    """Shape and dtype of an array whose blocks a loop adds to.
-
-    `repeat` of `ops/loop.py` carries the blocks. They are one tensor, but on TensorFlow a list of
-    tensors, since TensorFlow's scatter operations copy the whole array to change one block.
+class ArrayBuffer:
+    """Buffer that is an array.
 
     Args:
         shape: `(number of blocks, ...)`, with the shape of a block.
         dtype: dtype of the array.
-
-    Example:
-
-    >>> from keras_attention.ops.loop import repeat
-    >>> buffer = Buffer((3, 2), "float32")
-    >>> blocks, = repeat(
-    ...     1, 3, lambda i, blocks: (buffer.add_at(blocks, i, ops.ones(2)),), (buffer.zeros(),)
-    ... )
-    >>> ops.convert_to_numpy(buffer.to_tensor(blocks)).tolist()
-    [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
     """
 
     def __init__(self, shape: Sequence, dtype: str):
@@ -34,32 +26,42 @@ class Buffer:
         self.dtype = keras.backend.standardize_dtype(dtype)
 
     def zeros(self) -> Tensor:
-        """Returns blocks of zeros, which only the other methods can read."""
-        if keras.backend.backend() != "tensorflow":
-            return ops.zeros(self.shape, self.dtype)
+        """Returns blocks of zeros."""
+        return ops.zeros(self.shape, self.dtype)
+
+    def set_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
+        """Returns the blocks with `x` in place of one block."""
+        updated = ops.scatter_update(blocks, ops.reshape(index, (1, 1)), ops.expand_dims(x, 0))
+        return ops.reshape(updated, self.shape)  # TensorFlow's loops must not change static shapes
+
+    def add_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
+        """Returns the blocks with `x` added to one of them; do not use the old ones."""
+        if keras.backend.backend() == "torch":
+            blocks[index] += x
+            return blocks
+        return self.set_at(blocks, index, ops.take(blocks, index, axis=0) + x)
+
+    def to_tensor(self, blocks: Tensor) -> Tensor:
+        """Returns the array."""
+        return blocks
+
+
+class ListBuffer(ArrayBuffer):
+    """Buffer that is a list of tensors of TensorFlow; see `ArrayBuffer`."""
+
+    def zeros(self) -> Tensor:
         import tensorflow as tf
 
         return tf.raw_ops.TensorListReserve(
             element_shape=self._block_shape(), num_elements=self.shape[0], element_dtype=self.dtype
         )
 
+    def set_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
+        import tensorflow as tf
+
+        return tf.raw_ops.TensorListSetItem(input_handle=blocks, index=index, item=x)
+
     def add_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
-        """Adds to one block.
-
-        Args:
-            blocks: from `zeros` or an earlier call.
-            index: int scalar.
-            x: in the shape and dtype of a block.
-
-        Returns:
-            The blocks with `x` added; do not use the old ones.
-        """
-        if keras.backend.backend() == "torch":
-            blocks[index] += x
-            return blocks
-        if keras.backend.backend() == "jax":
-            x = ops.take(blocks, index, axis=0) + x
-            return ops.slice_update(blocks, (index, *(0 for _ in x.shape)), ops.expand_dims(x, 0))
         import tensorflow as tf
 
         block = tf.raw_ops.TensorListGetItem(
@@ -68,12 +70,9 @@ class Buffer:
             element_shape=self._block_shape(),
             element_dtype=self.dtype,
         )
-        return tf.raw_ops.TensorListSetItem(input_handle=blocks, index=index, item=block + x)
+        return self.set_at(blocks, index, block + x)
 
     def to_tensor(self, blocks: Tensor) -> Tensor:
-        """Returns the array of all blocks."""
-        if keras.backend.backend() != "tensorflow":
-            return blocks
         import tensorflow as tf
 
         array = tf.raw_ops.TensorListStack(
@@ -83,3 +82,24 @@ class Buffer:
 
     def _block_shape(self):
         return ops.convert_to_tensor(self.shape[1:], "int32")
+
+
+def make_buffer(shape: Sequence, dtype: str) -> ArrayBuffer:
+    """Returns the buffer that is fast on the backend, for loops that TFLite does not convert.
+
+    Args:
+        shape: `(number of blocks, ...)`, with the shape of a block.
+        dtype: dtype of the array.
+
+    Example:
+
+    >>> from keras_attention.ops.loop import repeat
+    >>> buffer = make_buffer((3, 2), "float32")
+    >>> add_one = lambda i, blocks: (buffer.add_at(blocks, i, ops.ones(2)),)
+    >>> blocks, = repeat(1, 3, add_one, (buffer.zeros(),))
+    >>> ops.convert_to_numpy(buffer.to_tensor(blocks)).tolist()
+    [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
+    """
+    if keras.backend.backend() == "tensorflow":
+        return ListBuffer(shape, dtype)
+    return ArrayBuffer(shape, dtype)

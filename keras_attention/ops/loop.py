@@ -6,7 +6,9 @@ those whose buffers grow meanwhile.
 | backend | `scan` is | because |
 | --- | --- | --- |
 | TensorFlow | a `while_loop` that scatters each step's output | it has gradients with and without \
-XLA, and TFLite converts it at a dynamic batch size, unlike a TensorArray |
+XLA, and TFLite converts it at a dynamic batch size |
+| TensorFlow, training, without XLA | a `while_loop` with lists of tensors | a step and its \
+gradient copy no other step |
 | JAX | `jax.lax.scan` | JAX's `while_loop` has no reverse-mode gradient |
 | PyTorch | a Python loop | it runs eagerly |
 """
@@ -17,6 +19,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
+from keras_attention.ops.buffer import ArrayBuffer, ListBuffer
 from keras_attention.types import Tensor
 
 STAGE_LENGTH = 16  # steps after which buffers grow
@@ -222,6 +225,7 @@ def scan(
     inputs: Any,
     outputs: Any,
     reverse: bool = False,
+    training: bool = False,
 ) -> tuple[Any, Any]:
     """Runs `step` along the time axis, with gradients on every backend.
 
@@ -233,6 +237,8 @@ def scan(
             and dtype are read.
         reverse: whether to run from the last step to the first. The outputs are in the order of
             the inputs.
+        training: whether the loop is part of a training step. TensorFlow then keeps inputs and
+            outputs in lists of tensors, where neither a step nor its gradient copies the others.
 
     Returns:
         The final carry, and the outputs `(batch, time, ...)`.
@@ -249,48 +255,52 @@ def scan(
     inputs = tree.map_structure(_swap_batch_and_time, inputs)  # (time, batch, ...)
     scans = {"tensorflow": _scan_tensorflow, "jax": _scan_jax, "torch": _scan_eager}
     run = scans[keras.backend.backend()]
-    carry, outputs = run(step, carry, inputs, outputs, reverse)
+    carry, outputs = run(step, carry, inputs, outputs, reverse, training)
     return carry, tree.map_structure(_swap_batch_and_time, outputs)
 
 
-def _scan_tensorflow(step, carry, inputs, outputs, reverse):
+def _scan_tensorflow(step, carry, inputs, outputs, reverse, training):
     import tensorflow as tf
 
-    length = ops.shape(tree.flatten(inputs)[0])[0]
-    buffers = tree.map_structure(lambda y: ops.zeros((length, *ops.shape(y)), y.dtype), outputs)
+    length = steps = ops.shape(tree.flatten(inputs)[0])[0]
+    in_lists = training and not needs_static_shapes()
+    buffer_class = ListBuffer if in_lists else ArrayBuffer
+    buffers = tree.map_structure(lambda y: buffer_class((length, *ops.shape(y)), y.dtype), outputs)
+    blocks = tree.map_structure(lambda buffer: buffer.zeros(), buffers)
+    if in_lists:
+        inputs = tree.map_structure(lambda x: tf.TensorArray(x.dtype, length).unstack(x), inputs)
+    else:
+        first = tree.flatten(blocks)[0]
+        if 0 in first.shape:
+            return carry, blocks  # scatter operations refuse empty arrays, even if none runs
+        # A batch whose size is unknown while tracing may be empty: then no step runs.
+        steps = ops.minimum(length, ops.size(first))
 
-    def body(t, carry, buffers):
+    def body(t, carry, blocks):
         index = length - 1 - t if reverse else t
-        inputs_t = tree.map_structure(lambda x: ops.take(x, index, axis=0), inputs)
+        inputs_t = tree.map_structure(
+            lambda x: x.read(index) if in_lists else ops.take(x, index, axis=0), inputs
+        )
         next_carry, output = step(carry, inputs_t)
-        indices = ops.reshape(index, (1, 1))
-        next_buffers = tree.map_structure(
-            lambda buffer, y: ops.scatter_update(buffer, indices, ops.expand_dims(y, 0)),
-            buffers,
-            output,
+        blocks = tree.map_structure(
+            lambda buffer, each, y: buffer.set_at(each, index, y), buffers, blocks, output
         )
-        return tree.map_structure(
-            _shaped_like, (t, carry, buffers), (t + 1, next_carry, next_buffers)
-        )
+        return t + 1, tree.map_structure(_shaped_like, carry, next_carry), blocks
 
-    if 0 in tree.flatten(buffers)[0].shape:
-        return carry, buffers  # TensorFlow's scatter refuses empty buffers, even if it never runs
-    start = (ops.convert_to_tensor(0, "int32"), carry, buffers)
-    # A batch whose size is unknown while tracing may be empty: then no step runs.
-    steps = ops.minimum(length, ops.size(tree.flatten(buffers)[0]))
+    start = (ops.convert_to_tensor(0, "int32"), carry, blocks)
     # Parallel iterations would each have intermediate results in memory. XLA needs
     # `maximum_iterations` to store the values that the gradient reads.
-    _, carry, buffers = tf.while_loop(
+    _, carry, blocks = tf.while_loop(
         lambda t, *_: t < steps, body, start, parallel_iterations=1, maximum_iterations=steps
     )
-    return carry, buffers
+    return carry, tree.map_structure(lambda buffer, each: buffer.to_tensor(each), buffers, blocks)
 
 
-def _scan_jax(step, carry, inputs, outputs, reverse):
+def _scan_jax(step, carry, inputs, outputs, reverse, training):
     return ops.scan(step, carry, inputs, reverse=reverse)
 
 
-def _scan_eager(step, carry, inputs, outputs, reverse):
+def _scan_eager(step, carry, inputs, outputs, reverse, training):
     length = ops.shape(tree.flatten(inputs)[0])[0]
     if length == 0:
         return carry, tree.map_structure(lambda y: ops.zeros((0, *ops.shape(y)), y.dtype), outputs)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from helpers import array
-from keras_attention.ops.buffer import Buffer
+from keras_attention.ops.buffer import make_buffer
 from keras_attention.ops.loop import repeat
 
 X = np.arange(12, dtype="float32").reshape(3, 2, 2)  # blocks, rows, width
@@ -15,7 +15,7 @@ X = np.arange(12, dtype="float32").reshape(3, 2, 2)  # blocks, rows, width
 def add_twice(x):
     """Returns blocks of 0, x_0 + x_1 and x_0 + x_2, added one by one."""
     x = ops.convert_to_tensor(x)
-    buffer = Buffer(ops.shape(x), x.dtype)
+    buffer = make_buffer(ops.shape(x), x.dtype)
 
     def add_row(i, blocks):
         return repeat(1, 3, lambda j, blocks: (buffer.add_at(blocks, j, x[i * j]),), (blocks,))

@@ -30,12 +30,12 @@ def nested_loop(reverse):
     return h, double, sums
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_scan_of_nested_tensors_matches_a_loop(reverse):
+@pytest.mark.parametrize("reverse, training", [(False, False), (True, False), (True, True)])
+def test_scan_of_nested_tensors_matches_a_loop(reverse, training):
     carry = {"count": ops.convert_to_tensor(0, "int32"), "h": (ops.zeros((B, D)),)}
     inputs = {"x": ops.convert_to_tensor(X), "mask": ops.convert_to_tensor(MASK)}
     blank = {"double": ops.zeros((B, D)), "count": ops.zeros((B,))}
-    last, outputs = scan(nested_step, carry, inputs, blank, reverse=reverse)
+    last, outputs = scan(nested_step, carry, inputs, blank, reverse, training)
     h, double, sums = nested_loop(reverse)
     assert int(last["count"]) == T
     np.testing.assert_allclose(array(last["h"][0]), h, rtol=1e-5, atol=1e-6)
@@ -55,10 +55,11 @@ def test_scan_keeps_integers_and_half_precision():
     np.testing.assert_array_equal(array(doubled), 2 * X[:, :, 0].astype("float16"))
 
 
+@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("batch, time", [(0, T), (B, 0), (0, 0), (1, 1)])
-def test_scan_of_the_smallest_inputs(batch, time):
+def test_scan_of_the_smallest_inputs(batch, time, training):
     x, start = ops.convert_to_tensor(X[:batch, :time]), ops.zeros((batch, D))
-    last, outputs = scan(lambda c, x: (c + x, c + x), start, x, start)
+    last, outputs = scan(lambda c, x: (c + x, c + x), start, x, start, training=training)
     np.testing.assert_allclose(array(last), X[:batch, :time].sum(1), rtol=1e-6)
     np.testing.assert_allclose(array(outputs), X[:batch, :time].cumsum(1), rtol=1e-6)
 
@@ -69,13 +70,13 @@ class Decay(keras.layers.Layer):
     def build(self, shape):
         self.w = self.add_weight(shape=(), initializer=keras.initializers.Constant(0.5), name="w")
 
-    def call(self, x):
+    def call(self, x, training=False):
         def step(h, x):
             h = self.w * h + x
             return h, h
 
         start = ops.zeros((ops.shape(x)[0], D))
-        return ops.sum(scan(step, start, x, start)[1], axis=(1, 2))
+        return ops.sum(scan(step, start, x, start, training=training)[1], axis=(1, 2))
 
 
 def gradient_of_w(jit_compile):
@@ -121,13 +122,14 @@ def test_gradients_under_xla_with_a_dynamic_batch_size():
 
 
 @pytest.mark.tensorflow_only
-def test_dynamic_batch_that_is_empty_at_run_time():
+@pytest.mark.parametrize("training", [False, True])
+def test_dynamic_batch_that_is_empty_at_run_time(training):
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, D))])
     def sums(x):
         start = ops.zeros((ops.shape(x)[0], D))
-        return scan(lambda c, x: (c + x, c + x), start, x, start)[1]
+        return scan(lambda c, x: (c + x, c + x), start, x, start, training=training)[1]
 
     assert sums(X[:0]).shape == (0, T, D)
     assert sums(X[:, :0]).shape == (B, 0, D)
