@@ -24,12 +24,18 @@ def main():
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 1024, 2048, 4096])
     parser.add_argument("--max-quadratic", type=int, default=4096,
                         help="longest with the weights of all pairs in memory [4096]")  # fmt: skip
+    parser.add_argument("--block-sizes", type=int, nargs="+", default=[],
+                        help="further block sizes of the fused form")  # fmt: skip
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     options = parser.parse_args()
     report = Report(options)
     for length in options.lengths:
         quadratic = () if length <= options.max_quadratic else ("explicit", "keras.layers")
         variants = {name: VARIANTS[name] for name in options.variants if name not in quadratic}
+        for size in options.block_sizes:
+            variants[f"block size {size:,}"] = Variant(
+                "steps.attention:keras_attention", {"block_size": size}
+            )
         sizes = {name: getattr(options, name) for name in SIZES}
         sizes |= {"length": length, "dtype_policy": "float32"}
         results = measure(variants, sizes, options.rounds, warm_up=1)

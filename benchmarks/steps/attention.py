@@ -1,7 +1,7 @@
 """Causal multi-head self-attention, forward and backward: this library, Keras and PyTorch.
 
-Options: batch, length, heads, head_dim, dtype_policy. Each step first runs with a short sequence,
-so that the memory it adds is that of the length.
+Options: batch, length, heads, head_dim, dtype_policy; of the fused form also block_size. Each step
+first runs with a short sequence, so that the memory it adds is that of the length.
 """
 
 import keras
@@ -45,6 +45,8 @@ def layer_step(layer_class, options):
 
     keras.config.set_dtype_policy(options.dtype_policy)
     layer = layer_class(options.heads, options.head_dim)
+    if hasattr(options, "block_size"):
+        layer.block_size = options.block_size
     dtype = layer.compute_dtype
 
     def make(length):
