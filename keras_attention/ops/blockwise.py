@@ -19,7 +19,7 @@ from keras_attention.ops.linear import grouped_matmul, grouped_outer
 from keras_attention.ops.loop import repeat
 from keras_attention.types import Tensor
 
-# Queries, and keys, of a block. Other sizes have not been measured on a quiet machine.
+# Queries, and keys, of a block; docs/performance.md has the time with other sizes.
 BLOCK_SIZE = 512
 # Scores of the additive form have an axis of units, too.
 ADDITIVE_BLOCK_SIZE = 128
