@@ -12,7 +12,17 @@ True
 import importlib
 from types import ModuleType
 
-from keras_attention import decoders, generation, layers, models, ops, training
+import keras
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+if keras.backend.backend() not in BACKENDS:
+    raise ImportError(
+        f"Keras's backend (KERAS_BACKEND) must be one of {BACKENDS}. "
+        f"Received: {keras.backend.backend()!r}"
+    )
+
+from keras_attention import decoders, generation, layers, models, ops, training  # noqa: E402
 
 __version__ = "0.1.0"
 

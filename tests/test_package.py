@@ -41,6 +41,17 @@ def test_importing_the_package_is_cheap_and_enough_to_load_a_model(tmp_path):
     assert shape == [1, 2, 3]
 
 
+def test_other_backends_are_refused():
+    command = [sys.executable, "-c", "import keras_attention"]
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: Keras's backend (KERAS_BACKEND) must be one of "
+        "('tensorflow', 'jax', 'torch'). Received: 'numpy'"
+    )
+
+
 @pytest.mark.parametrize("name", keras_attention.__all__)
 def test_every_part_loads_when_used(name):
     assert getattr(keras_attention, name).__name__ == f"keras_attention.{name}"

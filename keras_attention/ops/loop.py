@@ -305,8 +305,10 @@ def _scan_eager(step, carry, inputs, outputs, reverse, training):
     if length == 0:
         return carry, tree.map_structure(lambda y: ops.zeros((0, *ops.shape(y)), y.dtype), outputs)
     steps = [None] * length
+    # The gradient of each `x[t]` would be an array of all steps.
+    inputs_by_step = list(zip(*(ops.unstack(x, length) for x in tree.flatten(inputs)), strict=True))
     for t in reversed(range(length)) if reverse else range(length):
-        carry, steps[t] = step(carry, tree.map_structure(lambda x: x[t], inputs))  # noqa: B023
+        carry, steps[t] = step(carry, tree.pack_sequence_as(inputs, inputs_by_step[t]))
     return carry, tree.map_structure(lambda *ys: ops.stack(ys), *steps)
 
 
