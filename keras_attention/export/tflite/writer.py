@@ -93,61 +93,63 @@ def export_tflite(
     check_references(exportable, references, is_exact=not PRECISIONS[weights].is_reduced)
     folder = Path(folder).absolute()
     check_replaceable(folder, FILE)
-    precision = PRECISIONS[weights]
-    samples, signatures = exportable.samples, exportable.signatures
-    static = static_shape(signatures)
-    batches = batches_of_file(signatures, samples)
+    static = describe_shapes(static_shape(exportable.signatures))
     with explain_full_disk("A TFLite export", folder, ExportError), replace_folder(folder) as new:
         about = {"export": "tflite", "format": EXPORT_FORMAT, "task": exportable.name}
-        about |= {"weights": weights, **describe_shapes(static)}
+        about |= {"weights": weights, **static}
         about |= {**exportable.save_assets(new), **exportable.metadata}
         write_json(new / "export.json", about)
         write_file(new / FILE, exportable, weights, about)
-        runner = TFLiteRunner(new / FILE)
-        first = exportable.first_recorded
-        recorded = samples[first : first + MAX_SAMPLES]
-        if precision.is_reduced:  # all samples are compared by `compare_quality`
-            timed, first = batches_of_file(signatures, recorded), 0
-        else:
-            timed = batches
-        encoded = [exportable.encode(batch) for batch in timed]
-        signature_inputs = inputs_of_signatures(exportable, timed, encoded)
-        outputs = run_signatures(signatures, new / FILE, signature_inputs)
-        for each, batch in zip(outputs, encoded, strict=True):
-            check_consistent(signatures, each, batch, precision.signature_tolerance)
-        compared = next(each for each in signatures if each.comparison.predictions)
-        if precision.is_reduced:
-            model_time = median_latency(exportable.predict, encoded)
-            results = compare_quality(exportable, runner, references, allow_loss)
-        else:
-            to_predictions = compared.comparison.predictions
-            assert to_predictions is not None  # by the choice of `compared`
-            received = [
-                to_predictions(each[compared.name], batch)
-                for each, batch in zip(outputs, encoded, strict=True)
-            ]
-            expected, model_time = predictions_of_model(exportable, compared, encoded, received)
-            results = {"agreement": compare(expected, received, timed)}
-        if static:
-            results["compiled_model_agreement"] = compare_runtimes(
-                new / FILE, signature_inputs, outputs, encoded, precision.signature_tolerance
-            )
-        for signature in signatures:
-            if signature.comparison.run:
-                results |= _run_together(signature, new / FILE, encoded, precision, static)
-        chosen = slice(first, first + len(recorded))  # single samples come first in `timed`
-        inputs = [
-            exportable.inputs(compared, *batch)
-            for batch in zip(timed[chosen], encoded[chosen], strict=True)
-        ]
-        recorded_outputs = [each[compared.name] for each in outputs[chosen]]
-        write_samples(new, compared, recorded, inputs, recorded_outputs)
-        export_time = median_latency(runner, encoded)
-        latency = {"model": model_time, "export": export_time}
-        contents = report("tflite", runtime_of(signatures), exportable, batches, latency, new)
-        contents |= {"weights": weights, **describe_shapes(static), **results}
+        contents = _verify(new, exportable, weights, references, allow_loss)
         contents = write_manifest(new / REPORT, contents)
     return {**contents, "path": str(folder)}
+
+
+def _verify(folder, exportable, weights, references, allow_loss):
+    """Compares the file with the model and writes `samples.json`; returns the report."""
+    file, precision = folder / FILE, PRECISIONS[weights]
+    signatures, samples = exportable.signatures, exportable.samples
+    static = static_shape(signatures)
+    batches = batches_of_file(signatures, samples)
+    first = exportable.first_recorded
+    recorded = samples[first : first + MAX_SAMPLES]
+    compared_batches = batches
+    if precision.is_reduced:  # all samples are compared by `compare_quality`
+        compared_batches, first = batches_of_file(signatures, recorded), 0
+    encoded = [exportable.encode(batch) for batch in compared_batches]
+    signature_inputs = inputs_of_signatures(exportable, compared_batches, encoded)
+    outputs = run_signatures(signatures, file, signature_inputs)
+    for each, batch in zip(outputs, encoded, strict=True):
+        check_consistent(signatures, each, batch, precision.signature_tolerance)
+    compared = next(each for each in signatures if each.comparison.predictions)
+    runner = TFLiteRunner(file)
+    if precision.is_reduced:
+        model_time = median_latency(exportable.predict, encoded)
+        results = compare_quality(exportable, runner, references, allow_loss)
+    else:
+        received = [
+            compared.comparison.predictions(each[compared.name], batch)
+            for each, batch in zip(outputs, encoded, strict=True)
+        ]
+        expected, model_time = predictions_of_model(exportable, compared, encoded, received)
+        results = {"agreement": compare(expected, received, compared_batches)}
+    if static:
+        results["compiled_model_agreement"] = compare_runtimes(
+            file, signature_inputs, outputs, encoded, precision.signature_tolerance
+        )
+    for signature in signatures:
+        if signature.comparison.run:
+            results |= _run_together(signature, file, encoded, precision, static)
+    chosen = slice(first, first + len(recorded))  # single samples come first in the batches
+    inputs = [
+        exportable.inputs(compared, *batch)
+        for batch in zip(compared_batches[chosen], encoded[chosen], strict=True)
+    ]
+    recorded_outputs = [each[compared.name] for each in outputs[chosen]]
+    write_samples(folder, compared, recorded, inputs, recorded_outputs)
+    latency = {"model": model_time, "export": median_latency(runner, encoded)}
+    contents = report("tflite", runtime_of(signatures), exportable, batches, latency, folder)
+    return contents | {"weights": weights, **describe_shapes(static), **results}
 
 
 def write_file(path: Path, exportable: Exportable, weights: str, about: dict[str, Any]) -> None:
