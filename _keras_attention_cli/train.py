@@ -202,7 +202,7 @@ def _add_training(group: Group) -> None:
         metavar="NAME",
         help="tokenizer of sacrebleu; 'none' for tokenized text [13a]",
     )
-    _add_flag(group, "jit_compile", "compile with XLA; on a CPU, faster for rnn")
+    _add_flag(group, "jit_compile", "compile with XLA; on a CPU, faster with --input-feeding")
     _add_flag(
         group,
         "bfloat16",

@@ -41,7 +41,7 @@ class TrainingConfig:
         bfloat16: Whether matrix products of the training step are computed in bfloat16, by
             `training.Bfloat16`. Scored and saved weights are float32.
         jit_compile: As in `model.compile`. On a CPU under TensorFlow `"auto"` is off, although
-            XLA trains RNNs faster there; each bucket length is compiled once.
+            XLA trains RNNs with input feeding faster there; each bucket length is compiled once.
         patience: Number of epochs without a better score before training stops. `None` never
             stops early.
         validation_freq: Number of epochs between two scores.
