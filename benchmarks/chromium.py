@@ -23,13 +23,11 @@ from playwright.sync_api import sync_playwright
 
 from decoding import OPUS_MT
 from keras_attention.generation import GreedySearch
-from keras_attention.tasks import Translator, load_exported
-from keras_attention.text import CharacterTokenizer
+from keras_attention.tasks import load_exported
 from report import Report, make_parser
-from steps.generation import random_transformer
+from steps.export import random_translator
 
 PAGE = Path(__file__).parents[1] / "examples" / "web"
-FIRST_CHARACTER = 0x4E00  # of a block with more characters than the vocabulary
 # Runs both ways in turns; returns, for each, the milliseconds of each round and the ids. The first
 # round is not timed.
 MEASURE = """async ([text, rounds]) => {
@@ -60,14 +58,9 @@ MEASURE = """async ([text, rounds]) => {
 
 def export(folder: Path, options: SimpleNamespace) -> str:
     """Writes the file; returns a text of `source_length` tokens with [END]."""
-    num_characters = options.vocabulary - 4  # the others are special tokens
-    characters = "".join(chr(FIRST_CHARACTER + i) for i in range(num_characters))
-    tokenizer = CharacterTokenizer.train([characters])
-    model = random_transformer(options)
-    strategy = GreedySearch(max_new_tokens=options.tokens)
-    task = Translator(model, tokenizer, tokenizer, strategy, options.source_length)
+    task, characters = random_translator(options, GreedySearch(max_new_tokens=options.tokens))
     rng = np.random.default_rng(0)
-    text = "".join(rng.choice([*characters], options.source_length - 1))
+    text = "".join(rng.choice(characters, options.source_length - 1))
     shape = (1, options.source_length)
     task.export(folder, "tflite", [text], weights=options.weights, static=shape, steps=True,
                 allow_loss=True)  # fmt: skip

@@ -20,6 +20,13 @@ class GRUCell(keras.layers.GRUCell):
     References:
         Cho et al. 2014, [Learning Phrase Representations using RNN
         Encoder-Decoder](https://arxiv.org/abs/1406.1078).
+
+    Example:
+
+    >>> cell = GRUCell(4)
+    >>> output, states = cell(ops.ones((2, 3)), [ops.zeros((2, 4))])
+    >>> tuple(output.shape), len(states)
+    ((2, 4), 1)
     """
 
     def call(self, inputs, states, training=False):

@@ -29,21 +29,29 @@ class ArrayBuffer:
         """Returns blocks of zeros."""
         return ops.zeros(self.shape, self.dtype)
 
+    def of(self, array: Tensor) -> Tensor:
+        """Returns the blocks of an array of this shape."""
+        return array
+
+    def to_tensor(self, blocks: Tensor) -> Tensor:
+        """Returns the array of the blocks."""
+        return blocks
+
+    def get_at(self, blocks: Tensor, index: Tensor) -> Tensor:
+        """Returns the block at `index`, an int scalar."""
+        return ops.take(blocks, index, axis=0)
+
     def set_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
-        """Returns the blocks with `x` in place of one block."""
+        """Returns the blocks with `x`, in the shape of a block, in place of the one at `index`."""
         updated = ops.scatter_update(blocks, ops.reshape(index, (1, 1)), ops.expand_dims(x, 0))
         return ops.reshape(updated, self.shape)  # TensorFlow's loops must not change static shapes
 
     def add_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
-        """Returns the blocks with `x` added to one of them; do not use the old ones."""
+        """Returns the blocks with `x` added to the one at `index`; do not use the old ones."""
         if keras.backend.backend() == "torch":
             blocks[index] += x
             return blocks
-        return self.set_at(blocks, index, ops.take(blocks, index, axis=0) + x)
-
-    def to_tensor(self, blocks: Tensor) -> Tensor:
-        """Returns the array."""
-        return blocks
+        return self.set_at(blocks, index, self.get_at(blocks, index) + x)
 
 
 class ListBuffer(ArrayBuffer):
@@ -56,21 +64,10 @@ class ListBuffer(ArrayBuffer):
             element_shape=self._block_shape(), num_elements=self.shape[0], element_dtype=self.dtype
         )
 
-    def set_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
+    def of(self, array: Tensor) -> Tensor:
         import tensorflow as tf
 
-        return tf.raw_ops.TensorListSetItem(input_handle=blocks, index=index, item=x)
-
-    def add_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
-        import tensorflow as tf
-
-        block = tf.raw_ops.TensorListGetItem(
-            input_handle=blocks,
-            index=index,
-            element_shape=self._block_shape(),
-            element_dtype=self.dtype,
-        )
-        return self.set_at(blocks, index, block + x)
+        return tf.raw_ops.TensorListFromTensor(tensor=array, element_shape=self._block_shape())
 
     def to_tensor(self, blocks: Tensor) -> Tensor:
         import tensorflow as tf
@@ -79,6 +76,21 @@ class ListBuffer(ArrayBuffer):
             input_handle=blocks, element_shape=self._block_shape(), element_dtype=self.dtype
         )
         return ops.reshape(array, self.shape)
+
+    def get_at(self, blocks: Tensor, index: Tensor) -> Tensor:
+        import tensorflow as tf
+
+        return tf.raw_ops.TensorListGetItem(
+            input_handle=blocks,
+            index=index,
+            element_shape=self._block_shape(),
+            element_dtype=self.dtype,
+        )
+
+    def set_at(self, blocks: Tensor, index: Tensor, x: Tensor) -> Tensor:
+        import tensorflow as tf
+
+        return tf.raw_ops.TensorListSetItem(input_handle=blocks, index=index, item=x)
 
     def _block_shape(self):
         return ops.convert_to_tensor(self.shape[1:], "int32")

@@ -265,11 +265,11 @@ def _scan_tensorflow(step, carry, inputs, outputs, reverse, training):
     length = steps = ops.shape(tree.flatten(inputs)[0])[0]
     in_lists = training and not needs_static_shapes()
     buffer_class = ListBuffer if in_lists else ArrayBuffer
+    sources = tree.map_structure(lambda x: buffer_class(ops.shape(x), x.dtype), inputs)
+    inputs = tree.map_structure(lambda source, x: source.of(x), sources, inputs)
     buffers = tree.map_structure(lambda y: buffer_class((length, *ops.shape(y)), y.dtype), outputs)
     blocks = tree.map_structure(lambda buffer: buffer.zeros(), buffers)
-    if in_lists:
-        inputs = tree.map_structure(lambda x: tf.TensorArray(x.dtype, length).unstack(x), inputs)
-    else:
+    if not in_lists:
         first = tree.flatten(blocks)[0]
         if 0 in first.shape:
             return carry, blocks  # scatter operations refuse empty arrays, even if none runs
@@ -278,9 +278,7 @@ def _scan_tensorflow(step, carry, inputs, outputs, reverse, training):
 
     def body(t, carry, blocks):
         index = length - 1 - t if reverse else t
-        inputs_t = tree.map_structure(
-            lambda x: x.read(index) if in_lists else ops.take(x, index, axis=0), inputs
-        )
+        inputs_t = tree.map_structure(lambda source, x: source.get_at(x, index), sources, inputs)
         next_carry, output = step(carry, inputs_t)
         blocks = tree.map_structure(
             lambda buffer, each, y: buffer.set_at(each, index, y), buffers, blocks, output
