@@ -5,11 +5,13 @@
 
 The key/value caches grow with the tokens generated, so that this limit should not matter. The model
 has random weights and the size of an OPUS-MT model. [END] is suppressed, so every run generates the
-same number of tokens. The limits take turns in one process. The limit of the machine is the time of
-the matrix products of the decoder alone.
+same number of tokens. In one more run, the rows of a batch end one after the other. The runs take
+turns in one process. The limit of the machine is the time of the matrix products of the decoder
+alone.
 """
 
 import tempfile
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +24,8 @@ from keras_attention.export.tflite.conversion import convert
 from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.generation import Generator
 from report import LIMIT, Report, make_parser, rows_of
-from steps.generation import endless_strategy, limit, random_source, random_transformer
+from steps.generation import endless_strategy, random_source, random_transformer
+from steps.generation import limit as limit_of
 from steps.tflite_file import make_signature
 from turns import measure_here
 
@@ -47,24 +50,31 @@ def main():
             for batch in options.batches:
                 work = SimpleNamespace(**sizes, batch=batch, num_beams=num_beams)
                 results = compare(generators, work, options.rounds)
-                rows = rows_of(results, batch * options.tokens)
+                rows = rows_of(results)
                 report.table(f"{num_beams} beams, {runtime}, batch {batch}", rows)
     report.save()
 
 
 def compare(generators, work, rounds):
-    """Checks that both limits give the same ids, and measures them."""
-    inputs = {
-        "source": random_source(work),
-        "max_new_tokens": np.full(work.batch, work.tokens, "int32"),
-    }
-    ids = [generate(inputs)["ids"][..., : work.tokens] for generate in generators.values()]
-    np.testing.assert_array_equal(*ids)
-    assert (np.asarray(ids) > 0).all()
+    """Checks that all runs give the same ids, and measures them."""
+    source = random_source(work)
+    all_equal = np.full(work.batch, work.tokens, "int32")
+    some_shorter = np.linspace(work.tokens // 8, work.tokens, work.batch).astype("int32")
     runs = {
-        f"max_new_tokens {each}": lambda run=run: run(inputs) for each, run in generators.items()
+        f"max_new_tokens {limit}": partial(run, {"source": source, "max_new_tokens": all_equal})
+        for limit, run in generators.items()
     }
-    return measure_here({**runs, LIMIT: limit(work)}, rounds)
+    if work.batch > 1:
+        limit, run = next(reversed(generators.items()))
+        name = f"max_new_tokens {limit}, rows of {some_shorter[0]} to {work.tokens} tokens"
+        runs[name] = partial(run, {"source": source, "max_new_tokens": some_shorter})
+    ids = [np.asarray(run()["ids"])[:, 0, : work.tokens] for run in runs.values()]
+    assert (ids[0] > 0).all()
+    np.testing.assert_array_equal(ids[0], ids[1])
+    if work.batch > 1 and work.num_beams == 1:  # shorter hypotheses may have better beginnings
+        is_generated = np.arange(work.tokens) < some_shorter[:, None]
+        np.testing.assert_array_equal(ids[-1], np.where(is_generated, ids[0], 0))
+    return measure_here({**runs, LIMIT: limit_of(work)}, rounds)
 
 
 def run_keras(generator, weights):

@@ -14,9 +14,12 @@ class Decoder(Protocol):
 
     Beams are queries: `step` always has a beam axis (of length 1 in greedy search), constants have
     none and are never repeated for each beam, and every leaf of the state is `(batch, beams, ...)`,
-    so that reordering beams is one gather. Only a `BeamCache` is not reordered, as copying it would
-    take longer than the step: the state of its decoder says which beam wrote each slot, see
-    `ops.beam_cache.CacheState`. Stepping gives the same logits as `call`.
+    so that reordering beams is one gather. Every leaf of the constants is `(batch, ...)`, or has a
+    first axis of size 1 if all rows share it, so that rows that have ended can leave the batch.
+
+    Only a `BeamCache` is not reordered, as copying it would take longer than the step: the state of
+    its decoder says which beam wrote each slot, see `ops.beam_cache.CacheState`. Stepping gives the
+    same logits as `call`.
     """
 
     @property

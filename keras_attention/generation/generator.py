@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_attention.generation.decoding_loop import run, run_growing
 from keras_attention.generation.strategy import GenerationOutput, Strategy
 from keras_attention.ops.loop import STAGE_LENGTH
 from keras_attention.types import Mask, Tensor
@@ -60,20 +61,20 @@ class Generator(keras.Model):
         limit, source = self.strategy.max_new_tokens, inputs.pop("source")
         if self.decoder.has_cache and limit > 2 * STAGE_LENGTH and not self.static_caches:
             source_mask, constants, carry = self.prefill(source, length=0)
-            hypotheses = self.strategy.run_growing(
-                self.bind_step(constants),
-                lambda state, length: self.decoder.grow(state, constants, length),
+            return run_growing(
+                self.strategy,
+                self.bind_step,
+                self.decoder.grow,
+                constants,
                 carry,
                 source_mask,
                 options=inputs,
             )
-        else:
-            source_mask, constants, carry = self.prefill(source, limit)
-            *_, hypotheses = self.strategy.run(
-                self.bind_step(constants), carry, source_mask, limit, options=inputs
-            )
-        outputs = self.strategy.finalize(hypotheses)._asdict()
-        return {name: x for name, x in outputs.items() if x is not None}
+        source_mask, constants, carry = self.prefill(source, limit)
+        *_, hypotheses = run(
+            self.strategy, self.bind_step(constants), carry, source_mask, limit, options=inputs
+        )
+        return self.strategy.finalize(hypotheses).fields()
 
     def prefill(self, source: Tensor, length: int) -> tuple[Mask, Any, tuple]:
         """Encodes the source.

@@ -1,4 +1,4 @@
-"""Decoding loop shared by all strategies. It drives a decoder's `step` and knows no model."""
+"""Base class of the strategies. They drive a decoder's `step` and know no model."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -6,15 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_attention.generation.hypotheses import grow_buffers, reorder_beams
-from keras_attention.generation.logits_processors import (
-    ForceEnd,
-    LogitsProcessor,
-    SuppressTokens,
-    compute_log_probs,
-)
+from keras_attention.generation.decoding_loop import run
+from keras_attention.generation.logits_processors import ForceEnd, LogitsProcessor, SuppressTokens
 from keras_attention.ops.ids import END, PAD, START
-from keras_attention.ops.loop import growing_while_loop, while_loop
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.validation import check_positive
 
@@ -34,9 +28,13 @@ class GenerationOutput(NamedTuple):
     scores: Tensor
     attention: Tensor | None = None
 
+    def fields(self) -> dict[str, Tensor]:
+        """Returns the fields that are not `None`, by name."""
+        return {name: x for name, x in self._asdict().items() if x is not None}
+
 
 class Strategy:
-    """Base class of the strategies: their limits and the decoding loop.
+    """Base class of the strategies: their limits and what the decoding loop asks of them.
 
     A subclass sets `num_beams`, the number of hypotheses that it extends for each source, and
     implements `initial_hypotheses`, `update`, `is_running` and, if needed, `finalize`.
@@ -100,7 +98,7 @@ class Strategy:
         """
         self.check_options(options or {}, batch=ops.shape(source_mask)[0])
         carry = self.initial_carry(state, source_mask, return_attention, self.max_new_tokens)
-        *_, hypotheses = self.run(step, carry, source_mask, self.max_new_tokens, options)
+        *_, hypotheses = run(self, step, carry, source_mask, self.max_new_tokens, options)
         return self.finalize(hypotheses)
 
     def options(self, batch: int = 1) -> dict[str, np.ndarray]:
@@ -195,85 +193,6 @@ class Strategy:
         ids = ops.full((batch, self.num_beams), START, "int32")
         hypotheses = self.initial_hypotheses(batch, source_length, return_attention, length)
         return ops.convert_to_tensor(0, "int32"), ids, state, hypotheses
-
-    def run(
-        self,
-        step: Callable,
-        carry: tuple,
-        source_mask: Mask,
-        max_steps: Tensor,
-        options: dict[str, Any] | None = None,
-    ) -> tuple:
-        """Runs the loop from a carry until no hypothesis is running, and returns the last carry.
-
-        Args:
-            step: as in `__call__`.
-            carry: from `initial_carry` or an earlier run.
-            source_mask: bool (batch, source).
-            max_steps: integer scalar, maximum number of steps, those of earlier runs included; at
-                most the length of the buffers.
-            options: as in `__call__`.
-        """
-        body = self._make_body(step, source_mask, options)
-        return while_loop(lambda *items: self._continues(max_steps, *items), body, carry)
-
-    def run_growing(
-        self,
-        step: Callable,
-        grow: Callable[[Any, Tensor], Any],
-        carry: tuple,
-        source_mask: Mask,
-        options: dict[str, Any] | None = None,
-    ) -> dict:
-        """Runs the loop with buffers and caches that grow with the number of tokens.
-
-        Args:
-            step: as in `__call__`.
-            grow: `grow(state, length)` returns the decoder's state with caches of `length` steps.
-            carry: from `initial_carry`, with buffers and caches of length 0.
-            source_mask: bool (batch, source).
-            options: as in `__call__`.
-
-        Returns:
-            The hypotheses, with buffers of `max_new_tokens`.
-        """
-        return growing_while_loop(
-            condition=self._continues,
-            body=self._make_body(step, source_mask, options),
-            grow=lambda length, position, ids, state, hypotheses: (
-                position,
-                ids,
-                grow(state, length),
-                grow_buffers(hypotheses, length),
-            ),
-            finish=lambda position, ids, state, hypotheses: grow_buffers(
-                hypotheses, self.max_new_tokens
-            ),
-            carry=carry,
-            limit=self.max_new_tokens,
-        )
-
-    def _continues(self, max_steps, position, ids, state, hypotheses):
-        return ops.logical_and(position < max_steps, ops.any(self.is_running(hypotheses)))
-
-    def _make_body(self, step, source_mask, options):
-        """Returns the function that extends the hypotheses by one token."""
-        source_mask = ops.cast(source_mask, "bool")
-        options = self.resolve_options(source_mask, options or {})
-
-        def body(position, ids, state, hypotheses):
-            logits, state, weights = step(ids, position, state)
-            log_probs = compute_log_probs(
-                logits, self.logits_processors, position, options
-            )  # (B, K, V)
-            parents, ids, hypotheses = self.update(
-                position, log_probs, weights, hypotheses, options, source_mask
-            )
-            if parents is not None:
-                state = reorder_beams(state, parents)
-            return position + 1, ids, state, hypotheses
-
-        return body
 
     def initial_hypotheses(
         self, batch: Tensor, source_length: Tensor, return_attention: bool, length: int

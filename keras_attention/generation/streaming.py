@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
+from keras_attention.generation.decoding_loop import run
 from keras_attention.generation.generator import Generator
 from keras_attention.generation.greedy_search import GreedySearch
 from keras_attention.generation.hypotheses import grow_buffers
@@ -85,7 +86,7 @@ class DecodeLoop(Generator):
         inputs = tree.map_structure(ops.convert_to_tensor, inputs)
         step = self.bind_step(inputs["constants"])
         names = "carry", "source_mask", "max_steps", "options"
-        return self.strategy.run(step, *(inputs[name] for name in names))
+        return run(self.strategy, step, *(inputs[name] for name in names))
 
     def make_room(self, inputs: dict[str, Any]) -> tuple:
         """Returns the carry of `call`'s inputs with room for `max_steps` tokens."""

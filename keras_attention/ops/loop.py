@@ -90,8 +90,9 @@ def repeat(start: Tensor, stop: Tensor, body: Callable, carry: tuple) -> tuple:
 def growing_while_loop(
     condition: Callable,
     body: Callable,
-    grow: Callable,
+    start_stage: Callable,
     finish: Callable,
+    constants: Any,
     carry: tuple,
     limit: int,
 ) -> Any:
@@ -106,11 +107,12 @@ def growing_while_loop(
     Args:
         condition: function of a length and the carry's items: whether to run another step, with
             buffers of this length.
-        body: function of the carry's items that returns the next items.
-        grow: function of a length, an int or an int32 scalar, and the carry's items that returns
-            the items with buffers of this length.
-        finish: function of the carry's items that returns the result, whose shape must not depend
-            on the length of the buffers.
+        body: function of the constants and the carry's items that returns the next items.
+        start_stage: function of a length, an int or an int32 scalar, the constants and the carry's
+            items that returns `(constants, carry)` of the next stage, with buffers of this length.
+        finish: function of the constants and the carry's items that returns the result, whose shape
+            must not depend on the length of the buffers.
+        constants: nested tensors that stay the same within a stage.
         carry: tuple of nested tensors, with empty buffers.
         limit: greatest length.
 
@@ -122,9 +124,12 @@ def growing_while_loop(
     >>> from keras import ops
     >>> squares = growing_while_loop(
     ...     condition=lambda length, t, buffer: t < min(length, 40),
-    ...     body=lambda t, buffer: (t + 1, ops.slice_update(buffer, (t,), ops.reshape(t * t, 1))),
-    ...     grow=lambda length, t, buffer: (t, grow_axis(buffer, 0, length)),
-    ...     finish=lambda t, buffer: grow_axis(buffer, 0, 100),
+    ...     body=lambda _, t, buffer: (
+    ...         t + 1, ops.slice_update(buffer, (t,), ops.reshape(t * t, 1))
+    ...     ),
+    ...     start_stage=lambda length, _, t, buffer: ((), (t, grow_axis(buffer, 0, length))),
+    ...     finish=lambda _, t, buffer: grow_axis(buffer, 0, 100),
+    ...     constants=(),
     ...     carry=(ops.convert_to_tensor(0), ops.zeros(0, "int32")),
     ...     limit=100,
     ... )
@@ -133,54 +138,78 @@ def growing_while_loop(
     """
     carry = tree.map_structure(ops.convert_to_tensor, carry)
 
-    def run_stage(length, carry):
-        return while_loop(
-            lambda *items: condition(length, *items), body, tuple(grow(length, *carry))
+    def run_stage(length, constants, carry):
+        constants, carry = start_stage(length, constants, *carry)
+        return constants, while_loop(
+            lambda *items: condition(length, *items),
+            lambda *items: body(constants, *items),
+            carry,
         )
 
-    def run_stages(lengths, carry):
-        carry = run_stage(lengths[0], carry)
+    def run_stages(lengths, constants, carry):
+        constants, carry = run_stage(lengths[0], constants, carry)
         if len(lengths) == 1:
-            return finish(*carry)
+            return finish(constants, *carry)
         return ops.cond(
             condition(limit, *carry),
-            lambda: run_stages(lengths[1:], carry),
-            lambda: finish(*carry),
+            lambda: run_stages(lengths[1:], constants, carry),
+            lambda: finish(constants, *carry),
         )
 
     if needs_static_shapes():
-        return run_stages(stage_lengths(limit), carry)
+        return run_stages(stage_lengths(limit), constants, carry)
     if keras.backend.backend() == "tensorflow":
-        return finish(*_grow_in_graph(condition, run_stage, grow, carry, limit))
+        constants, carry = _run_stages_in_graph(
+            condition, run_stage, start_stage, constants, carry, limit
+        )
+        return finish(constants, *carry)
     length = 0
     while condition(limit, *carry):
         length = min(length + STAGE_LENGTH, limit)
-        carry = run_stage(length, carry)
-    return finish(*carry)
+        constants, carry = run_stage(length, constants, carry)
+    return finish(constants, *carry)
 
 
-def _grow_in_graph(condition, run_stage, grow, carry, limit):
+def _run_stages_in_graph(condition, run_stage, start_stage, constants, carry, limit):
     """The stages as an outer loop, for graphs of TensorFlow."""
     import tensorflow as tf  # keras.ops.while_loop has no `shape_invariants`
 
-    def run_next(length, *carry):
+    def run_next(length, constants, carry):
         length = ops.minimum(length + STAGE_LENGTH, limit)
-        return (length, *run_stage(length, carry))
+        return length, *run_stage(length, constants, carry)
 
+    start = constants, carry
     invariants = tree.map_structure(
         lambda x, grown: tf.TensorShape(
             [n if n == m else None for n, m in zip(x.shape, grown.shape, strict=True)]
         ),
-        carry,
-        tuple(grow(3, *grow(1, *carry))),  # the second adds more than the first
+        start,
+        _trace_two_stages(start_stage, start),
     )
-    _, *carry = tf.while_loop(
-        lambda length, *carry: condition(limit, *carry),
+    _, constants, carry = tf.while_loop(
+        lambda length, constants, carry: condition(limit, *carry),
         run_next,
-        (tf.constant(0), *carry),
+        (tf.constant(0), *start),
         shape_invariants=(tf.TensorShape(()), *invariants),
     )
-    return carry
+    return constants, carry
+
+
+def _trace_two_stages(start_stage, start):
+    """Returns specifications of the constants and the carry of the second stage.
+
+    They are traced in a graph of their own, whose inputs are not known, so that no size is taken
+    for static because it follows from the values at the start.
+    """
+    import tensorflow as tf
+
+    def start_two(constants, carry):
+        constants, carry = start_stage(1, constants, *carry)
+        return start_stage(3, constants, *carry)  # adds more than the first
+
+    specs = tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), start)
+    function = tf.function(start_two, autograph=False)
+    return function.get_concrete_function(*specs).structured_outputs
 
 
 def needs_static_shapes() -> bool:

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_attention.generation import strategy
+from keras_attention.generation import decoding_loop
 from keras_attention.ops.loop import while_loop
 
 
@@ -14,5 +14,5 @@ def steps(monkeypatch) -> list[int]:
         counts.append(int(carry[0]))
         return carry
 
-    monkeypatch.setattr(strategy, "while_loop", counting_while_loop)
+    monkeypatch.setattr(decoding_loop, "while_loop", counting_while_loop)
     return counts

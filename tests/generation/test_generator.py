@@ -6,6 +6,7 @@ from keras import ops
 
 from helpers import array, cases, compiled_on_jax
 from keras_attention.generation import BeamSearch, Generator, GreedySearch, Sampling
+from keras_attention.generation.decoding_loop import run
 from keras_attention.generation.logits_processors import SuppressTokens
 from keras_attention.generation.streaming import Streamer
 from keras_attention.models import causal_lm, transformer
@@ -53,7 +54,7 @@ def with_full_caches(model, strategy, source):
     limit = strategy.max_new_tokens
     source_mask, constants, carry = generator.prefill(ops.convert_to_tensor(source), limit)
     step = generator.bind_step(constants)
-    return strategy.finalize(strategy.run(step, carry, source_mask, limit)[-1])
+    return strategy.finalize(run(strategy, step, carry, source_mask, limit)[-1])
 
 
 @pytest.mark.slow_on_tensorflow(cases=3)
@@ -129,13 +130,14 @@ def test_growing_caches_in_exports_and_under_xla(models, name, tmp_path):
     }
     longer = np.tile(SOURCE[:1], (2, 5))
     # the caches of a call may be shorter or longer than those of the call before
-    for source, limit in ((SOURCE, 5), (SOURCE, 70), (longer, 40), (SOURCE, 33)):
-        limits = np.full(len(source), limit, "int32")
+    some_end_early = (SOURCE, [20, 70, 40])  # and leave the batch
+    for source, limit in ((SOURCE, 5), (SOURCE, 70), (longer, 40), (SOURCE, 33), some_end_early):
+        limits = np.broadcast_to(np.array(limit, "int32"), len(source))
         expected = generator.predict_on_batch({"source": source, "max_new_tokens": limits})["ids"]
-        for runtime, run in runs.items():
-            if runtime == "XLA" and limit < 70:
+        for runtime, generate in runs.items():
+            if runtime == "XLA" and np.max(limit) < 70:
                 continue  # compiled for each shape
             inputs = {"source": tf.constant(source), "max_new_tokens": tf.constant(limits)}
             if runtime == "TFLite":
                 inputs = {key: x.numpy() for key, x in inputs.items()}
-            np.testing.assert_array_equal(run(inputs)["ids"], expected, runtime)
+            np.testing.assert_array_equal(generate(inputs)["ids"], expected, runtime)

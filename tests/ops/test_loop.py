@@ -155,15 +155,16 @@ def test_while_loop_may_run_no_step():
 def buffer_lengths(steps, limit):
     """Runs `steps` steps, each of which writes the length of the buffer; returns the buffer."""
 
-    def write_length(t, buffer):
+    def write_length(_, t, buffer):
         length = ops.reshape(ops.cast(ops.shape(buffer)[0], "int32"), (1,))
         return t + 1, ops.slice_update(buffer, (t,), length)
 
     return growing_while_loop(
         condition=lambda length, t, buffer: (t < length) & (t < steps),
         body=write_length,
-        grow=lambda length, t, buffer: (t, grow_axis(buffer, 0, length)),
-        finish=lambda t, buffer: grow_axis(buffer, 0, limit),
+        start_stage=lambda length, _, t, buffer: ((), (t, grow_axis(buffer, 0, length))),
+        finish=lambda _, t, buffer: grow_axis(buffer, 0, limit),
+        constants=(),
         carry=(ops.convert_to_tensor(0, "int32"), ops.zeros(0, "int32")),
         limit=limit,
     )

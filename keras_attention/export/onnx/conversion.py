@@ -65,11 +65,27 @@ def convert(signature: Signature, num_bytes: int = 0) -> onnx.ModelProto:
             f"The model must convert to operations of ONNX. Received: {error}"
         ) from error
     _share_weights(model.graph)
+    _declare_loop_counters(model.graph)
     for value in model.graph.input:
         _name_free_sizes(value, ("batch", "length"))
     for value in model.graph.output:
         _name_free_sizes(value, ("batch",))
     return model
+
+
+def _declare_loop_counters(graph: onnx.GraphProto) -> None:
+    """Declares the counter and the condition of each loop as scalars, as which ONNX defines them.
+
+    ONNX Runtime refuses a loop without these shapes, which tf2onnx does not always find.
+    """
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type != onnx.AttributeProto.GRAPH:
+                continue
+            _declare_loop_counters(attribute.g)
+            if node.op_type == "Loop":
+                for value in attribute.g.input[:2]:
+                    value.type.tensor_type.shape.SetInParent()
 
 
 def _share_weights(graph: onnx.GraphProto) -> None:
