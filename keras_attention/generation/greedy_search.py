@@ -44,8 +44,7 @@ class GreedySearch(Strategy):
     def update(self, position, log_probs, weights, hypotheses, options, source_mask):
         is_running = hypotheses["is_running"]  # (B, K)
         token = self.select_token(position, log_probs, options)  # (B, K)
-        one_hot = ops.one_hot(token, log_probs.shape[-1], dtype="float32")  # (B, K, V)
-        log_prob = ops.sum(one_hot * log_probs, axis=-1)
+        log_prob = take_log_probs(log_probs, token)  # (B, K)
         token = ops.where(is_running, token, PAD)
         updated = {
             "ids": write_position(hypotheses["ids"], position, token),
@@ -62,6 +61,24 @@ class GreedySearch(Strategy):
 
     def finalize(self, hypotheses):
         return GenerationOutput(hypotheses["ids"], hypotheses["score"], hypotheses.get("attention"))
+
+
+def take_log_probs(log_probs: Tensor, token: Tensor) -> Tensor:
+    """Returns the log-probability of each beam's token, (batch, beams), with one gather.
+
+    Args:
+        log_probs: (batch, beams, vocabulary).
+        token: int32 (batch, beams).
+
+    Example:
+
+    >>> log_probs = ops.convert_to_tensor([[[-1.0, -2.0], [-3.0, -4.0]]])
+    >>> ops.convert_to_numpy(take_log_probs(log_probs, ops.array([[1, 0]]))).tolist()
+    [[-2.0, -3.0]]
+    """
+    batch, beams = ops.shape(token)
+    first = ops.reshape(ops.arange(batch * beams, dtype="int32"), (batch, beams))
+    return ops.take(ops.reshape(log_probs, (-1,)), first * log_probs.shape[-1] + token)
 
 
 def most_probable(logits: Tensor) -> Tensor:

@@ -37,8 +37,10 @@ class SuppressTokens:
         self.ids = tuple(ids)
 
     def __call__(self, logits, position, options):
-        suppressed = np.isin(np.arange(logits.shape[-1]), self.ids)  # (V,)
-        return ops.where(ops.convert_to_tensor(suppressed), MIN_LOG_PROB, logits)
+        is_suppressed = np.isin(np.arange(logits.shape[-1]), self.ids)  # (V,)
+        # XNNPACK has a minimum, but no `where`
+        greatest = np.where(is_suppressed, MIN_LOG_PROB, np.finfo("float32").max)
+        return ops.minimum(logits, ops.convert_to_tensor(greatest, "float32"))
 
 
 class ForceEnd:
