@@ -7,8 +7,9 @@
 The weights are random and [END] is suppressed, so that all generate the same number of tokens.
 TFLite files and CTranslate2 models are those that this library exports. A TFLite file runs one
 sentence with all cores, and more in one interpreter for each core. CTranslate2 runs with each
-setting of threads; compare with its fastest. The limit is the time of the matrix products of the
-decoder alone.
+setting of threads; compare with its fastest. The limit of one sentence is the time in which the
+machine reads the weights of the decoder for each token, of float32 or of int8. That of more is the
+time of the matrix products of the decoder alone.
 """
 
 import os
@@ -56,7 +57,14 @@ def variants(files: dict[str, Path], batch: int) -> dict[str, Variant]:
             threads = {"weights": weights, "inter_threads": inter, "intra_threads": intra}
             name = f"CTranslate2 {weights}, {inter} x {intra} threads"
             compared[name] = Variant("steps.generation:ctranslate2", threads)
-    return {**compared, LIMIT: Variant("steps.generation:limit")}
+    if batch > 1:
+        return {**compared, LIMIT: Variant("steps.generation:limit")}
+    limits = {LIMIT: "float32", f"{LIMIT} of int8": "int8"}
+    reading = "steps.generation:read_weights"
+    return {
+        **compared,
+        **{name: Variant(reading, {"weights": weights}) for name, weights in limits.items()},
+    }
 
 
 def main():
@@ -77,7 +85,7 @@ def main():
                 chosen = {
                     name: variant
                     for name, variant in variants(files, batch).items()
-                    if re.search(options.variants, name) or name == LIMIT
+                    if re.search(options.variants, name) or name.startswith(LIMIT)
                 }
                 results = measure(chosen, work, options.rounds, warm_up=1)
                 title = f"batch {batch}, {beams} beams"

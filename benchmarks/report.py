@@ -69,21 +69,32 @@ def rows_of(results: dict[str, Result], tokens: int = 0, memory: str = "memory")
 
     Args:
         results: of `measure`. The times are divided by that of the first. One may be named
-            `"limit"`: the least work, such as the matrix products alone.
+            `"limit"`: the least work, such as the matrix products alone. `"limit of int8"` is that
+            of the variants with `"int8"` in their names.
         tokens: number of tokens of one run, for a column of tokens per second.
         memory: which memory of the results is shown, `"memory"` or `"step_memory"`.
     """
     rows, baseline = [], next(iter(results.values()))
     for name, result in results.items():
+        limit = limit_of(str(name), results)
         row: Row = {"variant": str(name), "ms": result.median, "time ratio": result.ratio(baseline)}
         if tokens:
             row["tokens/s"] = 1000 * tokens / result.median
-        if LIMIT in results:
-            row["share of limit"] = f"{results[LIMIT].ratio(result):.0%}"
+        if limit:
+            row["share of limit"] = f"{limit.ratio(result):.0%}"
         if not math.isnan(result.memory):
             row["MB"] = getattr(result, memory)
         rows.append(row)
     return rows
+
+
+def limit_of(name: str, results: dict[str, Result]) -> Result | None:
+    """Returns the result of a variant's own limit, that of all variants, or `None`."""
+    prefix = f"{LIMIT} of "
+    for limit, result in results.items():
+        if str(limit).startswith(prefix) and str(limit).removeprefix(prefix) in name:
+            return result
+    return results.get(LIMIT)
 
 
 def format_cell(x: str | float) -> str:

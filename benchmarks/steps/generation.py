@@ -5,6 +5,8 @@ num_beams, layers, hidden_dim, heads, vocabulary, max_new_tokens, dtype_policy; 
 weights, inter_threads and intra_threads.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -144,3 +146,21 @@ def limit(options):
         options.dtype_policy.removeprefix("mixed_"),
     )
     return lambda: [products() for _ in range(steps)][-1]
+
+
+def read_weights(options):
+    """Returns a function that reads the weights of the decoder for each token, with all cores.
+
+    For few rows this takes longer than the operations on them, so that it limits the time. Options:
+    tokens, layers, hidden_dim, vocabulary, weights.
+    """
+    width, size = options.hidden_dim, np.dtype(options.weights).itemsize
+    count = 14 * width**2 * options.layers + width * options.vocabulary
+    cores = os.cpu_count() or 1
+    parts = np.array_split(np.ones(count * size // 4, "float32"), cores)
+    threads = ThreadPoolExecutor(cores)
+
+    def read(part):
+        return [part.max() for _ in range(options.tokens)][-1]  # NumPy releases the lock
+
+    return lambda: list(threads.map(read, parts))

@@ -57,9 +57,9 @@ def drop_ended_rows(
         return rows, carry
 
     def without_ended():
-        kept = ops.arange(ops.size(is_active), dtype="int32")[is_active]  # (rows that stay,)
+        active = ops.arange(ops.size(is_active), dtype="int32")[is_active]  # (rows that stay,)
         constants, active_carry = tree.map_structure(
-            lambda x: ops.take(x, kept, axis=0), (rows.constants, carry)
+            lambda x: ops.take(x, active, axis=0), (rows.constants, carry)
         )
         is_in = ops.take(is_active, ops.maximum(rows.numbers, 0)) & (rows.numbers >= 0)  # (B,)
         return (

@@ -36,6 +36,20 @@ def test_ctranslate2_generates_all_tokens():
     assert [len(result.hypotheses[0]) for result in run()] == [6, 6, 6]
 
 
+@pytest.mark.parametrize("weights, size", [("float32", 4), ("int8", 1)])
+def test_reading_the_weights_reads_those_of_the_decoder(weights, size, monkeypatch):
+    options = SimpleNamespace(**SIZES, weights=weights)
+    model = generation.random_transformer(options)
+    # two of the eight matrices of a block's attention are read once for a source
+    matrices = [x for x in model.decoder.trainable_weights if len(x.shape) == 2]
+    count = sum(np.prod(x.shape) for x in matrices) - 2 * 16 * 16
+    sizes = []
+    monkeypatch.setattr(np, "ones", lambda n, dtype: sizes.append(n) or np.arange(n, dtype=dtype))
+    run = generation.read_weights(options)
+    assert sizes == [count * size // 4]
+    assert max(run()) == sizes[0] - 1  # the last one is read, too
+
+
 @pytest.mark.parametrize("whole_caches", [False, True])
 def test_language_model_with_a_window_generates_all_tokens(whole_caches, monkeypatch):
     num_slots = MultiHeadSelfAttention.num_slots

@@ -92,6 +92,12 @@ def test_rows_have_ratio_rate_and_share_of_the_limit():
     assert limit["time ratio"] == 0.4
 
 
+def test_share_of_the_limit_is_that_of_the_own_limit_of_a_variant():
+    times = {"a int8": 10.0, "b float32": 40.0, "limit": 20.0, "limit of int8": 5.0}
+    rows = rows_of({name: Result([time]) for name, time in times.items()})
+    assert [row["share of limit"] for row in rows] == ["50%", "50%", "100%", "100%"]
+
+
 def test_report_prints_and_writes_tables(tmp_path, capsys):
     parser = make_parser("Title.\n\nMore.", length=8)
     options = parser.parse_args(["--length", "16", "--json", str(tmp_path / "out.json")])
