@@ -44,7 +44,11 @@ def variants(files: dict[str, Path], batch: int) -> dict[str, Variant]:
         batch: number of sentences.
     """
     cores = os.cpu_count() or 1
-    compared = {"keras_attention": Variant("steps.generation:keras_attention")}
+    compared = {
+        "keras_attention": Variant("steps.generation:keras_attention"),
+        "Keras int8": Variant("steps.generation:keras_int8"),
+        "Keras bfloat16": Variant("steps.generation:keras_attention", {"dtype_policy": "bfloat16"}),
+    }
     parts = {"interpreters": 1, "threads": cores, "rows": 1}
     if batch > 1:
         parts = {"interpreters": cores, "threads": 1, "rows": min(ROWS, -(-batch // cores))}

@@ -64,8 +64,21 @@ def random_source(options):
 def keras_attention(options):
     """Returns a function that generates with a model of this library."""
     keras.config.set_dtype_policy(options.dtype_policy)
+    return generate_with(random_transformer(options), options)
+
+
+def keras_int8(options):
+    """Returns a function that generates with a model of this library that Keras has quantized."""
+    keras.config.set_dtype_policy(options.dtype_policy)
+    model = random_transformer(options)
+    model.quantize("int8")
+    return generate_with(model, options)
+
+
+def generate_with(model, options):
+    """Returns a function that generates with a model."""
     strategy = endless_strategy(options.num_beams, options.max_new_tokens)
-    generator = Generator(random_transformer(options), strategy)
+    generator = Generator(model, strategy)
     limits = np.full(options.batch, options.tokens, "int32")
     inputs = {"source": random_source(options), "max_new_tokens": limits}
     return lambda: np.asarray(generator.predict_on_batch(inputs)["ids"])

@@ -18,7 +18,8 @@ from keras_attention.generation.active_rows import (
 )
 from keras_attention.generation.hypotheses import grow_buffers, reorder_beams
 from keras_attention.generation.logits_processors import compute_log_probs
-from keras_attention.ops.loop import growing_while_loop, while_loop
+from keras_attention.ops.growing_loop import growing_while_loop
+from keras_attention.ops.loop import while_loop
 from keras_attention.types import Mask, Tensor
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from keras import ops, tree
 
 from keras_attention.generation.decoding_loop import run, run_growing
 from keras_attention.generation.strategy import GenerationOutput, Strategy
-from keras_attention.ops.loop import STAGE_LENGTH
+from keras_attention.ops.growing_loop import STAGE_LENGTH
 from keras_attention.types import Mask, Tensor
 from keras_attention.utils.compiled import predict_on_batch, recompile_on_layer_change
 

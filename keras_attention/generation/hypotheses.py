@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops, tree
 
 from keras_attention.ops.beam_cache import BeamCache
-from keras_attention.ops.loop import grow_axis
+from keras_attention.ops.growing_loop import grow_axis
 from keras_attention.types import Tensor
 
 

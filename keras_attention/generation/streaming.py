@@ -11,7 +11,7 @@ from keras_attention.generation.generator import Generator
 from keras_attention.generation.greedy_search import GreedySearch
 from keras_attention.generation.hypotheses import grow_buffers
 from keras_attention.generation.strategy import Strategy
-from keras_attention.ops.loop import stage_lengths
+from keras_attention.ops.growing_loop import stage_lengths
 
 
 class Streamer:

@@ -20,8 +20,8 @@ from keras_attention.ops.beam_cache import (
     init_beams,
     write_own_beam,
 )
+from keras_attention.ops.growing_loop import grow_axis
 from keras_attention.ops.kv_cache import CachedPast, KVCache
-from keras_attention.ops.loop import grow_axis
 from keras_attention.types import Mask, Tensor
 
 

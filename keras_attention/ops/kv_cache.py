@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras import ops
 
-from keras_attention.ops.loop import grow_axis
+from keras_attention.ops.growing_loop import grow_axis
 from keras_attention.types import Tensor
 
 

@@ -13,8 +13,9 @@ SIZES = {"batch": 3, "source_length": 5, "tokens": 6, "max_new_tokens": 9, "laye
          "hidden_dim": 16, "heads": 2, "vocabulary": 50, "dtype_policy": "float32"}  # fmt: skip
 
 
-def test_keras_model_generates_all_tokens():
-    run = generation.keras_attention(SimpleNamespace(**SIZES, num_beams=2))
+@pytest.mark.parametrize("name", ["keras_attention", "keras_int8"])
+def test_keras_model_generates_all_tokens(name):
+    run = getattr(generation, name)(SimpleNamespace(**SIZES, num_beams=2))
     np.testing.assert_array_equal((run() > 0).sum(axis=-1)[:, 0], [6, 6, 6])
 
 
