@@ -24,8 +24,7 @@ from keras_attention.export.tflite.conversion import convert
 from keras_attention.export.tflite.flatbuffer import write_model
 from keras_attention.generation import Generator
 from report import LIMIT, Report, make_parser, rows_of
-from steps.generation import endless_strategy, random_source, random_transformer
-from steps.generation import limit as limit_of
+from steps.generation import endless_strategy, limit, random_source, random_transformer
 from steps.tflite_file import make_signature
 from turns import measure_here
 
@@ -56,17 +55,17 @@ def main():
 
 
 def compare(generators, work, rounds):
-    """Checks that all runs give the same ids, and measures them."""
+    """Checks the ids of all runs, and measures them."""
     source = random_source(work)
     all_equal = np.full(work.batch, work.tokens, "int32")
     some_shorter = np.linspace(work.tokens // 8, work.tokens, work.batch).astype("int32")
     runs = {
-        f"max_new_tokens {limit}": partial(run, {"source": source, "max_new_tokens": all_equal})
-        for limit, run in generators.items()
+        f"max_new_tokens {each}": partial(run, {"source": source, "max_new_tokens": all_equal})
+        for each, run in generators.items()
     }
     if work.batch > 1:
-        limit, run = next(reversed(generators.items()))
-        name = f"max_new_tokens {limit}, rows of {some_shorter[0]} to {work.tokens} tokens"
+        each, run = next(reversed(generators.items()))
+        name = f"max_new_tokens {each}, rows of {some_shorter[0]} to {work.tokens} tokens"
         runs[name] = partial(run, {"source": source, "max_new_tokens": some_shorter})
     ids = [np.asarray(run()["ids"])[:, 0, : work.tokens] for run in runs.values()]
     assert (ids[0] > 0).all()
@@ -74,7 +73,7 @@ def compare(generators, work, rounds):
     if work.batch > 1 and work.num_beams == 1:  # shorter hypotheses may have better beginnings
         is_generated = np.arange(work.tokens) < some_shorter[:, None]
         np.testing.assert_array_equal(ids[-1], np.where(is_generated, ids[0], 0))
-    return measure_here({**runs, LIMIT: limit_of(work)}, rounds)
+    return measure_here({**runs, LIMIT: limit(work)}, rounds)
 
 
 def run_keras(generator, weights):

@@ -1,7 +1,7 @@
 """Rows of a batch that are still being generated, without those that have ended.
 
-Between two stages of the decoding loop, rows all of whose hypotheses have ended leave the batch, so
-that a step costs by the rows that need it.
+Between two stages of the decoding loop, rows whose hypotheses have all ended leave the batch, so
+that the cost of a step depends on the rows that need it.
 """
 
 from typing import Any, NamedTuple
@@ -18,12 +18,12 @@ class ActiveRows(NamedTuple):
 
     Attributes:
         constants: list of the tensors that all steps read, (A, ...) each.
-        numbers: int32 (B,), the number of each row among the A; -1 for rows that have left.
+        indices: int32 (B,), the index of each row among the A; -1 for rows that have left.
         outputs: outputs of rows that have left, by name, (B, ...) each; other rows are not read.
     """
 
     constants: list[Tensor]
-    numbers: Tensor
+    indices: Tensor
     outputs: dict[str, Tensor]
 
 
@@ -50,7 +50,7 @@ def drop_ended_rows(
     >>> rows = ActiveRows([ops.array([7, 8, 9])], ops.arange(3), outputs)
     >>> is_active = ops.array([True, False, True])
     >>> rows, carry = drop_ended_rows(rows, is_active, outputs, ops.array([10, 20, 30]))
-    >>> [ops.convert_to_numpy(x).tolist() for x in (rows.constants[0], rows.numbers, carry)]
+    >>> [ops.convert_to_numpy(x).tolist() for x in (rows.constants[0], rows.indices, carry)]
     [[7, 9], [0, -1, 1], [10, 30]]
     """
     if needs_static_shapes() or is_active.shape[0] == 1:
@@ -61,7 +61,7 @@ def drop_ended_rows(
         constants, active_carry = tree.map_structure(
             lambda x: ops.take(x, active, axis=0), (rows.constants, carry)
         )
-        is_in = ops.take(is_active, ops.maximum(rows.numbers, 0)) & (rows.numbers >= 0)  # (B,)
+        is_in = ops.take(is_active, ops.maximum(rows.indices, 0)) & (rows.indices >= 0)  # (B,)
         return (
             constants,
             ops.where(is_in, ops.cumsum(ops.cast(is_in, "int32")) - 1, -1),
@@ -94,8 +94,8 @@ def merge_outputs(rows: ActiveRows, outputs: dict[str, Tensor]) -> dict[str, Ten
     earlier = grow_buffers(rows.outputs, ops.shape(outputs["ids"])[2])
 
     def merge(earlier, active):
-        is_active = ops.reshape(rows.numbers >= 0, (-1, *[1] * (len(active.shape) - 1)))
-        return ops.where(is_active, ops.take(active, ops.maximum(rows.numbers, 0), axis=0), earlier)
+        is_active = ops.reshape(rows.indices >= 0, (-1, *[1] * (len(active.shape) - 1)))
+        return ops.where(is_active, ops.take(active, ops.maximum(rows.indices, 0), axis=0), earlier)
 
     return {name: merge(earlier[name], active) for name, active in outputs.items()}
 

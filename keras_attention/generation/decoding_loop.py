@@ -104,8 +104,8 @@ def run_growing(
         outputs = merge_outputs(rows, strategy.finalize(hypotheses).fields())
         return grow_buffers(outputs, strategy.max_new_tokens)
 
-    numbers = ops.arange(ops.shape(source_mask)[0], dtype="int32")
-    rows = ActiveRows(tensors_of_rows(read, batch), numbers, strategy.finalize(carry[-1]).fields())
+    indices = ops.arange(ops.shape(source_mask)[0], dtype="int32")
+    rows = ActiveRows(tensors_of_rows(read, batch), indices, strategy.finalize(carry[-1]).fields())
     return growing_while_loop(
         condition=lambda *items: _continues(strategy, *items),
         body=body,

@@ -38,7 +38,7 @@ class SuppressTokens:
 
     def __call__(self, logits, position, options):
         is_suppressed = np.isin(np.arange(logits.shape[-1]), self.ids)  # (V,)
-        # XNNPACK has a minimum, but no `where`
+        # A minimum runs in XNNPACK, a `where` does not.
         greatest = np.where(is_suppressed, MIN_LOG_PROB, np.finfo("float32").max)
         return ops.minimum(logits, ops.convert_to_tensor(greatest, "float32"))
 

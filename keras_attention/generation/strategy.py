@@ -29,7 +29,13 @@ class GenerationOutput(NamedTuple):
     attention: Tensor | None = None
 
     def fields(self) -> dict[str, Tensor]:
-        """Returns the fields that are not `None`, by name."""
+        """Returns the fields that are not `None`, by name.
+
+        Example:
+
+        >>> list(GenerationOutput(ids=np.zeros((1, 1, 4)), scores=np.zeros((1, 1))).fields())
+        ['ids', 'scores']
+        """
         return {name: x for name, x in self._asdict().items() if x is not None}
 
 

@@ -14,7 +14,7 @@ FIRST_ID = 3  # of the first row
 LENGTHS = [3, 70, 20, 16, 33]
 
 
-def generate(strategy, lengths, return_attention=True):
+def generate(strategy, lengths):
     """Generates ids that say which row they are of; attention is the number of rows of the step."""
 
     def bind_step(constants):
@@ -36,7 +36,7 @@ def generate(strategy, lengths, return_attention=True):
         bind_step,
         grow=lambda state, constants, length: state,
         constants={"ids": ids, "shared": ops.zeros((1, 4)), "nothing": None},
-        carry=strategy.initial_carry(state, source_mask, return_attention, 0),
+        carry=strategy.initial_carry(state, source_mask, return_attention=True, length=0),
         source_mask=source_mask,
         options={"max_new_tokens": np.array(lengths, "int32")},
     )
